@@ -1,0 +1,32 @@
+/*
+ * alert.h
+ *	  The door of the alert room: raise and resolve, for the rooms above.
+ *
+ * An alert is state, not a message: raising one that is open counts another
+ * occurrence.  Both functions act in the current transaction, inside the
+ * caller's SPI connection, with the rights of the extension: the caller has
+ * checked that `owner` is the right one.
+ */
+#ifndef PIPELINE_ALERT_H
+#define PIPELINE_ALERT_H
+
+#include "base/base.h"
+
+typedef struct AlertSpec
+{
+	Oid			owner;
+	const char *alertname;		/* TaskFailed, RunFailed, CheckFailed, ... */
+	const char *summary;		/* one line for people */
+	const char *severity;		/* info, warning, error, critical */
+	const char *source;			/* what it is about: "pipeline/task", ... */
+	const Jsonb *labels;		/* may be NULL; alertname and severity are added */
+	const Jsonb *detail;		/* may be NULL */
+} AlertSpec;
+
+extern int64 pipeline_raise_alert(const AlertSpec *spec);
+
+/* Resolve every open alert of that owner, name and source; returns how many. */
+extern int	pipeline_resolve_alerts(Oid owner, const char *alertname,
+									const char *source);
+
+#endif							/* PIPELINE_ALERT_H */

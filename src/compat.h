@@ -1,0 +1,95 @@
+/*
+ * compat.h
+ *	  The only file that tests PG_VERSION_NUM.
+ *
+ * The newest name wins: code is written for the newest server, and older ones
+ * get the shim here.
+ */
+#ifndef PIPELINE_COMPAT_H
+#define PIPELINE_COMPAT_H
+
+#include "access/genam.h"
+#include "access/tableam.h"
+#include "catalog/pg_database.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_type.h"
+#include "commands/dbcommands.h"
+#include "commands/extension.h"
+#include "postmaster/bgworker.h"
+#include "tcop/pquery.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000
+#error "pipeline needs PostgreSQL 15 or newer"
+#endif
+
+/* 16: object_aclcheck() replaced the per-kind functions. */
+#if PG_VERSION_NUM < 160000
+static inline AclResult
+object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
+{
+	switch (classid)
+	{
+		case DatabaseRelationId:
+			return pg_database_aclcheck(objectid, roleid, mode);
+		case NamespaceRelationId:
+			return pg_namespace_aclcheck(objectid, roleid, mode);
+		case TypeRelationId:
+			return pg_type_aclcheck(objectid, roleid, mode);
+	}
+	elog(ERROR, "unsupported catalog %u", classid);
+	return ACLCHECK_NO_PRIV;
+}
+
+static inline bool
+object_ownercheck(Oid classid, Oid objectid, Oid roleid)
+{
+	switch (classid)
+	{
+		case DatabaseRelationId:
+			return pg_database_ownercheck(objectid, roleid);
+		case RelationRelationId:
+			return pg_class_ownercheck(objectid, roleid);
+		case NamespaceRelationId:
+			return pg_namespace_ownercheck(objectid, roleid);
+	}
+	elog(ERROR, "unsupported catalog %u", classid);
+	return false;
+}
+#endif
+
+/* 16: membership that allows SET ROLE has a name of its own. */
+#if PG_VERSION_NUM < 160000
+#define member_can_set_role(member, role) is_member_of_role(member, role)
+#endif
+
+/* 17: a worker may be a role that may not log in. */
+#if PG_VERSION_NUM < 170000
+#define PIPELINE_WORKER_NEEDS_LOGIN 1
+#define PIPELINE_WORKER_FLAGS 0
+#else
+#define PIPELINE_WORKER_NEEDS_LOGIN 0
+#define PIPELINE_WORKER_FLAGS BGWORKER_BYPASS_ROLELOGINCHECK
+#endif
+
+/* 17: wait events of extensions have names. */
+#if PG_VERSION_NUM < 170000
+#define WaitEventExtensionNew(name) ((uint32) PG_WAIT_EXTENSION)
+#endif
+
+/* 18: a portal runs once or not at all; nobody asks any more. */
+#if PG_VERSION_NUM < 180000
+#define PortalRunAll(portal, toplevel, dest, qc) \
+	PortalRun(portal, FETCH_ALL, toplevel, true, dest, dest, qc)
+#else
+#define PortalRunAll(portal, toplevel, dest, qc) \
+	PortalRun(portal, FETCH_ALL, toplevel, dest, dest, qc)
+#endif
+
+/* 16: varatt.h left postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#endif							/* PIPELINE_COMPAT_H */
