@@ -1,0 +1,338 @@
+/*
+ * definition.c
+ *	  Pipelines: create, drop, pause, resume.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_authid.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "runner/runner.h"
+
+/* ---- roles --------------------------------------------------------------- */
+
+/*
+ * Say why tasks cannot run as this role in this database, or return NULL.
+ * Asked at create, at change of owner and before each start of a worker.
+ */
+char *
+runner_role_problem(Oid role)
+{
+	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
+	Form_pg_authid form;
+	char	   *problem = NULL;
+
+	if (!HeapTupleIsValid(tuple))
+		return psprintf("role with OID %u does not exist", role);
+	form = (Form_pg_authid) GETSTRUCT(tuple);
+	if (form->rolsuper)
+		problem = psprintf("role \"%s\" is a superuser, and tasks never run as one",
+						   NameStr(form->rolname));
+	else if (PIPELINE_WORKER_NEEDS_LOGIN && !form->rolcanlogin)
+		problem = psprintf("role \"%s\" may not log in, which a worker needs before PostgreSQL 17",
+						   NameStr(form->rolname));
+	else if (object_aclcheck(DatabaseRelationId, MyDatabaseId, role, ACL_CONNECT) != ACLCHECK_OK)
+		problem = psprintf("role \"%s\" has no CONNECT privilege on this database",
+						   NameStr(form->rolname));
+	ReleaseSysCache(tuple);
+	return problem;
+}
+
+/* Choose and check the owner of a pipeline that the caller creates. */
+static Oid
+choose_owner(FunctionCallInfo fcinfo, int argument)
+{
+	Oid			owner = PG_ARGISNULL(argument) ? GetUserId() : PG_GETARG_OID(argument);
+	char	   *problem;
+
+	if (owner != GetUserId() && !member_can_set_role(GetUserId(), owner))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("must be able to SET ROLE \"%s\"", GetUserNameFromId(owner, false)),
+				 errdetail("The pipeline would run as that role.")));
+	problem = runner_role_problem(owner);
+	if (problem)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
+				 errmsg("a pipeline cannot run as role \"%s\"", GetUserNameFromId(owner, false)),
+				 errdetail_internal("The %s.", problem),
+				 errhint("Choose another role with run_as.")));
+	return owner;
+}
+
+/* ---- arguments that later versions will take -------------------------------- */
+
+static void
+not_available(const char *argument, const char *value, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("argument \"%s\" is not supported yet: %s", argument, value),
+			 errhint("%s", hint)));
+}
+
+/* ---- the definition ------------------------------------------------------------ */
+
+/*
+ * Load what runs need to know of a pipeline.  Raises 42704 when there is none
+ * of that name.  Inside an SPI connection; checks no rights.
+ */
+PipelineDef *
+runner_load_pipeline(const char *name)
+{
+	PipelineDef *def = palloc0_object(PipelineDef);
+	UserScope	scope;
+	bool		isnull;
+	Datum		params;
+
+	pipeline_extension_begin(&scope);
+	if (pipeline_sql("SELECT owner::oid, schedule, timezone, interval_align, params"
+					 " FROM pipeline.pipelines WHERE pipeline = $1",
+					 SPI_OK_SELECT, sql_text(name)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("pipeline \"%s\" does not exist", name),
+				 errhint("Table pipeline.pipelines lists those that you may see.")));
+	def->name = pstrdup(name);
+	def->owner = DatumGetObjectId(pipeline_sql_datum(0, 1, &isnull));
+	def->schedule = pipeline_sql_text(0, 2);
+	def->timezone = pipeline_sql_text(0, 3);
+	def->interval_align = pipeline_sql_text(0, 4);
+	params = pipeline_sql_datum(0, 5, &isnull);
+	def->params = DatumGetJsonbPCopy(params);
+	pipeline_scope_end(&scope);
+	return def;
+}
+
+static Jsonb *
+pipeline_as_jsonb(const char *name)
+{
+	bool		isnull;
+
+	if (pipeline_sql("SELECT to_jsonb(p) - 'created_at' - 'scheduled_since'"
+					 " FROM pipeline.pipelines p WHERE pipeline = $1",
+					 SPI_OK_SELECT, sql_text(name)) == 0)
+		return NULL;
+	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+}
+
+static void
+check_schedule(const char *schedule, const char *timezone, const char *align)
+{
+	CronExpr	expr;
+
+	(void) runner_timezone(timezone);
+	if (schedule)
+		runner_cron_parse(schedule, &expr);
+	if (align)
+		runner_check_align(align);
+	if (align && !schedule)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"interval_align\" needs a schedule"),
+				 errhint("An unscheduled pipeline's runs take their interval from run().")));
+}
+
+/* The first pipeline makes this database the one that acts. */
+static void
+mind_identity(void)
+{
+	if (pipeline_sql("SELECT 1 FROM pipeline.pipelines LIMIT 1", SPI_OK_SELECT) == 0)
+		pipeline_identity_claim();
+	else if (!pipeline_identity_matches())
+		ereport(WARNING,
+				(errmsg("nothing runs in this database: it is a copy of the one where its pipelines were set up"),
+				 errhint("Call pipeline.resume_schedules() to let it run.")));
+}
+
+PG_FUNCTION_INFO_V1(pipeline_create_pipeline);
+
+/* SQL: create_pipeline(name, schedule, timezone, ...) */
+Datum
+pipeline_create_pipeline(PG_FUNCTION_ARGS)
+{
+	static const char *const required[] = {"name", NULL, "timezone", NULL,
+		"max_active_runs", "catchup", NULL, NULL, "on_datasets", "params", NULL,
+		"paused", "labels", "or_replace", NULL
+	};
+	static const char *const catchups[] = {"none", "last", "all", NULL};
+	char	   *name = pipeline_arg_text(fcinfo, 0);
+	char	   *schedule = pipeline_arg_text(fcinfo, 1);
+	char	   *timezone = pipeline_arg_text(fcinfo, 2);
+	char	   *align = pipeline_arg_text(fcinfo, 3);
+	char	   *catchup = pipeline_arg_text(fcinfo, 5);
+	Jsonb	   *params = pipeline_arg_jsonb(fcinfo, 9);
+	Jsonb	   *labels = pipeline_arg_jsonb(fcinfo, 12);
+	Jsonb	   *before;
+	UserScope	scope;
+	Oid			owner;
+	bool		replace;
+
+	for (int i = 0; i < lengthof(required); i++)
+		if (required[i])
+			pipeline_not_null(fcinfo, i, required[i]);
+	replace = PG_GETARG_BOOL(13);
+	pipeline_check_name("pipeline", name);
+	if (strchr(name, '/'))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of a pipeline: \"%s\"", name),
+				 errhint("A slash would make \"pipeline/task\" ambiguous.")));
+	if (!PG_ARGISNULL(6) || !PG_ARGISNULL(7))
+		not_available(PG_ARGISNULL(6) ? "deadline_warning" : "deadline", "deadlines",
+					  "A task's timeout is.");
+	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(8)) > 0)
+		not_available("on_datasets", "runs by dataset", "Use a schedule, or call pipeline.run().");
+	if (PG_GETARG_INT32(4) < 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"max_active_runs\": %d", PG_GETARG_INT32(4)),
+				 errhint("Give a number above zero.")));
+	pipeline_check_choice("catchup", catchup, catchups);
+	check_schedule(schedule, timezone, align);
+	if (!JB_ROOT_IS_OBJECT(params))
+		pipeline_check_keys(params, "params", NULL);
+	if (!JB_ROOT_IS_OBJECT(labels))
+		pipeline_check_keys(labels, "labels", NULL);
+	owner = choose_owner(fcinfo, 10);
+
+	SPI_connect();
+	pipeline_extension_begin(&scope);
+	mind_identity();
+	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+	before = pipeline_as_jsonb(name);
+	pipeline_scope_end(&scope);
+	if (before && !replace)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("pipeline \"%s\" already exists", name),
+				 errhint("With or_replace => true its definition is replaced; its tasks and history stay.")));
+	if (before)
+		pipeline_check_owner(runner_load_pipeline(name)->owner, "pipeline", name);
+
+	pipeline_extension_begin(&scope);
+	if (pipeline_sql("INSERT INTO pipeline.pipelines AS p (pipeline, owner, schedule, timezone, interval_align,"
+					 "   max_active_runs, catchup, params, labels, description, paused, paused_reason)"
+					 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
+					 "   CASE WHEN $11 THEN 'created paused' END)"
+					 " ON CONFLICT (pipeline) DO UPDATE SET owner = $2, schedule = $3, timezone = $4,"
+					 "   interval_align = $5, max_active_runs = $6, catchup = $7, params = $8,"
+					 "   labels = $9, description = $10, paused = $11,"
+					 "   paused_reason = CASE WHEN $11 THEN coalesce(p.paused_reason, 'replaced paused') END,"
+					 "   scheduled_since = CASE WHEN (p.schedule, p.timezone, p.interval_align)"
+					 "     IS DISTINCT FROM ($3, $4, $5) THEN now() ELSE p.scheduled_since END"
+					 " WHERE $12",
+					 SPI_OK_INSERT, sql_text(name), sql_role(owner), sql_text(schedule),
+					 sql_text(timezone), sql_text(align), sql_int4(PG_GETARG_INT32(4)),
+					 sql_text(catchup), sql_jsonb(params), sql_jsonb(labels),
+					 sql_text(pipeline_arg_text(fcinfo, 14)),
+					 sql_bool(PG_GETARG_BOOL(11)), sql_bool(before != NULL)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("pipeline \"%s\" already exists", name),
+				 errhint("Another session has just created it.")));
+	pipeline_sql("UPDATE pipeline.tasks SET owner = $2 WHERE pipeline = $1 AND owner <> $2",
+				 SPI_OK_UPDATE, sql_text(name), sql_role(owner));
+	pipeline_record_change("create_pipeline", "pipeline", name, before,
+						   pipeline_as_jsonb(name), NULL);
+	pipeline_scope_end(&scope);
+	SPI_finish();
+	runner_at_commit_wake();
+	if (!runner_is_preloaded())
+		ereport(WARNING,
+				(errmsg("pipeline is not in shared_preload_libraries, so nothing will run"),
+				 errhint("Add it and restart the server.")));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(pipeline_drop_pipeline);
+
+/* SQL: drop_pipeline(pipeline) */
+Datum
+pipeline_drop_pipeline(PG_FUNCTION_ARGS)
+{
+	char	   *name;
+	UserScope	scope;
+	PipelineDef *def;
+	Jsonb	   *before;
+
+	pipeline_not_null(fcinfo, 0, "pipeline");
+	name = pipeline_arg_text(fcinfo, 0);
+	SPI_connect();
+	def = runner_load_pipeline(name);
+	pipeline_check_owner(def->owner, "pipeline", name);
+	pipeline_extension_begin(&scope);
+	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+	if (pipeline_sql("SELECT run_id FROM pipeline.runs WHERE pipeline = $1"
+					 " AND state IN ('queued', 'running') ORDER BY run_id LIMIT 1",
+					 SPI_OK_SELECT, sql_text(name)) > 0)
+	{
+		int64		run_id = pipeline_sql_int8(0, 1);
+
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("pipeline \"%s\" has a run that has not ended", name),
+				 errdetail("It is run " INT64_FORMAT ".", run_id),
+				 errhint("Wait for it, or call pipeline.cancel(" INT64_FORMAT ").", run_id)));
+	}
+	before = pipeline_as_jsonb(name);
+	pipeline_sql("DELETE FROM pipeline.pipelines WHERE pipeline = $1", SPI_OK_DELETE,
+				 sql_text(name));
+	pipeline_record_change("drop_pipeline", "pipeline", name, before, NULL, NULL);
+	pipeline_scope_end(&scope);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+/* Pause or resume, with the change recorded. */
+static void
+set_paused(const char *name, bool paused, const char *reason)
+{
+	UserScope	scope;
+
+	SPI_connect();
+	pipeline_check_owner(runner_load_pipeline(name)->owner, "pipeline", name);
+	pipeline_extension_begin(&scope);
+	pipeline_sql("UPDATE pipeline.pipelines SET paused = $2, paused_reason = $3,"
+				 " scheduled_since = CASE WHEN NOT $2 AND catchup = 'none'"
+				 "   THEN now() ELSE scheduled_since END"
+				 " WHERE pipeline = $1", SPI_OK_UPDATE, sql_text(name), sql_bool(paused),
+				 sql_text(reason));
+	pipeline_record_change(paused ? "pause" : "resume", "pipeline", name, NULL,
+						   NULL, reason);
+	pipeline_scope_end(&scope);
+	SPI_finish();
+	runner_at_commit_wake();
+}
+
+PG_FUNCTION_INFO_V1(pipeline_pause);
+
+/* SQL: pause(pipeline, reason) */
+Datum
+pipeline_pause(PG_FUNCTION_ARGS)
+{
+	pipeline_not_null(fcinfo, 0, "pipeline");
+	pipeline_not_null(fcinfo, 1, "reason");
+	set_paused(pipeline_arg_text(fcinfo, 0), true, pipeline_arg_text(fcinfo, 1));
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(pipeline_resume);
+
+/* SQL: resume(pipeline) */
+Datum
+pipeline_resume(PG_FUNCTION_ARGS)
+{
+	pipeline_not_null(fcinfo, 0, "pipeline");
+	set_paused(pipeline_arg_text(fcinfo, 0), false, NULL);
+	PG_RETURN_VOID();
+}

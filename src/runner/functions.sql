@@ -1,0 +1,334 @@
+/* runner: functions, views and policies. */
+
+CREATE OR REPLACE FUNCTION pipeline.create_pipeline(
+  name text,
+  schedule text DEFAULT NULL,
+  timezone text DEFAULT 'UTC',
+  interval_align text DEFAULT NULL,
+  max_active_runs int DEFAULT 1,
+  catchup text DEFAULT 'last',
+  deadline interval DEFAULT NULL,
+  deadline_warning interval DEFAULT NULL,
+  on_datasets text[] DEFAULT '{}',
+  params jsonb DEFAULT '{}',
+  run_as regrole DEFAULT NULL,
+  paused boolean DEFAULT false,
+  labels jsonb DEFAULT '{}',
+  or_replace boolean DEFAULT false,
+  description text DEFAULT NULL
+) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_create_pipeline';
+COMMENT ON FUNCTION pipeline.create_pipeline(text, text, text, text, int, text, interval, interval, text[], jsonb, regrole, boolean, jsonb, boolean, text) IS
+'Create a pipeline: a named set of tasks that run in the order of their dependencies (Airflow: DAG).
+schedule: cron text of five fields, or @hourly and the like, read in timezone; NULL: no schedule. interval_align: unit (hour, day, week, month, quarter, year) that a scheduled run''s interval is widened to. max_active_runs: runs at once. catchup: which missed due times run later: none, last, all. params: JSON object of declared parameters with their defaults. run_as: the role that its tasks run as and that owns it; by default the current user; never a superuser. paused: create it paused. labels: JSON object; its alerts carry it. or_replace: replace the definition of an existing one.
+deadline, deadline_warning, on_datasets are not supported yet and must keep their defaults.
+Errors: 42710 when it exists, 22023 for a bad argument, 28000 for a role that tasks cannot run as, 42501 without the right to SET ROLE to it.';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_pipeline(pipeline text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_drop_pipeline';
+COMMENT ON FUNCTION pipeline.drop_pipeline(text) IS
+'Drop a pipeline with its tasks and its whole history. Errors: 42704 when there is none, 42501 for those who do not own it, 55006 while a run has not ended.';
+
+CREATE OR REPLACE FUNCTION pipeline.pause(pipeline text, reason text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_pause';
+COMMENT ON FUNCTION pipeline.pause(text, text) IS
+'Pause a pipeline: no run and no task of it starts until resume(); running tasks finish. reason is shown wherever somebody asks why it does not run.';
+
+CREATE OR REPLACE FUNCTION pipeline.resume(pipeline text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_resume';
+COMMENT ON FUNCTION pipeline.resume(text) IS
+'Let a paused pipeline run again. Due times that passed meanwhile run according to its catchup.';
+
+CREATE OR REPLACE FUNCTION pipeline.create_task(
+  pipeline text,
+  task text,
+  command text,
+  depends_on text[] DEFAULT '{}',
+  mode text DEFAULT 'atomic',
+  trigger_rule text DEFAULT 'all_success',
+  condition text DEFAULT NULL,
+  retries int DEFAULT 0,
+  retry_delay interval DEFAULT '30 seconds',
+  retry_backoff float8 DEFAULT 2,
+  retry_on text DEFAULT 'error',
+  timeout interval DEFAULT NULL,
+  allow_failure boolean DEFAULT false,
+  pool text DEFAULT 'default',
+  pool_slots int DEFAULT 1,
+  priority int DEFAULT 0,
+  wait_for text DEFAULT NULL,
+  poke_interval interval DEFAULT '1 minute',
+  wait_timeout interval DEFAULT NULL,
+  on_wait_timeout text DEFAULT 'fail',
+  deadline interval DEFAULT NULL,
+  on_deadline text DEFAULT 'alert',
+  foreach text DEFAULT NULL,
+  map_key text DEFAULT NULL,
+  max_active_mapped int DEFAULT NULL,
+  min_success float8 DEFAULT 1.0,
+  labels jsonb DEFAULT '{}',
+  or_replace boolean DEFAULT false,
+  description text DEFAULT NULL
+) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_create_task';
+COMMENT ON FUNCTION pipeline.create_task(text, text, text, text[], text, text, text, int, interval, float8, text, interval, boolean, text, int, int, text, interval, interval, text, interval, text, text, text, int, float8, jsonb, boolean, text) IS
+'Add a task to a pipeline: SQL that runs when the tasks it depends on have succeeded.
+command: one or more statements. If any row that they return has a boolean column "success" that is not true, the task fails but its writes stay. mode: atomic (all statements and the record of success in one transaction) or autocommit (each statement in its own, for VACUUM, CREATE INDEX CONCURRENTLY, procedures that commit). depends_on: tasks that must have succeeded, of the same pipeline. retries: attempts after the first. retry_delay, retry_backoff: wait before the first retry, and the factor that each further one multiplies it by, up to a day. retry_on: error, or any (also a false "success"). timeout: longest time of one attempt. allow_failure: its failure leaves the run succeeded, as degraded. priority: the highest ready task runs first. labels: over those of the pipeline. or_replace: replace an existing task; runs that have begun keep the old one.
+The other arguments are not supported yet and must keep their defaults.
+Errors: 42704 for an unknown pipeline or predecessor, 42710 when it exists, 22023 for a bad argument or a cycle, 42601 when the command does not parse, 0A000 for what a task may not do.';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_task(pipeline text, task text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_drop_task';
+COMMENT ON FUNCTION pipeline.drop_task(text, text) IS
+'Drop a task; past runs keep their record of it. Errors: 42704 when there is none, 2BP01 while other tasks depend on it.';
+
+CREATE OR REPLACE FUNCTION pipeline.run(
+  pipeline text,
+  params jsonb DEFAULT '{}',
+  interval_start timestamptz DEFAULT NULL,
+  interval_end timestamptz DEFAULT NULL
+) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_run';
+COMMENT ON FUNCTION pipeline.run(text, jsonb, timestamptz, timestamptz) IS
+'Create a run of a pipeline and return its run_id. It begins when this transaction commits. params: values for declared parameters. interval_start, interval_end: its logical interval; by default the last complete one of the schedule, or [now, now) without a schedule. Errors: 42704, 42501, 22023 for an undeclared parameter, 55000 when the pipeline has no tasks.';
+
+CREATE OR REPLACE PROCEDURE pipeline.execute(
+  pipeline text,
+  params jsonb DEFAULT '{}',
+  timeout interval DEFAULT NULL
+)
+  LANGUAGE c
+  AS 'MODULE_PATHNAME', 'pipeline_execute';
+COMMENT ON PROCEDURE pipeline.execute(text, jsonb, interval) IS
+'Run a pipeline, print the states of its tasks as they change, wait for its end, and raise 38000 if it failed or was cancelled. timeout: how long to wait; the run goes on after it. CALL it outside a transaction block.';
+
+CREATE OR REPLACE FUNCTION pipeline.wait_for_run(run_id bigint, timeout interval DEFAULT NULL) RETURNS text
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_wait_for_run';
+COMMENT ON FUNCTION pipeline.wait_for_run(bigint, interval) IS
+'Wait until a run has ended, timeout at most, and return its state: succeeded, failed or cancelled; queued or running when the time was over. Errors: 42704, 42501, 55000 for a run of the current transaction or above READ COMMITTED.';
+
+CREATE OR REPLACE FUNCTION pipeline.cancel(run_id bigint) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_cancel';
+COMMENT ON FUNCTION pipeline.cancel(bigint) IS
+'Cancel a run: what has not started never will, what is running is stopped. false when the run had ended already.';
+
+CREATE OR REPLACE FUNCTION pipeline.retry(run_id bigint) RETURNS int
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_retry';
+COMMENT ON FUNCTION pipeline.retry(bigint) IS
+'Run the tasks of an ended run again that failed, were held back or were cancelled, with their current definitions; what succeeded is not repeated. Returns how many.';
+
+CREATE OR REPLACE FUNCTION pipeline.run_due(pipeline text DEFAULT NULL) RETURNS SETOF bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_run_due';
+COMMENT ON FUNCTION pipeline.run_due(text) IS
+'Create every scheduled run that is due now and was not created yet, of one pipeline or of all that the caller may operate; returns their run_ids. What the pg_cron job of enable_schedules() calls each minute; calling it more often changes nothing.';
+
+CREATE OR REPLACE FUNCTION pipeline.cron_next(expr text, after timestamptz DEFAULT now(), timezone text DEFAULT 'UTC', n int DEFAULT 1) RETURNS SETOF timestamptz
+  LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_cron_next';
+COMMENT ON FUNCTION pipeline.cron_next(text, timestamptz, text, int) IS
+'The next n due times of cron text after a time, in a time zone. A time that a change of clocks skips is due at the change; one that it repeats is due the first time only. Errors: 22023 with the field that is wrong.';
+
+CREATE OR REPLACE FUNCTION pipeline.resume_schedules() RETURNS int
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_resume_schedules';
+COMMENT ON FUNCTION pipeline.resume_schedules() IS
+'Let a copy of a database (a restored dump, a template''s copy) run its pipelines: ends the runs that the original had open as cancelled, returning how many, and makes this database the one that acts. Nothing in the database that acts already. For superusers and the admin role.';
+
+CREATE OR REPLACE FUNCTION pipeline._cron_job() RETURNS text
+  LANGUAGE plpgsql STABLE PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  home text := current_setting('cron.database_name', true);
+BEGIN
+  IF NOT pipeline.is_owner((SELECT extowner::regrole FROM pg_extension WHERE extname = 'pipeline')) THEN
+    RAISE EXCEPTION 'permission denied to change the schedule job' USING
+      ERRCODE = 'insufficient_privilege',
+      HINT = 'Only superusers and members of the role named by "pipeline.admin_role" may.';
+  END IF;
+  IF home IS NULL THEN
+    RAISE EXCEPTION 'pg_cron is not loaded' USING
+      ERRCODE = 'object_not_in_prerequisite_state',
+      HINT = 'Add pg_cron to shared_preload_libraries and restart the server, or call pipeline.run_due() each minute from another clock.';
+  ELSIF home <> current_database() THEN
+    RAISE EXCEPTION 'pg_cron lives in database "%"', home USING
+      ERRCODE = 'object_not_in_prerequisite_state',
+      HINT = format('There, run: SELECT cron.schedule_in_database(%L, %L, %L, %L);',
+                    'pipeline run_due ' || current_database(), '* * * * *',
+                    'SELECT pipeline.run_due()', current_database());
+  ELSIF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
+    RAISE EXCEPTION 'extension "pg_cron" is not installed in this database' USING
+      ERRCODE = 'object_not_in_prerequisite_state',
+      HINT = 'Run CREATE EXTENSION pg_cron.';
+  END IF;
+  RETURN 'pipeline run_due ' || current_database();
+END
+$$;
+COMMENT ON FUNCTION pipeline._cron_job() IS
+'Name of the pg_cron job of this database, after checking that pg_cron is there and that the caller may change it.';
+REVOKE ALL ON FUNCTION pipeline._cron_job() FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline.enable_schedules() RETURNS bigint
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  job_id bigint;
+BEGIN
+  EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job_id
+    USING pipeline._cron_job(), '* * * * *', 'SELECT pipeline.run_due()';
+  RETURN job_id;
+END
+$$;
+COMMENT ON FUNCTION pipeline.enable_schedules() IS
+'Make the one pg_cron job of this database, which calls run_due() each minute as the current user; returns its id. Again: changes nothing. For superusers and the admin role. Errors: 55000 when pg_cron is not there, with what to do.';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_schedules() RETURNS boolean
+  LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  job text := pipeline._cron_job();
+  found_job boolean;
+BEGIN
+  EXECUTE 'SELECT EXISTS (SELECT FROM cron.job WHERE jobname = $1 AND username = current_user)'
+    INTO found_job USING job;
+  IF found_job THEN
+    EXECUTE 'SELECT cron.unschedule($1)' USING job;
+  END IF;
+  RETURN found_job;
+END
+$$;
+COMMENT ON FUNCTION pipeline.drop_schedules() IS
+'Remove the pg_cron job that enable_schedules() made for the current user; false when there was none.';
+
+CREATE OR REPLACE FUNCTION pipeline.run_id() RETURNS bigint
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_run_id';
+COMMENT ON FUNCTION pipeline.run_id() IS
+'Inside a task: number of its run. Error: 55000 outside a task.';
+
+CREATE OR REPLACE FUNCTION pipeline.task_name() RETURNS text
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_task_name';
+COMMENT ON FUNCTION pipeline.task_name() IS
+'Inside a task: its name. Error: 55000 outside a task.';
+
+CREATE OR REPLACE FUNCTION pipeline.attempt() RETURNS int
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_attempt';
+COMMENT ON FUNCTION pipeline.attempt() IS
+'Inside a task: number of this attempt, from 1. Error: 55000 outside a task.';
+
+CREATE OR REPLACE FUNCTION pipeline.interval_start() RETURNS timestamptz
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_interval_start';
+COMMENT ON FUNCTION pipeline.interval_start() IS
+'Inside a task: start of its run''s logical interval, inclusive (Airflow: data_interval_start). Error: 55000 outside a task.';
+
+CREATE OR REPLACE FUNCTION pipeline.interval_end() RETURNS timestamptz
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_interval_end';
+COMMENT ON FUNCTION pipeline.interval_end() IS
+'Inside a task: end of its run''s logical interval, exclusive (Airflow: data_interval_end). Error: 55000 outside a task.';
+
+CREATE OR REPLACE FUNCTION pipeline.param(name text, default_value text DEFAULT NULL) RETURNS text
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_param';
+COMMENT ON FUNCTION pipeline.param(text, text) IS
+'Inside a task: value of a parameter of its run, as text; default_value when it is null. Errors: 55000 outside a task, 22023 for a parameter that the pipeline does not declare.';
+
+CREATE OR REPLACE VIEW pipeline.run_status WITH (security_invoker = true) AS
+SELECT r.run_id, r.pipeline, r.run_type, r.state, r.degraded,
+       r.interval_start, r.interval_end, r.queued_at, r.started_at, r.finished_at,
+       coalesce(r.finished_at, CASE WHEN r.state = 'running' THEN pg_catalog.clock_timestamp() END) - r.started_at AS duration,
+       t.tasks, t.succeeded, t.failed, t.held_back, t.running,
+       r.params, r.owner, r.triggered_by
+FROM pipeline.runs r
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.count(*) AS tasks,
+         pg_catalog.count(*) FILTER (WHERE state = 'succeeded') AS succeeded,
+         pg_catalog.count(*) FILTER (WHERE state = 'failed') AS failed,
+         pg_catalog.count(*) FILTER (WHERE state = 'upstream_failed') AS held_back,
+         pg_catalog.count(*) FILTER (WHERE state = 'running') AS running
+  FROM pipeline.task_runs WHERE run_id = r.run_id) t;
+COMMENT ON VIEW pipeline.run_status IS 'One row per run: its state and how far it is.';
+COMMENT ON COLUMN pipeline.run_status.run_id IS 'As runs.run_id.';
+COMMENT ON COLUMN pipeline.run_status.pipeline IS 'As runs.pipeline.';
+COMMENT ON COLUMN pipeline.run_status.run_type IS 'As runs.run_type.';
+COMMENT ON COLUMN pipeline.run_status.state IS 'As runs.state.';
+COMMENT ON COLUMN pipeline.run_status.degraded IS 'As runs.degraded.';
+COMMENT ON COLUMN pipeline.run_status.interval_start IS 'As runs.interval_start.';
+COMMENT ON COLUMN pipeline.run_status.interval_end IS 'As runs.interval_end.';
+COMMENT ON COLUMN pipeline.run_status.queued_at IS 'As runs.queued_at.';
+COMMENT ON COLUMN pipeline.run_status.started_at IS 'As runs.started_at.';
+COMMENT ON COLUMN pipeline.run_status.finished_at IS 'As runs.finished_at.';
+COMMENT ON COLUMN pipeline.run_status.duration IS 'From start to end, or until now while it is running.';
+COMMENT ON COLUMN pipeline.run_status.tasks IS 'Tasks of the run.';
+COMMENT ON COLUMN pipeline.run_status.succeeded IS 'Tasks that succeeded.';
+COMMENT ON COLUMN pipeline.run_status.failed IS 'Tasks that failed.';
+COMMENT ON COLUMN pipeline.run_status.held_back IS 'Tasks that did not run because one before them failed.';
+COMMENT ON COLUMN pipeline.run_status.running IS 'Tasks that are running.';
+COMMENT ON COLUMN pipeline.run_status.params IS 'As runs.params.';
+COMMENT ON COLUMN pipeline.run_status.owner IS 'As runs.owner.';
+COMMENT ON COLUMN pipeline.run_status.triggered_by IS 'As runs.triggered_by.';
+
+CREATE OR REPLACE VIEW pipeline.task_status WITH (security_invoker = true) AS
+SELECT t.run_id, t.pipeline, t.task, t.state, t.depends_on, t.attempts,
+       t.started_at, t.finished_at,
+       coalesce(t.finished_at, CASE WHEN t.state = 'running' THEN pg_catalog.clock_timestamp() END) - t.started_at AS duration,
+       t.next_attempt_at, t.error, a.result, a.rows
+FROM pipeline.task_runs t
+LEFT JOIN pipeline.attempts a ON a.run_id = t.run_id AND a.task = t.task AND a.attempt = t.attempts;
+COMMENT ON VIEW pipeline.task_status IS 'One row per task of a run: its state, and what its last attempt returned.';
+COMMENT ON COLUMN pipeline.task_status.run_id IS 'As task_runs.run_id.';
+COMMENT ON COLUMN pipeline.task_status.pipeline IS 'As task_runs.pipeline.';
+COMMENT ON COLUMN pipeline.task_status.task IS 'As task_runs.task.';
+COMMENT ON COLUMN pipeline.task_status.state IS 'As task_runs.state.';
+COMMENT ON COLUMN pipeline.task_status.depends_on IS 'As task_runs.depends_on.';
+COMMENT ON COLUMN pipeline.task_status.attempts IS 'As task_runs.attempts.';
+COMMENT ON COLUMN pipeline.task_status.started_at IS 'As task_runs.started_at.';
+COMMENT ON COLUMN pipeline.task_status.finished_at IS 'As task_runs.finished_at.';
+COMMENT ON COLUMN pipeline.task_status.duration IS 'Length of the last attempt, until now while it is running.';
+COMMENT ON COLUMN pipeline.task_status.next_attempt_at IS 'As task_runs.next_attempt_at.';
+COMMENT ON COLUMN pipeline.task_status.error IS 'As task_runs.error.';
+COMMENT ON COLUMN pipeline.task_status.result IS 'As attempts.result, of the last attempt.';
+COMMENT ON COLUMN pipeline.task_status.rows IS 'As attempts.rows, of the last attempt.';
+
+CREATE OR REPLACE VIEW pipeline.schedules WITH (security_invoker = true) AS
+SELECT p.pipeline, p.schedule, p.timezone,
+       CASE WHEN NOT p.paused THEN
+         (SELECT n FROM pipeline.cron_next(p.schedule, pg_catalog.now(), p.timezone) AS n) END AS next_due,
+       (SELECT pg_catalog.max(r.interval_end) FROM pipeline.runs r
+        WHERE r.pipeline = p.pipeline AND r.run_type = 'scheduled') AS last_interval_end,
+       p.catchup, p.paused, p.paused_reason, p.owner
+FROM pipeline.pipelines p
+WHERE p.schedule IS NOT NULL;
+COMMENT ON VIEW pipeline.schedules IS 'One row per scheduled pipeline: when it is due next, and why it is paused if it is.';
+COMMENT ON COLUMN pipeline.schedules.pipeline IS 'As pipelines.pipeline.';
+COMMENT ON COLUMN pipeline.schedules.schedule IS 'As pipelines.schedule.';
+COMMENT ON COLUMN pipeline.schedules.timezone IS 'As pipelines.timezone.';
+COMMENT ON COLUMN pipeline.schedules.next_due IS 'The next due time; NULL while it is paused.';
+COMMENT ON COLUMN pipeline.schedules.last_interval_end IS 'End of the latest interval that has a scheduled run.';
+COMMENT ON COLUMN pipeline.schedules.catchup IS 'As pipelines.catchup.';
+COMMENT ON COLUMN pipeline.schedules.paused IS 'As pipelines.paused.';
+COMMENT ON COLUMN pipeline.schedules.paused_reason IS 'As pipelines.paused_reason.';
+COMMENT ON COLUMN pipeline.schedules.owner IS 'As pipelines.owner.';
+
+DROP POLICY IF EXISTS pipelines_read ON pipeline.pipelines;
+CREATE POLICY pipelines_read ON pipeline.pipelines FOR SELECT USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS tasks_read ON pipeline.tasks;
+CREATE POLICY tasks_read ON pipeline.tasks FOR SELECT USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS runs_read ON pipeline.runs;
+CREATE POLICY runs_read ON pipeline.runs FOR SELECT USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS task_runs_read ON pipeline.task_runs;
+CREATE POLICY task_runs_read ON pipeline.task_runs FOR SELECT USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS attempts_read ON pipeline.attempts;
+CREATE POLICY attempts_read ON pipeline.attempts FOR SELECT USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.pipelines, pipeline.tasks, pipeline.runs, pipeline.task_runs,
+  pipeline.attempts, pipeline.run_status, pipeline.task_status, pipeline.schedules TO PUBLIC;

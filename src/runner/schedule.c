@@ -1,0 +1,199 @@
+/*
+ * schedule.c
+ *	  What is due: run_due() and the logical intervals of scheduled runs.
+ *
+ * The clock (pg_cron, or anything else) only calls run_due(); what is due is
+ * computed from the tables, so that a missed tick loses nothing and a double
+ * one does nothing.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "runner/runner.h"
+
+/* Runs that one call of run_due() makes for one pipeline. */
+#define MOST_RUNS 1000
+
+static const char *const align_units[] = {
+	"hour", "day", "week", "month", "quarter", "year", NULL
+};
+
+/* Raise 22023 unless it is a unit that intervals can be aligned to. */
+void
+runner_check_align(const char *align)
+{
+	pipeline_check_choice("interval_align", align, align_units);
+}
+
+static TimestampTz
+truncate_time(const char *unit, TimestampTz t, const char *timezone)
+{
+	return DatumGetTimestampTz(DirectFunctionCall3(timestamptz_trunc_zone,
+												   CStringGetTextDatum(unit),
+												   TimestampTzGetDatum(t),
+												   CStringGetTextDatum(timezone)));
+}
+
+/* The interval of the run that is due at `due`; `before` is the due time before. */
+static void
+interval_of(TimestampTz before, TimestampTz due, const char *align,
+			const char *timezone, TimestampTz *from, TimestampTz *to)
+{
+	*from = before;
+	*to = due;
+	if (align == NULL)
+		return;
+	/* The whole unit that was complete at the due time. */
+	*to = truncate_time(align, due, timezone);
+	*from = truncate_time(align, *to - 1, timezone);
+}
+
+static void
+no_due_time(const char *schedule)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("cron text \"%s\" has no earlier due time", schedule)));
+}
+
+/* See runner.h. */
+void
+runner_last_interval(const char *schedule, const char *timezone,
+					 const char *align, TimestampTz at,
+					 TimestampTz *from, TimestampTz *to)
+{
+	CronExpr	expr;
+	pg_tz	   *tz = runner_timezone(timezone);
+	TimestampTz due,
+				before;
+
+	runner_cron_parse(schedule, &expr);
+	if (!runner_cron_last(&expr, tz, at, &due) ||
+		!runner_cron_last(&expr, tz, due - 1, &before))
+		no_due_time(schedule);
+	interval_of(before, due, align, timezone, from, to);
+}
+
+typedef struct DuePipeline
+{
+	char	   *name;
+	char	   *schedule;
+	char	   *timezone;
+	char	   *align;
+	char	   *catchup;
+	Jsonb	   *params;
+	TimestampTz since;			/* due times at or before this are done */
+} DuePipeline;
+
+/*
+ * Create the runs of one pipeline that are due at `now`; add their ids to the
+ * result.
+ */
+static void
+create_due_runs(const DuePipeline *p, TimestampTz now, ReturnSetInfo *rsinfo)
+{
+	CronExpr	expr;
+	pg_tz	   *tz = runner_timezone(p->timezone);
+	TimestampTz before,
+				due = p->since;
+	int			made = 0;
+
+	runner_cron_parse(p->schedule, &expr);
+	if (strcmp(p->catchup, "all") != 0)
+	{
+		/* Only the latest due time counts: start right before it. */
+		if (!runner_cron_last(&expr, tz, now, &due) || due <= p->since)
+			return;
+		if (strcmp(p->catchup, "none") == 0 &&
+			due < now - (int64) pipeline_schedule_grace * USECS_PER_SEC)
+			return;
+		due--;
+	}
+	while (made < MOST_RUNS && runner_cron_next(&expr, tz, due, &due) && due <= now)
+	{
+		TimestampTz from,
+					to;
+		int64		run_id;
+
+		if (!runner_cron_last(&expr, tz, due - 1, &before))
+			no_due_time(p->schedule);
+		interval_of(before, due, p->align, p->timezone, &from, &to);
+		run_id = runner_create_run(p->name, "scheduled", p->params, from, to);
+		if (run_id != 0)
+		{
+			Datum		value = Int64GetDatum(run_id);
+			bool		isnull = false;
+
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+			made++;
+		}
+	}
+}
+
+/* The pipelines that the caller may run and that may have something due. */
+static List *
+due_pipelines(const char *only)
+{
+	UserScope	scope;
+	List	   *list = NIL;
+	uint64		n;
+	Oid			caller = GetUserId();
+
+	pipeline_extension_begin(&scope);
+	n = pipeline_sql("SELECT p.pipeline, p.schedule, p.timezone, p.interval_align, p.catchup, p.params,"
+					 " greatest(p.scheduled_since,"
+					 "   (SELECT max(r.interval_end) FROM pipeline.runs r"
+					 "    WHERE r.pipeline = p.pipeline AND r.run_type = 'scheduled'"
+					 "    AND p.interval_align IS NULL)),"
+					 " p.owner::oid"
+					 " FROM pipeline.pipelines p"
+					 " WHERE p.schedule IS NOT NULL AND NOT p.paused AND ($1 IS NULL OR p.pipeline = $1)"
+					 " AND EXISTS (SELECT FROM pipeline.tasks t WHERE t.pipeline = p.pipeline)"
+					 " ORDER BY p.pipeline", SPI_OK_SELECT, sql_text(only));
+	for (uint64 i = 0; i < n; i++)
+	{
+		DuePipeline *p = SPI_palloc(sizeof(DuePipeline));
+		bool		isnull;
+
+		if (!pipeline_is_owner(caller, DatumGetObjectId(pipeline_sql_datum(i, 8, &isnull))))
+			continue;
+		p->name = pipeline_sql_text(i, 1);
+		p->schedule = pipeline_sql_text(i, 2);
+		p->timezone = pipeline_sql_text(i, 3);
+		p->align = pipeline_sql_text(i, 4);
+		p->catchup = pipeline_sql_text(i, 5);
+		p->params = DatumGetJsonbP(SPI_datumTransfer(pipeline_sql_datum(i, 6, &isnull), false, -1));
+		p->since = DatumGetTimestampTz(pipeline_sql_datum(i, 7, &isnull));
+		list = lappend(list, p);
+	}
+	pipeline_scope_end(&scope);
+	return list;
+}
+
+PG_FUNCTION_INFO_V1(pipeline_run_due);
+
+/* SQL: run_due(pipeline) */
+Datum
+pipeline_run_due(PG_FUNCTION_ARGS)
+{
+	char	   *only = pipeline_arg_text(fcinfo, 0);
+	TimestampTz now = GetCurrentTimestamp();
+	ListCell   *lc;
+
+	runner_require_preload();
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	SPI_connect();
+	if (only)
+		pipeline_check_owner(runner_load_pipeline(only)->owner, "pipeline", only);
+	foreach(lc, due_pipelines(only))
+		create_due_runs(lfirst(lc), now, (ReturnSetInfo *) fcinfo->resultinfo);
+	SPI_finish();
+	return (Datum) 0;
+}

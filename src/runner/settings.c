@@ -1,0 +1,42 @@
+/*
+ * settings.c
+ *	  The runner's settings.
+ */
+#include "postgres.h"
+
+#include <limits.h>
+
+#include "utils/guc.h"
+
+#include "runner/runner.h"
+
+int			pipeline_max_workers = 8;
+int			pipeline_max_lost_attempts = 2;
+int			pipeline_worker_idle_timeout = 5000;
+int			pipeline_schedule_grace = 300;
+
+/* Define them; called once, when the library is loaded. */
+void
+runner_define_settings(void)
+{
+	DefineCustomIntVariable("pipeline.max_lost_attempts",
+							"Lost attempts after which a task fails.",
+							"A task that takes its server down must not do so for ever.",
+							&pipeline_max_lost_attempts,
+							2, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pipeline.max_workers",
+							"Workers that may run tasks at once, in all databases.",
+							"They come out of max_worker_processes.",
+							&pipeline_max_workers,
+							8, 1, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pipeline.schedule_grace",
+							"How late a due time may still start a run of a pipeline with catchup none.",
+							NULL,
+							&pipeline_schedule_grace,
+							300, 1, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("pipeline.worker_idle_timeout",
+							"How long a worker without a task waits for one.",
+							NULL,
+							&pipeline_worker_idle_timeout,
+							5000, 0, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}

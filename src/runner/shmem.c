@@ -1,0 +1,364 @@
+/*
+ * shmem.c
+ *	  The runner's shared memory: who is alive, and how to wake it.
+ *
+ * It holds hints only; runs and tasks live in tables.  One fact is exact: an
+ * attempt whose id stands in no slot has no process.  A worker writes the id
+ * into its slot before it commits the claim, and the slot is cleared by
+ * before_shmem_exit() after the transaction has ended; a crash of the server
+ * clears all of it.
+ *
+ * One LWLock protects everything.  Nothing is done under it but reading,
+ * writing and signalling, so that a signal cannot reach a process that has
+ * moved on to another attempt.
+ */
+#include "postgres.h"
+
+#include <signal.h>
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "nodes/pg_list.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+#include "utils/memutils.h"
+
+#include "runner/runner.h"
+
+RunnerShared *runner_shared = NULL;
+
+static shmem_request_hook_type previous_request_hook = NULL;
+static shmem_startup_hook_type previous_startup_hook = NULL;
+
+/* What the current transaction wants done when it has committed. */
+static bool tell_at_commit = false; /* those who wait for a change */
+static bool wake_at_commit = false; /* the scheduler too */
+static Oid	help_role = InvalidOid;
+static int	help_tasks = 0;		/* ready tasks of help_role for other workers */
+static List *stop_at_commit = NIL;
+static bool callback_registered = false;
+
+static Size
+shared_size(void)
+{
+	return add_size(offsetof(RunnerShared, slots),
+					mul_size(pipeline_max_workers, sizeof(WorkerSlot)));
+}
+
+static void
+request_shmem(void)
+{
+	if (previous_request_hook)
+		previous_request_hook();
+	RequestAddinShmemSpace(shared_size());
+	RequestNamedLWLockTranche("pipeline", 1);
+}
+
+static void
+startup_shmem(void)
+{
+	bool		found;
+
+	if (previous_startup_hook)
+		previous_startup_hook();
+	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
+	runner_shared = ShmemInitStruct("pipeline runner", shared_size(), &found);
+	if (!found)
+	{
+		memset(runner_shared, 0, shared_size());
+		runner_shared->lock = &GetNamedLWLockTranche("pipeline")->lock;
+		runner_shared->nslots = pipeline_max_workers;
+		ConditionVariableInit(&runner_shared->changed);
+	}
+	LWLockRelease(AddinShmemInitLock);
+}
+
+/* Ask for shared memory; called while shared libraries are preloaded. */
+void
+runner_shmem_install(void)
+{
+	previous_request_hook = shmem_request_hook;
+	shmem_request_hook = request_shmem;
+	previous_startup_hook = shmem_startup_hook;
+	shmem_startup_hook = startup_shmem;
+}
+
+/* Was the library preloaded, so that there can be workers? */
+bool
+runner_is_preloaded(void)
+{
+	return runner_shared != NULL;
+}
+
+/* Raise 55000 when it was not. */
+void
+runner_require_preload(void)
+{
+	if (!runner_is_preloaded())
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pipeline is not in shared_preload_libraries"),
+				 errhint("Add pipeline to shared_preload_libraries and restart the server: runs need its background workers.")));
+}
+
+/*
+ * Find the slot of a database, or take a free one.  NULL when there is none.
+ * The caller holds the lock, in exclusive mode to create.
+ */
+DatabaseSlot *
+runner_database_slot(Oid database, bool create)
+{
+	DatabaseSlot *free_slot = NULL;
+
+	for (int i = 0; i < MAX_DATABASES; i++)
+	{
+		DatabaseSlot *slot = &runner_shared->databases[i];
+
+		if (slot->database == database)
+			return slot;
+		if (!OidIsValid(slot->database) && free_slot == NULL)
+			free_slot = slot;
+	}
+	if (create && free_slot != NULL)
+	{
+		memset(free_slot, 0, sizeof(DatabaseSlot));
+		free_slot->database = database;
+		return free_slot;
+	}
+	return NULL;
+}
+
+/* Wake the launcher, so that it looks at the databases again. */
+void
+runner_wake_launcher(void)
+{
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	if (runner_shared->launcher)
+		SetLatch(&runner_shared->launcher->procLatch);
+	LWLockRelease(runner_shared->lock);
+}
+
+/*
+ * Wake the scheduler of a database, having the launcher start it if need be,
+ * and everybody who waits for a change.
+ */
+void
+runner_wake_scheduler(Oid database)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	slot = runner_database_slot(database, true);
+	if (slot != NULL)
+		slot->wanted = true;
+	if (slot != NULL && slot->proc != NULL)
+		SetLatch(&slot->proc->procLatch);
+	else if (runner_shared->launcher)
+		SetLatch(&runner_shared->launcher->procLatch);
+	LWLockRelease(runner_shared->lock);
+	ConditionVariableBroadcast(&runner_shared->changed);
+}
+
+/* Wake idle workers of a role, `most` at most; returns how many. */
+int
+runner_wake_idle_workers(Oid database, Oid role, int most)
+{
+	int			woken = 0;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots && woken < most; i++)
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+
+		if (slot->database != database || slot->role != role)
+			continue;
+		if (slot->state == SLOT_IDLE && slot->proc != NULL)
+			SetLatch(&slot->proc->procLatch);
+		else if (slot->state != SLOT_STARTING)
+			continue;
+		woken++;
+	}
+	LWLockRelease(runner_shared->lock);
+	return woken;
+}
+
+/*
+ * Send a signal to the process of an attempt, and note why.  The lock keeps
+ * the process from moving on in between.
+ */
+bool
+runner_stop_attempt(int64 attempt_id, StopReason reason, int signal)
+{
+	bool		found = false;
+
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < runner_shared->nslots && !found; i++)
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+
+		if (slot->state != SLOT_BUSY || slot->attempt_id != attempt_id)
+			continue;
+		slot->stop = reason;
+		kill(slot->pid, signal);
+		found = true;
+	}
+	LWLockRelease(runner_shared->lock);
+	return found;
+}
+
+/* Does a process own the attempt? */
+bool
+runner_attempt_alive(int64 attempt_id)
+{
+	bool		found = false;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots && !found; i++)
+		found = runner_shared->slots[i].state == SLOT_BUSY &&
+			(runner_shared->slots[i].attempt_id == attempt_id ||
+			 runner_shared->slots[i].next_attempt_id == attempt_id);
+	LWLockRelease(runner_shared->lock);
+	return found;
+}
+
+/* Ask idle workers of other roles to make room, `most` at most. */
+void
+runner_ask_idle_to_leave(Oid role, int most)
+{
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < runner_shared->nslots && most > 0; i++)
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+
+		if (slot->state != SLOT_IDLE || slot->role == role || slot->leave)
+			continue;
+		slot->leave = true;
+		SetLatch(&slot->proc->procLatch);
+		most--;
+	}
+	LWLockRelease(runner_shared->lock);
+}
+
+/* Reserve a slot for a new worker; returns its number, or -1. */
+int
+runner_reserve_slot(Oid database, Oid role, uint32 *generation)
+{
+	int			found = -1;
+	TimestampTz forgotten = GetCurrentTimestamp() - USECS_PER_MINUTE;
+
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	for (int i = 0; i < runner_shared->nslots && found < 0; i++)
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+		uint32		next = slot->generation + 1;
+
+		/* A reservation that nobody took up for a minute was forgotten. */
+		if (slot->state != SLOT_FREE &&
+			!(slot->state == SLOT_STARTING && slot->reserved_at < forgotten))
+			continue;
+		memset(slot, 0, sizeof(WorkerSlot));
+		slot->state = SLOT_STARTING;
+		slot->generation = next;
+		slot->database = database;
+		slot->role = role;
+		slot->reserved_at = GetCurrentTimestamp();
+		*generation = next;
+		found = i;
+	}
+	LWLockRelease(runner_shared->lock);
+	return found;
+}
+
+/* Free a slot, if it is still of that generation. */
+void
+runner_release_slot(int number, uint32 generation)
+{
+	WorkerSlot *slot = &runner_shared->slots[number];
+
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	if (slot->generation == generation)
+	{
+		slot->state = SLOT_FREE;
+		slot->proc = NULL;
+		slot->pid = 0;
+		slot->attempt_id = 0;
+		slot->next_attempt_id = 0;
+	}
+	LWLockRelease(runner_shared->lock);
+}
+
+/* Do what the committed transaction asked for. */
+static void
+act_on_commit(void)
+{
+	ListCell   *lc;
+
+	/* The list lives in TopTransactionContext, which is still there. */
+	foreach(lc, stop_at_commit)
+		runner_stop_attempt(*(int64 *) lfirst(lc), STOP_CANCEL, SIGINT);
+	if (help_tasks > 0 &&
+		runner_wake_idle_workers(MyDatabaseId, help_role, help_tasks) < help_tasks)
+		wake_at_commit = true;
+	if (wake_at_commit)
+		runner_wake_scheduler(MyDatabaseId);
+	else if (tell_at_commit)
+		ConditionVariableBroadcast(&runner_shared->changed);
+}
+
+static void
+at_transaction_end(XactEvent event, void *arg)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
+		event != XACT_EVENT_PREPARE)
+		return;
+	if (event == XACT_EVENT_COMMIT)
+		act_on_commit();
+	tell_at_commit = wake_at_commit = false;
+	help_role = InvalidOid;
+	help_tasks = 0;
+	stop_at_commit = NIL;
+}
+
+/* Wake those who wait for a change when this transaction commits. */
+void
+runner_at_commit_tell(void)
+{
+	if (!runner_is_preloaded())
+		return;
+	if (!callback_registered)
+		RegisterXactCallback(at_transaction_end, NULL);
+	callback_registered = true;
+	tell_at_commit = true;
+}
+
+/* Wake the scheduler as well. */
+void
+runner_at_commit_wake(void)
+{
+	runner_at_commit_tell();
+	wake_at_commit = tell_at_commit;
+}
+
+/* Find workers for that many ready tasks of a role when it commits. */
+void
+runner_at_commit_help(Oid role, int tasks)
+{
+	runner_at_commit_tell();
+	help_role = role;
+	help_tasks = tasks;
+}
+
+/* Stop an attempt's worker when this transaction commits. */
+void
+runner_at_commit_stop(int64 attempt_id)
+{
+	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
+	int64	   *id = palloc_object(int64);
+
+	*id = attempt_id;
+	stop_at_commit = lappend(stop_at_commit, id);
+	MemoryContextSwitchTo(old);
+	runner_at_commit_tell();
+}

@@ -1,0 +1,238 @@
+/* runner: pipelines, tasks, runs, attempts. */
+
+CREATE TABLE pipeline.pipelines (
+  pipeline text PRIMARY KEY,
+  owner regrole NOT NULL,
+  schedule text,
+  timezone text NOT NULL,
+  interval_align text,
+  max_active_runs int NOT NULL CHECK (max_active_runs > 0),
+  catchup text NOT NULL CHECK (catchup IN ('none', 'last', 'all')),
+  params jsonb NOT NULL,
+  labels jsonb NOT NULL,
+  description text,
+  paused boolean NOT NULL,
+  paused_reason text,
+  scheduled_since timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+);
+COMMENT ON TABLE pipeline.pipelines IS
+'One row per pipeline: a named set of tasks with dependencies, run as its owner. Made by create_pipeline(). Airflow calls it a DAG.';
+COMMENT ON COLUMN pipeline.pipelines.pipeline IS 'Name of the pipeline.';
+COMMENT ON COLUMN pipeline.pipelines.owner IS 'The role that its tasks run as, from a session that is that role.';
+COMMENT ON COLUMN pipeline.pipelines.schedule IS 'Cron text, in the pipeline''s time zone; NULL: run by hand only.';
+COMMENT ON COLUMN pipeline.pipelines.timezone IS 'Time zone of the schedule, and TimeZone of the tasks'' sessions.';
+COMMENT ON COLUMN pipeline.pipelines.interval_align IS 'Unit that a scheduled run''s interval is widened to: hour, day, week, month, quarter or year; NULL: from one due time to the next.';
+COMMENT ON COLUMN pipeline.pipelines.max_active_runs IS 'How many runs may be running at once; more wait as queued.';
+COMMENT ON COLUMN pipeline.pipelines.catchup IS 'Which missed due times run later: none, last (only the latest) or all.';
+COMMENT ON COLUMN pipeline.pipelines.params IS 'Declared parameters with their defaults.';
+COMMENT ON COLUMN pipeline.pipelines.labels IS 'Labels of the pipeline; its alerts carry them.';
+COMMENT ON COLUMN pipeline.pipelines.description IS 'What it is for.';
+COMMENT ON COLUMN pipeline.pipelines.paused IS 'Paused pipelines start no runs and no tasks; running tasks finish.';
+COMMENT ON COLUMN pipeline.pipelines.paused_reason IS 'Why it is paused: what the user said, or what the scheduler found.';
+COMMENT ON COLUMN pipeline.pipelines.scheduled_since IS 'Due times at or before this do not count as missed: creation, change of schedule, or resume with catchup none.';
+COMMENT ON COLUMN pipeline.pipelines.created_at IS 'When it was created.';
+
+CREATE TABLE pipeline.tasks (
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE,
+  task text NOT NULL,
+  owner regrole NOT NULL,
+  command text NOT NULL,
+  depends_on text[] NOT NULL,
+  mode text NOT NULL CHECK (mode IN ('atomic', 'autocommit')),
+  retries int NOT NULL CHECK (retries >= 0),
+  retry_delay interval NOT NULL,
+  retry_backoff float8 NOT NULL,
+  retry_on text NOT NULL CHECK (retry_on IN ('error', 'any')),
+  timeout interval,
+  allow_failure boolean NOT NULL,
+  priority int NOT NULL,
+  labels jsonb NOT NULL,
+  description text,
+  created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (pipeline, task)
+);
+COMMENT ON TABLE pipeline.tasks IS
+'One row per task of a pipeline: SQL to run when the tasks it depends on have succeeded. Made by create_task().';
+COMMENT ON COLUMN pipeline.tasks.pipeline IS 'The pipeline.';
+COMMENT ON COLUMN pipeline.tasks.task IS 'Name of the task, unique in its pipeline.';
+COMMENT ON COLUMN pipeline.tasks.owner IS 'Owner of the pipeline.';
+COMMENT ON COLUMN pipeline.tasks.command IS 'SQL: one or more statements.';
+COMMENT ON COLUMN pipeline.tasks.depends_on IS 'Tasks that must succeed before.';
+COMMENT ON COLUMN pipeline.tasks.mode IS 'atomic: all statements, the result and the successors'' release in one transaction. autocommit: each statement in its own.';
+COMMENT ON COLUMN pipeline.tasks.retries IS 'How many times a failed attempt is tried again.';
+COMMENT ON COLUMN pipeline.tasks.retry_delay IS 'Wait before the first retry.';
+COMMENT ON COLUMN pipeline.tasks.retry_backoff IS 'Factor by which the wait grows with each retry; a wait is never above one day.';
+COMMENT ON COLUMN pipeline.tasks.retry_on IS 'error: SQL errors, timeouts. any: also a false "success".';
+COMMENT ON COLUMN pipeline.tasks.timeout IS 'How long an attempt may run; NULL: for ever.';
+COMMENT ON COLUMN pipeline.tasks.allow_failure IS 'If it fails, the run may still succeed, as degraded.';
+COMMENT ON COLUMN pipeline.tasks.priority IS 'Among ready tasks of one owner the highest runs first.';
+COMMENT ON COLUMN pipeline.tasks.labels IS 'Labels of the task, over those of the pipeline.';
+COMMENT ON COLUMN pipeline.tasks.description IS 'What it is for.';
+COMMENT ON COLUMN pipeline.tasks.created_at IS 'When it was created.';
+
+CREATE TABLE pipeline.runs (
+  run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE,
+  owner regrole NOT NULL,
+  run_type text NOT NULL CHECK (run_type IN ('manual', 'scheduled')),
+  state text NOT NULL DEFAULT 'queued'
+    CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
+  params jsonb NOT NULL,
+  interval_start timestamptz NOT NULL,
+  interval_end timestamptz NOT NULL,
+  queued_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  started_at timestamptz,
+  finished_at timestamptz,
+  degraded boolean NOT NULL DEFAULT false,
+  cancel_requested_at timestamptz,
+  open_tasks int NOT NULL DEFAULT 0,
+  triggered_by regrole NOT NULL
+) WITH (fillfactor = 80);
+COMMENT ON TABLE pipeline.runs IS 'One row per run of a pipeline.';
+COMMENT ON COLUMN pipeline.runs.run_id IS 'Number of the run.';
+COMMENT ON COLUMN pipeline.runs.pipeline IS 'The pipeline.';
+COMMENT ON COLUMN pipeline.runs.owner IS 'Owner of the pipeline when the run was created; its tasks run as that role.';
+COMMENT ON COLUMN pipeline.runs.run_type IS 'manual or scheduled.';
+COMMENT ON COLUMN pipeline.runs.state IS 'queued, running, succeeded, failed or cancelled.';
+COMMENT ON COLUMN pipeline.runs.params IS 'Declared parameters with this run''s values.';
+COMMENT ON COLUMN pipeline.runs.interval_start IS 'Start of the logical interval, inclusive (Airflow: data_interval_start).';
+COMMENT ON COLUMN pipeline.runs.interval_end IS 'End of the logical interval, exclusive (Airflow: data_interval_end).';
+COMMENT ON COLUMN pipeline.runs.queued_at IS 'When the run was created.';
+COMMENT ON COLUMN pipeline.runs.started_at IS 'When it left the queue.';
+COMMENT ON COLUMN pipeline.runs.finished_at IS 'When its last task ended.';
+COMMENT ON COLUMN pipeline.runs.degraded IS 'It succeeded although a task with allow_failure failed.';
+COMMENT ON COLUMN pipeline.runs.cancel_requested_at IS 'When cancel() was called; running tasks are being stopped.';
+COMMENT ON COLUMN pipeline.runs.open_tasks IS 'Tasks that have not ended.';
+COMMENT ON COLUMN pipeline.runs.triggered_by IS 'Role of the session that created the run.';
+CREATE UNIQUE INDEX runs_scheduled ON pipeline.runs (pipeline, interval_end, interval_start)
+  WHERE run_type = 'scheduled';
+CREATE INDEX runs_open ON pipeline.runs (pipeline, run_id) WHERE state IN ('queued', 'running');
+CREATE INDEX runs_pipeline ON pipeline.runs (pipeline, run_id);
+
+CREATE TABLE pipeline.task_runs (
+  run_id bigint NOT NULL REFERENCES pipeline.runs ON DELETE CASCADE,
+  task text NOT NULL,
+  pipeline text NOT NULL,
+  owner regrole NOT NULL,
+  state text NOT NULL DEFAULT 'waiting'
+    CHECK (state IN ('waiting', 'ready', 'running', 'up_for_retry', 'succeeded',
+                     'failed', 'upstream_failed', 'skipped', 'cancelled')),
+  pending int NOT NULL,
+  attempts int NOT NULL DEFAULT 0,
+  failures int NOT NULL DEFAULT 0,
+  lost int NOT NULL DEFAULT 0,
+  next_attempt_at timestamptz,
+  ready_at timestamptz,
+  started_at timestamptz,
+  finished_at timestamptz,
+  error text,
+  command text NOT NULL,
+  depends_on text[] NOT NULL,
+  mode text NOT NULL,
+  retries int NOT NULL,
+  retry_delay interval NOT NULL,
+  retry_backoff float8 NOT NULL,
+  retry_on text NOT NULL,
+  timeout interval,
+  allow_failure boolean NOT NULL,
+  priority int NOT NULL,
+  labels jsonb NOT NULL,
+  PRIMARY KEY (run_id, task)
+) WITH (fillfactor = 70);
+COMMENT ON TABLE pipeline.task_runs IS
+'One row per task of a run, with the definition that the run took when it was created (Airflow: task instance).';
+COMMENT ON COLUMN pipeline.task_runs.run_id IS 'The run.';
+COMMENT ON COLUMN pipeline.task_runs.task IS 'The task.';
+COMMENT ON COLUMN pipeline.task_runs.pipeline IS 'The pipeline.';
+COMMENT ON COLUMN pipeline.task_runs.owner IS 'The role that the task runs as.';
+COMMENT ON COLUMN pipeline.task_runs.state IS 'waiting, ready, running, up_for_retry, succeeded, failed, upstream_failed, skipped or cancelled.';
+COMMENT ON COLUMN pipeline.task_runs.pending IS 'Predecessors that have not succeeded yet.';
+COMMENT ON COLUMN pipeline.task_runs.attempts IS 'Attempts so far.';
+COMMENT ON COLUMN pipeline.task_runs.failures IS 'Attempts that used up a retry.';
+COMMENT ON COLUMN pipeline.task_runs.lost IS 'Attempts whose worker died without a word.';
+COMMENT ON COLUMN pipeline.task_runs.next_attempt_at IS 'When a task that is up_for_retry becomes ready.';
+COMMENT ON COLUMN pipeline.task_runs.ready_at IS 'When it last became ready.';
+COMMENT ON COLUMN pipeline.task_runs.started_at IS 'Start of the last attempt.';
+COMMENT ON COLUMN pipeline.task_runs.finished_at IS 'End of the last attempt.';
+COMMENT ON COLUMN pipeline.task_runs.error IS 'Message of the last failed attempt, until one succeeds.';
+COMMENT ON COLUMN pipeline.task_runs.command IS 'As tasks.command.';
+COMMENT ON COLUMN pipeline.task_runs.depends_on IS 'As tasks.depends_on.';
+COMMENT ON COLUMN pipeline.task_runs.mode IS 'As tasks.mode.';
+COMMENT ON COLUMN pipeline.task_runs.retries IS 'As tasks.retries.';
+COMMENT ON COLUMN pipeline.task_runs.retry_delay IS 'As tasks.retry_delay.';
+COMMENT ON COLUMN pipeline.task_runs.retry_backoff IS 'As tasks.retry_backoff.';
+COMMENT ON COLUMN pipeline.task_runs.retry_on IS 'As tasks.retry_on.';
+COMMENT ON COLUMN pipeline.task_runs.timeout IS 'As tasks.timeout.';
+COMMENT ON COLUMN pipeline.task_runs.allow_failure IS 'As tasks.allow_failure.';
+COMMENT ON COLUMN pipeline.task_runs.priority IS 'As tasks.priority.';
+COMMENT ON COLUMN pipeline.task_runs.labels IS 'Labels of pipeline and task together.';
+CREATE INDEX task_runs_ready ON pipeline.task_runs (owner, priority DESC, ready_at, run_id)
+  WHERE state = 'ready';
+CREATE INDEX task_runs_retry ON pipeline.task_runs (next_attempt_at) WHERE state = 'up_for_retry';
+
+CREATE TABLE pipeline.attempts (
+  attempt_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  run_id bigint NOT NULL,
+  task text NOT NULL,
+  attempt int NOT NULL,
+  owner regrole NOT NULL,
+  state text NOT NULL DEFAULT 'running'
+    CHECK (state IN ('running', 'succeeded', 'failed', 'lost', 'cancelled')),
+  pid int NOT NULL,
+  started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+  finished_at timestamptz,
+  timeout interval,
+  command text NOT NULL,
+  params jsonb NOT NULL,
+  result jsonb,
+  rows bigint,
+  wal_bytes numeric,
+  notices text[],
+  sqlstate text,
+  error text,
+  error_detail text,
+  error_hint text,
+  error_context text,
+  statement text,
+  UNIQUE (run_id, task, attempt),
+  FOREIGN KEY (run_id, task) REFERENCES pipeline.task_runs ON DELETE CASCADE
+) WITH (fillfactor = 70);
+COMMENT ON TABLE pipeline.attempts IS 'One row per attempt at a task of a run: what ran, what came of it, what went wrong.';
+COMMENT ON COLUMN pipeline.attempts.attempt_id IS 'Number of the attempt in the database.';
+COMMENT ON COLUMN pipeline.attempts.run_id IS 'The run.';
+COMMENT ON COLUMN pipeline.attempts.task IS 'The task.';
+COMMENT ON COLUMN pipeline.attempts.attempt IS 'Number of the attempt at this task in this run, from 1.';
+COMMENT ON COLUMN pipeline.attempts.owner IS 'The role that it ran as.';
+COMMENT ON COLUMN pipeline.attempts.state IS 'running, succeeded, failed, lost (its worker died without a word) or cancelled.';
+COMMENT ON COLUMN pipeline.attempts.pid IS 'Process ID of its worker.';
+COMMENT ON COLUMN pipeline.attempts.started_at IS 'When the worker took it.';
+COMMENT ON COLUMN pipeline.attempts.finished_at IS 'When it ended.';
+COMMENT ON COLUMN pipeline.attempts.timeout IS 'How long it may run.';
+COMMENT ON COLUMN pipeline.attempts.command IS 'The SQL that it ran.';
+COMMENT ON COLUMN pipeline.attempts.params IS 'The run''s parameters.';
+COMMENT ON COLUMN pipeline.attempts.result IS 'What its last row-returning statement returned: an object for one row, an array for several; at most 100 rows and 64 kB.';
+COMMENT ON COLUMN pipeline.attempts.rows IS 'Rows that its statements returned or changed.';
+COMMENT ON COLUMN pipeline.attempts.wal_bytes IS 'WAL that it wrote, in bytes.';
+COMMENT ON COLUMN pipeline.attempts.notices IS 'The first 100 messages of level notice and above that it raised.';
+COMMENT ON COLUMN pipeline.attempts.sqlstate IS 'SQLSTATE of the error.';
+COMMENT ON COLUMN pipeline.attempts.error IS 'Message of the error.';
+COMMENT ON COLUMN pipeline.attempts.error_detail IS 'DETAIL of the error.';
+COMMENT ON COLUMN pipeline.attempts.error_hint IS 'HINT of the error.';
+COMMENT ON COLUMN pipeline.attempts.error_context IS 'CONTEXT of the error.';
+COMMENT ON COLUMN pipeline.attempts.statement IS 'The statement of the command that failed.';
+CREATE INDEX attempts_running ON pipeline.attempts (attempt_id) WHERE state = 'running';
+
+ALTER TABLE pipeline.pipelines ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.tasks ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.runs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.task_runs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.attempts ENABLE ROW LEVEL SECURITY;
+
+SELECT pg_extension_config_dump('pipeline.pipelines', '');
+SELECT pg_extension_config_dump('pipeline.tasks', '');
+SELECT pg_extension_config_dump('pipeline.runs', '');
+SELECT pg_extension_config_dump('pipeline.runs_run_id_seq', '');
+SELECT pg_extension_config_dump('pipeline.task_runs', '');
+SELECT pg_extension_config_dump('pipeline.attempts', '');
+SELECT pg_extension_config_dump('pipeline.attempts_attempt_id_seq', '');

@@ -1,0 +1,329 @@
+/*
+ * task.c
+ *	  Tasks: create and drop.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "parser/scansup.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/timestamp.h"
+
+#include "runner/runner.h"
+
+/* The arguments of create_task, in order. */
+enum
+{
+	ARG_PIPELINE, ARG_TASK, ARG_COMMAND, ARG_DEPENDS_ON, ARG_MODE,
+	ARG_TRIGGER_RULE, ARG_CONDITION, ARG_RETRIES, ARG_RETRY_DELAY,
+	ARG_RETRY_BACKOFF, ARG_RETRY_ON, ARG_TIMEOUT, ARG_ALLOW_FAILURE, ARG_POOL,
+	ARG_POOL_SLOTS, ARG_PRIORITY, ARG_WAIT_FOR, ARG_POKE_INTERVAL,
+	ARG_WAIT_TIMEOUT, ARG_ON_WAIT_TIMEOUT, ARG_DEADLINE, ARG_ON_DEADLINE,
+	ARG_FOREACH, ARG_MAP_KEY, ARG_MAX_ACTIVE_MAPPED, ARG_MIN_SUCCESS,
+	ARG_LABELS, ARG_OR_REPLACE, ARG_DESCRIPTION
+};
+
+/*
+ * Arguments that belong to the surface but do nothing yet, with the only value
+ * that they may have: the default.
+ */
+static const struct
+{
+	int			argument;
+	const char *name;
+	const char *value;
+}			fixed_arguments[] = {
+	{ARG_TRIGGER_RULE, "trigger_rule", "all_success"},
+	{ARG_CONDITION, "condition", NULL},
+	{ARG_POOL, "pool", "default"},
+	{ARG_POOL_SLOTS, "pool_slots", "1"},
+	{ARG_WAIT_FOR, "wait_for", NULL},
+	{ARG_POKE_INTERVAL, "poke_interval", "00:01:00"},
+	{ARG_WAIT_TIMEOUT, "wait_timeout", NULL},
+	{ARG_ON_WAIT_TIMEOUT, "on_wait_timeout", "fail"},
+	{ARG_DEADLINE, "deadline", NULL},
+	{ARG_ON_DEADLINE, "on_deadline", "alert"},
+	{ARG_FOREACH, "foreach", NULL},
+	{ARG_MAP_KEY, "map_key", NULL},
+	{ARG_MAX_ACTIVE_MAPPED, "max_active_mapped", NULL},
+	{ARG_MIN_SUCCESS, "min_success", "1"},
+};
+
+static void
+check_fixed_arguments(FunctionCallInfo fcinfo)
+{
+	for (int i = 0; i < lengthof(fixed_arguments); i++)
+	{
+		int			n = fixed_arguments[i].argument;
+		const char *allowed = fixed_arguments[i].value;
+		char	   *given = NULL;
+
+		if (!PG_ARGISNULL(n))
+		{
+			Oid			output;
+			bool		varlena;
+
+			getTypeOutputInfo(get_fn_expr_argtype(fcinfo->flinfo, n), &output, &varlena);
+			given = OidOutputFunctionCall(output, PG_GETARG_DATUM(n));
+		}
+		if ((given == NULL && allowed == NULL) ||
+			(given && allowed && strcmp(given, allowed) == 0))
+			continue;
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("argument \"%s\" is not supported yet: %s",
+						fixed_arguments[i].name, given ? given : "null"),
+				 errhint("Leave it at its default, %s.", allowed ? allowed : "null")));
+	}
+}
+
+/* Point a syntax error into the command, not into the calling statement. */
+static void
+command_error_callback(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery((const char *) arg);
+	}
+}
+
+static void
+check_command(const char *command, bool atomic, const char *task)
+{
+	ErrorContextCallback callback = {
+		.callback = command_error_callback,
+		.arg = (void *) command,
+		.previous = error_context_stack
+	};
+
+	error_context_stack = &callback;
+	(void) runner_parse_command(command, atomic, task);
+	error_context_stack = callback.previous;
+}
+
+static int
+compare_intervals(const Interval *a, const Interval *b)
+{
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
+											 IntervalPGetDatum(a),
+											 IntervalPGetDatum(b)));
+}
+
+/* A wait may be nothing, a timeout may not; neither grows past its bound. */
+static void
+check_interval(const Interval *value, const char *argument, bool zero_ok,
+			   int most_days)
+{
+	Interval	zero = {0};
+	Interval	most = {.day = most_days};
+
+	if (value == NULL ||
+		(compare_intervals(value, &most) <= 0 &&
+		 compare_intervals(value, &zero) >= (zero_ok ? 0 : 1)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for argument \"%s\": %s", argument,
+					DatumGetCString(DirectFunctionCall1(interval_out, IntervalPGetDatum(value)))),
+			 errhint("Give an interval %s zero, of at most %d days.",
+					 zero_ok ? "not below" : "above", most_days)));
+}
+
+static void
+check_retries(FunctionCallInfo fcinfo)
+{
+	static const char *const retry_ons[] = {"error", "any", NULL};
+	float8		backoff = PG_GETARG_FLOAT8(ARG_RETRY_BACKOFF);
+
+	if (PG_GETARG_INT32(ARG_RETRIES) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"retries\": %d", PG_GETARG_INT32(ARG_RETRIES)),
+				 errhint("Give a number of at least zero.")));
+	if (isnan(backoff) || backoff < 1 || backoff > 1000)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"retry_backoff\": %g", backoff),
+				 errhint("Give a factor from 1 to 1000.")));
+	check_interval(PG_GETARG_INTERVAL_P(ARG_RETRY_DELAY), "retry_delay", true, 1);
+	pipeline_check_choice("retry_on", pipeline_arg_text(fcinfo, ARG_RETRY_ON), retry_ons);
+}
+
+/* Every predecessor must exist, and none may lead back to the task. */
+static void
+check_dependencies(const char *pipeline, const char *task, List *depends_on)
+{
+	ArrayType  *array = pipeline_list_array(depends_on);
+
+	if (pipeline_sql("SELECT string_agg(quote_ident(d), ', ' ORDER BY n)"
+					 " FROM unnest($2) WITH ORDINALITY u(d, n)"
+					 " WHERE d <> $3 AND NOT EXISTS (SELECT FROM pipeline.tasks"
+					 "   WHERE pipeline = $1 AND task = d) HAVING count(*) > 0",
+					 SPI_OK_SELECT, sql_text(pipeline), sql_array(array), sql_text(task)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("task \"%s\" depends on tasks that do not exist in pipeline \"%s\"", task, pipeline),
+				 errdetail("They are: %s.", pipeline_sql_text(0, 1)),
+				 errhint("Create a task after those that it depends on.")));
+	if (pipeline_sql("WITH RECURSIVE path AS ("
+					 "  SELECT d AS task, ARRAY[$3, d] AS steps FROM unnest($2) u(d)"
+					 "  UNION ALL"
+					 "  SELECT n, p.steps || n FROM path p"
+					 "  JOIN pipeline.tasks t ON t.pipeline = $1 AND t.task = p.task AND p.task <> $3,"
+					 "  unnest(t.depends_on) n WHERE n = $3 OR NOT n = ANY (p.steps))"
+					 " SELECT array_to_string(steps, ' -> ') FROM path WHERE task = $3"
+					 " ORDER BY cardinality(steps), steps LIMIT 1",
+					 SPI_OK_SELECT, sql_text(pipeline), sql_array(array), sql_text(task)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task \"%s\" would depend on itself", task),
+				 errdetail("The cycle is: %s.", pipeline_sql_text(0, 1)),
+				 errhint("An arrow reads \"depends on\"; leave one of them out of depends_on.")));
+}
+
+static Jsonb *
+task_as_jsonb(const char *pipeline, const char *task)
+{
+	bool		isnull;
+
+	if (pipeline_sql("SELECT to_jsonb(t) - 'created_at' FROM pipeline.tasks t"
+					 " WHERE pipeline = $1 AND task = $2",
+					 SPI_OK_SELECT, sql_text(pipeline), sql_text(task)) == 0)
+		return NULL;
+	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+}
+
+PG_FUNCTION_INFO_V1(pipeline_create_task);
+
+/* SQL: create_task(pipeline, task, command, ...) */
+Datum
+pipeline_create_task(PG_FUNCTION_ARGS)
+{
+	static const struct
+	{
+		int			argument;
+		const char *name;
+	}			required[] = {
+		{ARG_PIPELINE, "pipeline"}, {ARG_TASK, "task"}, {ARG_COMMAND, "command"},
+		{ARG_DEPENDS_ON, "depends_on"}, {ARG_MODE, "mode"},
+		{ARG_RETRIES, "retries"}, {ARG_RETRY_DELAY, "retry_delay"},
+		{ARG_RETRY_BACKOFF, "retry_backoff"}, {ARG_RETRY_ON, "retry_on"},
+		{ARG_ALLOW_FAILURE, "allow_failure"}, {ARG_PRIORITY, "priority"},
+		{ARG_LABELS, "labels"}, {ARG_OR_REPLACE, "or_replace"},
+	};
+	static const char *const modes[] = {"atomic", "autocommit", NULL};
+	char	   *pipeline,
+			   *task,
+			   *command,
+			   *mode;
+	List	   *depends_on;
+	Interval   *timeout;
+	Jsonb	   *before;
+	PipelineDef *def;
+	UserScope	scope;
+
+	for (int i = 0; i < lengthof(required); i++)
+		pipeline_not_null(fcinfo, required[i].argument, required[i].name);
+	check_fixed_arguments(fcinfo);
+	pipeline = pipeline_arg_text(fcinfo, ARG_PIPELINE);
+	task = pipeline_arg_text(fcinfo, ARG_TASK);
+	command = pipeline_arg_text(fcinfo, ARG_COMMAND);
+	mode = pipeline_arg_text(fcinfo, ARG_MODE);
+	depends_on = pipeline_array_list(PG_GETARG_ARRAYTYPE_P(ARG_DEPENDS_ON), "depends_on");
+	timeout = PG_ARGISNULL(ARG_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(ARG_TIMEOUT);
+	pipeline_check_name("task", task);
+	pipeline_check_choice("mode", mode, modes);
+	check_retries(fcinfo);
+	check_interval(timeout, "timeout", false, 20);
+	if (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(ARG_LABELS)))
+		pipeline_check_keys(PG_GETARG_JSONB_P(ARG_LABELS), "labels", NULL);
+	check_command(command, strcmp(mode, "atomic") == 0, task);
+
+	SPI_connect();
+	def = runner_load_pipeline(pipeline);
+	pipeline_check_owner(def->owner, "pipeline", pipeline);
+	pipeline_extension_begin(&scope);
+	/* One change of a pipeline's tasks at a time, or two could close a cycle. */
+	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(pipeline));
+	before = task_as_jsonb(pipeline, task);
+	if (before && !PG_GETARG_BOOL(ARG_OR_REPLACE))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("task \"%s\" of pipeline \"%s\" already exists", task, pipeline),
+				 errhint("With or_replace => true its definition is replaced; runs that have begun keep the old one.")));
+	check_dependencies(pipeline, task, depends_on);
+	pipeline_sql("INSERT INTO pipeline.tasks (pipeline, task, owner, command, depends_on, mode, retries,"
+				 "   retry_delay, retry_backoff, retry_on, timeout, allow_failure, priority, labels, description)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+				 " ON CONFLICT (pipeline, task) DO UPDATE SET owner = $3, command = $4, depends_on = $5,"
+				 "   mode = $6, retries = $7, retry_delay = $8, retry_backoff = $9, retry_on = $10,"
+				 "   timeout = $11, allow_failure = $12, priority = $13, labels = $14, description = $15",
+				 SPI_OK_INSERT, sql_text(pipeline), sql_text(task), sql_role(def->owner),
+				 sql_text(command), sql_array(pipeline_list_array(depends_on)),
+				 sql_text(mode), sql_int4(PG_GETARG_INT32(ARG_RETRIES)),
+				 sql_interval(PG_GETARG_INTERVAL_P(ARG_RETRY_DELAY)),
+				 sql_float8(PG_GETARG_FLOAT8(ARG_RETRY_BACKOFF)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_RETRY_ON)), sql_interval(timeout),
+				 sql_bool(PG_GETARG_BOOL(ARG_ALLOW_FAILURE)),
+				 sql_int4(PG_GETARG_INT32(ARG_PRIORITY)),
+				 sql_jsonb(PG_GETARG_JSONB_P(ARG_LABELS)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_DESCRIPTION)));
+	pipeline_record_change("create_task", "task", psprintf("%s/%s", pipeline, task),
+						   before, task_as_jsonb(pipeline, task), NULL);
+	pipeline_scope_end(&scope);
+	SPI_finish();
+	PG_RETURN_VOID();
+}
+
+PG_FUNCTION_INFO_V1(pipeline_drop_task);
+
+/* SQL: drop_task(pipeline, task) */
+Datum
+pipeline_drop_task(PG_FUNCTION_ARGS)
+{
+	char	   *pipeline;
+	char	   *task;
+	Jsonb	   *before;
+	UserScope	scope;
+
+	pipeline_not_null(fcinfo, 0, "pipeline");
+	pipeline_not_null(fcinfo, 1, "task");
+	pipeline = pipeline_arg_text(fcinfo, 0);
+	task = pipeline_arg_text(fcinfo, 1);
+	SPI_connect();
+	pipeline_check_owner(runner_load_pipeline(pipeline)->owner, "pipeline", pipeline);
+	pipeline_extension_begin(&scope);
+	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(pipeline));
+	before = task_as_jsonb(pipeline, task);
+	if (before == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("task \"%s\" of pipeline \"%s\" does not exist", task, pipeline),
+				 errhint("Table pipeline.tasks lists a pipeline's tasks.")));
+	if (pipeline_sql("SELECT string_agg(quote_ident(task), ', ' ORDER BY task) FROM pipeline.tasks"
+					 " WHERE pipeline = $1 AND $2 = ANY (depends_on) HAVING count(*) > 0",
+					 SPI_OK_SELECT, sql_text(pipeline), sql_text(task)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("other tasks depend on task \"%s\" of pipeline \"%s\"", task, pipeline),
+				 errdetail("They are: %s.", pipeline_sql_text(0, 1)),
+				 errhint("Replace or drop those first.")));
+	pipeline_sql("DELETE FROM pipeline.tasks WHERE pipeline = $1 AND task = $2",
+				 SPI_OK_DELETE, sql_text(pipeline), sql_text(task));
+	pipeline_record_change("drop_task", "task", psprintf("%s/%s", pipeline, task),
+						   before, NULL, NULL);
+	pipeline_scope_end(&scope);
+	SPI_finish();
+	PG_RETURN_VOID();
+}

@@ -1,0 +1,110 @@
+/*
+ * task_functions.c
+ *	  What a task can ask of its run: run_id(), param(), interval_start(), ...
+ *
+ * The context is C state of the worker, which user SQL cannot forge.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#include "runner/runner.h"
+
+static const Claim *current = NULL;
+static TaskContext context;
+
+/* Set the task that this session runs; NULL when it is over. */
+void
+runner_set_claim(const Claim *claim)
+{
+	current = claim;
+	pipeline_set_task_context(NULL);
+	if (claim == NULL)
+		return;
+	context.run_id = claim->run_id;
+	context.attempt = claim->attempt;
+	context.pipeline = claim->pipeline;
+	context.task = claim->task;
+	context.labels = claim->labels;
+	pipeline_set_task_context(&context);
+}
+
+static const Claim *
+require_claim(const char *function)
+{
+	if (current == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("%s() can only be called inside a task", function),
+				 errhint("It tells a running task about its run; put the call into a task's command.")));
+	return current;
+}
+
+PG_FUNCTION_INFO_V1(pipeline_run_id);
+PG_FUNCTION_INFO_V1(pipeline_task_name);
+PG_FUNCTION_INFO_V1(pipeline_attempt);
+PG_FUNCTION_INFO_V1(pipeline_interval_start);
+PG_FUNCTION_INFO_V1(pipeline_interval_end);
+PG_FUNCTION_INFO_V1(pipeline_param);
+
+/* SQL: run_id() */
+Datum
+pipeline_run_id(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT64(require_claim("run_id")->run_id);
+}
+
+/* SQL: task_name() */
+Datum
+pipeline_task_name(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(cstring_to_text(require_claim("task_name")->task));
+}
+
+/* SQL: attempt() */
+Datum
+pipeline_attempt(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(require_claim("attempt")->attempt);
+}
+
+/* SQL: interval_start() */
+Datum
+pipeline_interval_start(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(require_claim("interval_start")->interval_start);
+}
+
+/* SQL: interval_end() */
+Datum
+pipeline_interval_end(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TIMESTAMPTZ(require_claim("interval_end")->interval_end);
+}
+
+/* SQL: param(name, default_value) */
+Datum
+pipeline_param(PG_FUNCTION_ARGS)
+{
+	const Claim *claim = require_claim("param");
+	char	   *name;
+	char	   *value;
+	JsonbValue	buf;
+
+	pipeline_not_null(fcinfo, 0, "name");
+	name = pipeline_arg_text(fcinfo, 0);
+	if (getKeyJsonValueFromContainer((JsonbContainer *) &claim->params->root,
+									 name, strlen(name), &buf) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("pipeline \"%s\" declares no parameter \"%s\"", claim->pipeline, name),
+				 errhint("Declare it with its default in create_pipeline(params => ...).")));
+	value = pipeline_jsonb_key(claim->params, name);
+	if (value)
+		PG_RETURN_TEXT_P(cstring_to_text(value));
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	PG_RETURN_DATUM(PG_GETARG_DATUM(1));
+}
