@@ -22,5 +22,6 @@ void
 _PG_init(void)
 {
 	pipeline_base_init();
+	pipeline_alert_init();
 	MarkGUCPrefixReserved("pipeline");
 }

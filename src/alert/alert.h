@@ -29,4 +29,10 @@ extern int64 pipeline_raise_alert(const AlertSpec *spec);
 extern int	pipeline_resolve_alerts(Oid owner, const char *alertname,
 									const char *source);
 
+/*
+ * Raise 22023 unless `labels` (may be NULL) is an object of strings whose keys
+ * are label names; the message names the argument.
+ */
+extern void pipeline_check_labels(const Jsonb *labels, const char *argument);
+
 #endif							/* PIPELINE_ALERT_H */

@@ -1,0 +1,28 @@
+/*
+ * alert_state.h
+ *	  What the files of the alert room share.
+ */
+#ifndef PIPELINE_ALERT_STATE_H
+#define PIPELINE_ALERT_STATE_H
+
+#include "alert/alert.h"
+
+/* alert_state.c: the transitions. */
+extern int64 pipeline_alert_raise(const AlertSpec *spec,
+								  const char *fingerprint);
+extern bool pipeline_alert_resolve(int64 alert_id);
+extern bool pipeline_alert_acknowledge(int64 alert_id, const char *note,
+									   TimestampTz until, bool has_until);
+
+/* alert_labels.c: what an alert is called by. */
+extern void pipeline_alert_identify(const AlertSpec *spec,
+									const char *fingerprint,
+									Jsonb **labels, char **identity);
+
+/* alert_deliver.c: who is told, and how. */
+extern List *pipeline_alert_tell(int64 alert_id, Oid owner, const char *event,
+								 const char *note);
+extern void pipeline_channel_send(const char *kind, const Jsonb *config,
+								  const char *payload, const char *line);
+
+#endif							/* PIPELINE_ALERT_STATE_H */
