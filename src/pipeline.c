@@ -23,5 +23,6 @@ _PG_init(void)
 {
 	pipeline_base_init();
 	pipeline_alert_init();
+	pipeline_runner_init();
 	MarkGUCPrefixReserved("pipeline");
 }

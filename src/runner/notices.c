@@ -2,103 +2,71 @@
  * notices.c
  *	  Catch what a task's SQL says with RAISE NOTICE and WARNING.
  *
- * A background worker has no client.  While a command runs it gets one: a
- * message sink in place of the wire, which keeps the text of notices and drops
- * everything else.
+ * A background worker has no client, so such messages would only reach the
+ * server's log, if that.  While a command runs every message from INFO up is
+ * sent on its way to the log, kept by the hook there, and stopped unless the
+ * log was to have it anyway.
  */
 #include "postgres.h"
 
-#include "libpq/libpq.h"
-#include "libpq/pqformat.h"
-#include "libpq/pqmq.h"
-#include "lib/stringinfo.h"
-#include "tcop/dest.h"
 #include "utils/elog.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
 
 #include "runner/runner.h"
 
 #define NOTICES_KEPT 100
 
-static const PQcommMethods *saved_methods;
+static emit_log_hook_type previous_hook = NULL;
+static bool installed = false;
+static bool capturing = false;
+static int	saved_level;
 static MemoryContext keep_context;
 static List **kept;
 
 static void
-sink_comm_reset(void)
+keep_notice(ErrorData *edata)
 {
+	if (capturing && edata->elevel >= INFO && edata->elevel <= WARNING)
+	{
+		if (list_length(*kept) < NOTICES_KEPT && edata->message)
+		{
+			MemoryContext old = MemoryContextSwitchTo(keep_context);
+
+			*kept = lappend(*kept, psprintf("%s: %s", error_severity(edata->elevel),
+											edata->message));
+			MemoryContextSwitchTo(old);
+		}
+		if (edata->elevel < saved_level)
+			edata->output_to_server = false;
+	}
+	if (previous_hook)
+		previous_hook(edata);
 }
-
-static int
-sink_flush(void)
-{
-	return 0;
-}
-
-static int
-sink_flush_if_writable(void)
-{
-	return 0;
-}
-
-static bool
-sink_is_send_pending(void)
-{
-	return false;
-}
-
-static int
-sink_putmessage(char type, const char *s, size_t len)
-{
-	ErrorData	edata;
-	StringInfoData msg;
-	MemoryContext old;
-
-	if (type != 'N' || list_length(*kept) >= NOTICES_KEPT)
-		return 0;
-	old = MemoryContextSwitchTo(keep_context);
-	msg.data = (char *) s;
-	msg.len = msg.maxlen = len;
-	msg.cursor = 0;
-	pq_parse_errornotice(&msg, &edata);
-	*kept = lappend(*kept, psprintf("%s: %s", _(error_severity(edata.elevel)),
-									edata.message));
-	MemoryContextSwitchTo(old);
-	return 0;
-}
-
-static void
-sink_putmessage_noblock(char type, const char *s, size_t len)
-{
-	(void) sink_putmessage(type, s, len);
-}
-
-static const PQcommMethods sink_methods = {
-	.comm_reset = sink_comm_reset,
-	.flush = sink_flush,
-	.flush_if_writable = sink_flush_if_writable,
-	.is_send_pending = sink_is_send_pending,
-	.putmessage = sink_putmessage,
-	.putmessage_noblock = sink_putmessage_noblock
-};
 
 /* Begin to keep notices, in `context`, in `*notices`. */
 void
 runner_capture_notices(MemoryContext context, List **notices)
 {
+	if (!installed)
+	{
+		previous_hook = emit_log_hook;
+		emit_log_hook = keep_notice;
+		installed = true;
+	}
 	keep_context = context;
 	kept = notices;
-	saved_methods = PqCommMethods;
-	PqCommMethods = &sink_methods;
-	whereToSendOutput = DestRemote;
-	FrontendProtocol = PG_PROTOCOL_LATEST;
+	saved_level = log_min_messages;
+	log_min_messages = Min(log_min_messages, INFO);
+	capturing = true;
 }
 
-/* Stop; also after an error. */
+/* Stop; also after an error, and when nothing was begun. */
 void
 runner_release_notices(void)
 {
-	if (whereToSendOutput != DestRemote)
+	if (!capturing)
 		return;
-	whereToSendOutput = DestNone;
-	PqCommMethods = saved_methods;
+	capturing = false;
+	log_min_messages = saved_level;
 }

@@ -169,7 +169,7 @@ due_pipelines(const char *only)
 		p->timezone = pipeline_sql_text(i, 3);
 		p->align = pipeline_sql_text(i, 4);
 		p->catchup = pipeline_sql_text(i, 5);
-		p->params = DatumGetJsonbP(SPI_datumTransfer(pipeline_sql_datum(i, 6, &isnull), false, -1));
+		p->params = DatumGetJsonbPCopy(pipeline_sql_datum(i, 6, &isnull));
 		p->since = DatumGetTimestampTz(pipeline_sql_datum(i, 7, &isnull));
 		list = lappend(list, p);
 	}

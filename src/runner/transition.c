@@ -19,6 +19,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/datum.h"
 #include "utils/timestamp.h"
 
 #include "alert/alert.h"
@@ -26,12 +27,14 @@
 
 /* ---- claims ---------------------------------------------------------------- */
 
-static Datum
-copy_datum(int column, bool byval, int len, bool *isnull)
+/* A jsonb column of the first row, copied; a short header is unpacked too. */
+static Jsonb *
+copy_jsonb(int column)
 {
-	Datum		value = pipeline_sql_datum(0, column, isnull);
+	bool		isnull;
+	Datum		value = pipeline_sql_datum(0, column, &isnull);
 
-	return *isnull ? (Datum) 0 : SPI_datumTransfer(value, byval, len);
+	return isnull ? NULL : DatumGetJsonbPCopy(value);
 }
 
 /*
@@ -70,9 +73,9 @@ runner_claim_task(Oid role, MemoryContext context)
 					 SPI_OK_SELECT, sql_role(role), sql_int4(MyProcPid)) > 0)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
+		Datum		timeout;
 
 		claim = palloc0_object(Claim);
-		MemoryContextSwitchTo(old);
 		claim->attempt_id = pipeline_sql_int8(0, 1);
 		claim->run_id = pipeline_sql_int8(0, 2);
 		claim->attempt = (int) pipeline_sql_int8(0, 3);
@@ -82,11 +85,14 @@ runner_claim_task(Oid role, MemoryContext context)
 		claim->command = pipeline_sql_text(0, 6);
 		claim->atomic = pipeline_sql_bool(0, 7);
 		claim->timezone = pipeline_sql_text(0, 8);
-		claim->params = DatumGetJsonbP(copy_datum(9, false, -1, &isnull));
-		claim->labels = DatumGetJsonbP(copy_datum(10, false, -1, &isnull));
-		claim->timeout = DatumGetIntervalP(copy_datum(11, false, sizeof(Interval), &isnull));
+		claim->params = copy_jsonb(9);
+		claim->labels = copy_jsonb(10);
+		timeout = pipeline_sql_datum(0, 11, &isnull);
+		if (!isnull)
+			claim->timeout = DatumGetIntervalP(datumCopy(timeout, false, sizeof(Interval)));
 		claim->interval_start = DatumGetTimestampTz(pipeline_sql_datum(0, 12, &isnull));
 		claim->interval_end = DatumGetTimestampTz(pipeline_sql_datum(0, 13, &isnull));
+		MemoryContextSwitchTo(old);
 	}
 	pipeline_scope_end(&scope);
 	return claim;
@@ -233,7 +239,7 @@ load_task(int64 run_id, const char *task, TaskRow *row)
 	row->atomic = pipeline_sql_bool(0, 7);
 	row->retry_any = pipeline_sql_bool(0, 8);
 	row->cancelling = pipeline_sql_bool(0, 9);
-	row->labels = DatumGetJsonbP(copy_datum(10, false, -1, &isnull));
+	row->labels = copy_jsonb(10);
 }
 
 /* Write the end of the attempt itself.  It can end only once. */
