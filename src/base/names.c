@@ -93,7 +93,8 @@ pipeline_check_keys(const Jsonb *object, const char *argument,
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("unknown key \"%s\" in argument \"%s\"", key, argument),
-					 errhint("Available keys: %s.", join_choices(allowed))));
+					 *allowed ? errhint("Available keys: %s.", join_choices(allowed)) :
+					 errhint("It takes no keys.")));
 	}
 }
 

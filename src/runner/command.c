@@ -16,6 +16,7 @@
 #include "nodes/parsenodes.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
+#include "parser/scansup.h"
 #include "pgstat.h"
 #include "tcop/dest.h"
 #include "tcop/pquery.h"
@@ -81,6 +82,8 @@ statement_text(const char *command, const RawStmt *raw)
 	const char *start = command + raw->stmt_location;
 	int			len = raw->stmt_len > 0 ? raw->stmt_len : (int) strlen(start);
 
+	for (; len > 0 && scanner_isspace(*start); len--)
+		start++;
 	return pnstrdup(start, len);
 }
 

@@ -70,11 +70,11 @@ choose_owner(FunctionCallInfo fcinfo, int argument)
 /* ---- arguments that later versions will take -------------------------------- */
 
 static void
-not_available(const char *argument, const char *value, const char *hint)
+not_available(const char *argument, const char *hint)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("argument \"%s\" is not supported yet: %s", argument, value),
+			 errmsg("argument \"%s\" is not supported yet", argument),
 			 errhint("%s", hint)));
 }
 
@@ -186,10 +186,10 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 				 errmsg("invalid name of a pipeline: \"%s\"", name),
 				 errhint("A slash would make \"pipeline/task\" ambiguous.")));
 	if (!PG_ARGISNULL(6) || !PG_ARGISNULL(7))
-		not_available(PG_ARGISNULL(6) ? "deadline_warning" : "deadline", "deadlines",
-					  "A task's timeout is.");
+		not_available(PG_ARGISNULL(6) ? "deadline_warning" : "deadline",
+					  "Leave it null. A task can have a timeout.");
 	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(8)) > 0)
-		not_available("on_datasets", "runs by dataset", "Use a schedule, or call pipeline.run().");
+		not_available("on_datasets", "Leave it empty. Use a schedule, or call pipeline.run().");
 	if (PG_GETARG_INT32(4) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -113,7 +113,7 @@ CREATE OR REPLACE FUNCTION pipeline.wait_for_run(run_id bigint, timeout interval
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_wait_for_run';
 COMMENT ON FUNCTION pipeline.wait_for_run(bigint, interval) IS
-'Wait until a run has ended, timeout at most, and return its state: succeeded, failed or cancelled; queued or running when the time was over. Errors: 42704, 42501, 55000 for a run of the current transaction or above READ COMMITTED.';
+'Wait until a run has ended, timeout at most, and return its state: succeeded, failed or cancelled; queued or running when the time was over. The calling query holds its snapshot meanwhile: CREATE INDEX CONCURRENTLY in the run waits for it; CALL execute() does not have that fault. Errors: 42704, 42501, 55000 for a run of the current transaction or above READ COMMITTED.';
 
 CREATE OR REPLACE FUNCTION pipeline.cancel(run_id bigint) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -145,7 +145,7 @@ CREATE OR REPLACE FUNCTION pipeline.resume_schedules() RETURNS int
 COMMENT ON FUNCTION pipeline.resume_schedules() IS
 'Let a copy of a database (a restored dump, a template''s copy) run its pipelines: ends the runs that the original had open as cancelled, returning how many, and makes this database the one that acts. Nothing in the database that acts already. For superusers and the admin role.';
 
-CREATE OR REPLACE FUNCTION pipeline._cron_job() RETURNS text
+CREATE OR REPLACE FUNCTION pipeline.schedule_job() RETURNS text
   LANGUAGE plpgsql STABLE PARALLEL SAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
@@ -175,9 +175,8 @@ BEGIN
   RETURN 'pipeline run_due ' || current_database();
 END
 $$;
-COMMENT ON FUNCTION pipeline._cron_job() IS
-'Name of the pg_cron job of this database, after checking that pg_cron is there and that the caller may change it.';
-REVOKE ALL ON FUNCTION pipeline._cron_job() FROM PUBLIC;
+COMMENT ON FUNCTION pipeline.schedule_job() IS
+'Name of the pg_cron job of this database. Errors: 42501 for those who may not change it, 55000 when pg_cron is not there, with what to do.';
 
 CREATE OR REPLACE FUNCTION pipeline.enable_schedules() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -187,7 +186,7 @@ DECLARE
   job_id bigint;
 BEGIN
   EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job_id
-    USING pipeline._cron_job(), '* * * * *', 'SELECT pipeline.run_due()';
+    USING pipeline.schedule_job(), '* * * * *', 'SELECT pipeline.run_due()';
   RETURN job_id;
 END
 $$;
@@ -199,7 +198,7 @@ CREATE OR REPLACE FUNCTION pipeline.drop_schedules() RETURNS boolean
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  job text := pipeline._cron_job();
+  job text := pipeline.schedule_job();
   found_job boolean;
 BEGIN
   EXECUTE 'SELECT EXISTS (SELECT FROM cron.job WHERE jobname = $1 AND username = current_user)'

@@ -6,6 +6,7 @@
 
 #include <limits.h>
 
+#include "miscadmin.h"
 #include "utils/guc.h"
 
 #include "runner/runner.h"
@@ -24,11 +25,6 @@ runner_define_settings(void)
 							"A task that takes its server down must not do so for ever.",
 							&pipeline_max_lost_attempts,
 							2, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomIntVariable("pipeline.max_workers",
-							"Workers that may run tasks at once, in all databases.",
-							"They come out of max_worker_processes.",
-							&pipeline_max_workers,
-							8, 1, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pipeline.schedule_grace",
 							"How late a due time may still start a run of a pipeline with catchup none.",
 							NULL,
@@ -39,4 +35,13 @@ runner_define_settings(void)
 							NULL,
 							&pipeline_worker_idle_timeout,
 							5000, 0, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+
+	/* It sizes shared memory, so that it can only be set at server start. */
+	if (!process_shared_preload_libraries_in_progress)
+		return;
+	DefineCustomIntVariable("pipeline.max_workers",
+							"Workers that may run tasks at once, in all databases.",
+							"They come out of max_worker_processes.",
+							&pipeline_max_workers,
+							8, 1, 1024, PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }

@@ -4,15 +4,17 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
+#include "catalog/pg_collation.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
-#include "parser/scansup.h"
 #include "utils/builtins.h"
-#include "utils/float.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "runner/runner.h"
 
@@ -43,7 +45,7 @@ static const struct
 	{ARG_POOL, "pool", "default"},
 	{ARG_POOL_SLOTS, "pool_slots", "1"},
 	{ARG_WAIT_FOR, "wait_for", NULL},
-	{ARG_POKE_INTERVAL, "poke_interval", "00:01:00"},
+	{ARG_POKE_INTERVAL, "poke_interval", "1 minute"},
 	{ARG_WAIT_TIMEOUT, "wait_timeout", NULL},
 	{ARG_ON_WAIT_TIMEOUT, "on_wait_timeout", "fail"},
 	{ARG_DEADLINE, "deadline", NULL},
@@ -54,6 +56,23 @@ static const struct
 	{ARG_MIN_SUCCESS, "min_success", "1"},
 };
 
+/* Is the argument, of any type, the value that the text means? */
+static bool
+argument_is(FunctionCallInfo fcinfo, int argument, const char *text)
+{
+	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
+	TypeCacheEntry *cache = lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO);
+	Oid			input;
+	Oid			param;
+
+	if (PG_ARGISNULL(argument) || text == NULL)
+		return PG_ARGISNULL(argument) && text == NULL;
+	getTypeInputInfo(type, &input, &param);
+	return DatumGetBool(FunctionCall2Coll(&cache->eq_opr_finfo, DEFAULT_COLLATION_OID,
+										  PG_GETARG_DATUM(argument),
+										  OidInputFunctionCall(input, (char *) text, param, -1)));
+}
+
 static void
 check_fixed_arguments(FunctionCallInfo fcinfo)
 {
@@ -61,8 +80,10 @@ check_fixed_arguments(FunctionCallInfo fcinfo)
 	{
 		int			n = fixed_arguments[i].argument;
 		const char *allowed = fixed_arguments[i].value;
-		char	   *given = NULL;
+		char	   *given = "null";
 
+		if (argument_is(fcinfo, n, allowed))
+			continue;
 		if (!PG_ARGISNULL(n))
 		{
 			Oid			output;
@@ -71,13 +92,10 @@ check_fixed_arguments(FunctionCallInfo fcinfo)
 			getTypeOutputInfo(get_fn_expr_argtype(fcinfo->flinfo, n), &output, &varlena);
 			given = OidOutputFunctionCall(output, PG_GETARG_DATUM(n));
 		}
-		if ((given == NULL && allowed == NULL) ||
-			(given && allowed && strcmp(given, allowed) == 0))
-			continue;
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("argument \"%s\" is not supported yet: %s",
-						fixed_arguments[i].name, given ? given : "null"),
+						fixed_arguments[i].name, given),
 				 errhint("Leave it at its default, %s.", allowed ? allowed : "null")));
 	}
 }

@@ -3,7 +3,9 @@
  *	  Wait for a run: wait_for_run() and the procedure execute().
  *
  * Waiting is on a condition variable in shared memory that every committed
- * transition broadcasts; no snapshot is held meanwhile.
+ * transition broadcasts.  execute() holds no snapshot meanwhile; a query that
+ * calls wait_for_run() does, so that VACUUM and CREATE INDEX CONCURRENTLY in
+ * the run may have to wait for it.
  */
 #include "postgres.h"
 

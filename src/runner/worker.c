@@ -44,6 +44,8 @@ static int	my_slot_number;
 static WorkerStart my_start;
 static TimeoutId task_timeout;
 static volatile sig_atomic_t timed_out = false;
+/* A task's own SQL can be cancelled; our bookkeeping after it cannot. */
+static volatile sig_atomic_t cancellable = false;
 
 /* ---- the slot ---------------------------------------------------------------- */
 
@@ -138,6 +140,21 @@ on_task_timeout(void)
 	SetLatch(MyLatch);
 }
 
+/* SIGINT: from cancel(), the scheduler, or pg_cancel_backend(). */
+static void
+on_cancel(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	if (cancellable)
+	{
+		InterruptPending = true;
+		QueryCancelPending = true;
+	}
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
 static int64
 interval_ms(const Interval *interval)
 {
@@ -156,6 +173,10 @@ prepare_session(const Claim *claim)
 	timed_out = false;
 	QueryCancelPending = false;
 	runner_set_claim(claim);
+	cancellable = true;
+	/* A cancel may have come between the claim and here. */
+	if (my_slot->stop == STOP_CANCEL)
+		InterruptPending = QueryCancelPending = true;
 	if (claim->timeout)
 		enable_timeout_every(task_timeout,
 							 TimestampTzPlusMilliseconds(GetCurrentTimestamp(),
@@ -166,6 +187,7 @@ prepare_session(const Claim *claim)
 static void
 stop_watching(void)
 {
+	cancellable = false;
 	runner_release_notices();
 	disable_timeout(task_timeout, false);
 	runner_set_claim(NULL);
@@ -365,8 +387,6 @@ wait_idle(void)
 		ConfigReloadPending = false;
 		ProcessConfigFile(PGC_SIGHUP);
 	}
-	/* A cancel that came too late for its task is nobody's. */
-	QueryCancelPending = false;
 	return (rc & WL_LATCH_SET) != 0 && !my_slot->leave;
 }
 
@@ -379,7 +399,7 @@ pipeline_worker_main(Datum arg)
 	memcpy(&my_start, MyBgworkerEntry->bgw_extra, sizeof(my_start));
 
 	pqsignal(SIGTERM, die);
-	pqsignal(SIGINT, StatementCancelHandler);
+	pqsignal(SIGINT, on_cancel);
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	BackgroundWorkerUnblockSignals();
 	if (!take_slot())

@@ -1,0 +1,114 @@
+# Places for workers run out; roles that workers cannot be; what one sees of
+# the processes.
+use strict;
+use warnings;
+use PipelineTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('workers', 'max_worker_processes = 5', 'pipeline.max_workers = 8');
+install($node, 'postgres');
+alice($node, q{
+	SELECT pipeline.create_pipeline('wide');
+	SELECT pipeline.create_task('wide', 't' || n, 'SELECT pg_sleep(0.2)') FROM generate_series(1, 12) n;
+});
+my $offset = -s $node->logfile;
+my $run = run_pipeline($node, 'wide');
+wait_run($node, $run, 'succeeded', 'more tasks than places for workers: all run');
+my $log = slurp_file($node->logfile, $offset);
+my $warnings = () = $log =~ /no place for a pipeline worker/g;
+is($warnings, 1, 'and it is said once');
+$node->stop;
+
+# More slots than tasks; processes carry names.
+$node->append_conf('postgresql.conf', "max_worker_processes = 16\npipeline.max_workers = 3\n");
+$node->start;
+alice($node, q{
+	SELECT pipeline.create_pipeline('names');
+	SELECT pipeline.create_task('names', 'sleep', 'SELECT pg_sleep(600)');
+});
+$run = run_pipeline($node, 'names');
+wait_for($node, "SELECT usename || ' ' || application_name || ' ' || backend_type || ' ' || query FROM pg_stat_activity WHERE application_name LIKE 'pipeline: %'",
+	"alice pipeline: names/sleep $run pipeline worker SELECT pg_sleep(600)", 'pg_stat_activity shows the task');
+alice($node, "SELECT pipeline.cancel($run)");
+wait_run($node, $run, 'cancelled', 'cancelled');
+
+# Another role's idle workers make room.
+$node->safe_psql('postgres', q{
+	ALTER SYSTEM SET pipeline.worker_idle_timeout = '1h';
+	SELECT pg_reload_conf();
+	CREATE ROLE bob LOGIN;
+	GRANT USAGE ON SCHEMA pipeline TO bob;
+	SELECT pipeline.create_pipeline('bobs', run_as => 'bob');
+	SELECT pipeline.create_task('bobs', 'who', 'SELECT session_user AS who');
+});
+$run = run_pipeline($node, 'wide');
+wait_run($node, $run, 'succeeded', 'three slots, twelve tasks');
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('bobs')");
+wait_run($node, $run, 'succeeded', 'idle workers of another role make room');
+is($node->safe_psql('postgres', "SELECT result ->> 'who' FROM pipeline.attempts WHERE run_id = $run"), 'bob', 'the session is the owner');
+
+# A worker cannot gain rights: the session is the role.
+$node->safe_psql('postgres', q{
+	SELECT pipeline.create_pipeline('escape', run_as => 'bob');
+	SELECT pipeline.create_task('escape', 'reset role', 'RESET ROLE; RESET SESSION AUTHORIZATION; SELECT current_user AS me, session_user AS also');
+	SELECT pipeline.create_task('escape', 'set role', 'SET ROLE postgres');
+	SELECT pipeline.create_task('escape', 'forge', $$UPDATE pipeline.task_runs SET state = 'succeeded'$$);
+	SELECT pipeline.create_task('escape', 'read', 'SELECT * FROM alice.log');
+	SELECT pipeline.create_task('escape', 'set', $$SET pipeline.admin_role = 'bob'$$);
+	SELECT pipeline.create_task('escape', 'file', $$COPY (SELECT 1) TO PROGRAM 'true'$$);
+});
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('escape')");
+wait_run($node, $run, 'failed', 'attempts to escape fail');
+is($node->safe_psql('postgres', "SELECT string_agg(task || ' ' || coalesce(sqlstate, result::text), '; ' ORDER BY task) FROM pipeline.attempts WHERE run_id = $run"),
+	'file 42501; forge 42501; read 42501; reset role {"me": "bob", "also": "bob"}; set 55P02; set role 42501', 'each for its reason');
+
+# Owners that cannot be: their pipelines are paused, with the reason.
+for my $case ([ 'ALTER ROLE bob NOLOGIN', 'ALTER ROLE bob LOGIN', qr/may not log in/ ],
+	[ 'ALTER ROLE bob SUPERUSER', 'ALTER ROLE bob NOSUPERUSER', qr/is a superuser/ ],
+	[ 'REVOKE CONNECT ON DATABASE postgres FROM PUBLIC; GRANT CONNECT ON DATABASE postgres TO alice', 'GRANT CONNECT ON DATABASE postgres TO PUBLIC', qr/no CONNECT privilege/ ])
+{
+	my ($break, $mend, $reason) = @$case;
+	next if $break =~ /NOLOGIN/ && $node->pg_version >= 17;
+	# No worker of bob's may be left that can already do it.
+	$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'bob'");
+	$node->safe_psql('postgres', $break);
+	$run = $node->safe_psql('postgres', "SELECT pipeline.run('bobs')");
+	$node->poll_query_until('postgres', "SELECT paused FROM pipeline.pipelines WHERE pipeline = 'bobs'") or die 'not paused';
+	like($node->safe_psql('postgres', "SELECT paused_reason FROM pipeline.pipelines WHERE pipeline = 'bobs'"), $reason, "$break: paused with the reason");
+	is($node->safe_psql('postgres', "SELECT paused FROM pipeline.pipelines WHERE pipeline = 'names'"), 'f', 'others are not');
+	$node->safe_psql('postgres', $mend);
+	$node->safe_psql('postgres', "SELECT pipeline.resume('bobs'), pipeline.resume('escape')");
+	wait_run($node, $run, 'succeeded', "$mend: it runs");
+}
+
+# A role whose settings would break the bookkeeping.
+$node->safe_psql('postgres', q{
+	ALTER ROLE bob SET default_transaction_read_only = on;
+	ALTER ROLE bob SET default_transaction_isolation = 'serializable';
+	ALTER ROLE bob SET search_path = 'nowhere';
+	ALTER ROLE bob SET statement_timeout = '1ms';
+	ALTER ROLE bob SET row_security = off;
+});
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = 'bob'");
+$node->safe_psql('postgres', q{SELECT pipeline.create_task('bobs', 'read only', 'CREATE TABLE public.never (x int)', allow_failure => true)});
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('bobs')");
+wait_run($node, $run, 'succeeded', 'settings of the role do not reach the bookkeeping');
+is($node->safe_psql('postgres', "SELECT sqlstate FROM pipeline.attempts WHERE run_id = $run AND task = 'read only'"), '25006', 'but they do reach its tasks');
+
+# A role that is gone.
+$node->safe_psql('postgres', q{
+	CREATE ROLE gone LOGIN;
+	SELECT pipeline.create_pipeline('orphan', run_as => 'gone');
+	SELECT pipeline.create_task('orphan', 'a', 'SELECT 1');
+	DROP ROLE gone;
+});
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('orphan')");
+$node->poll_query_until('postgres', "SELECT paused FROM pipeline.pipelines WHERE pipeline = 'orphan'") or die 'not paused';
+like($node->safe_psql('postgres', "SELECT paused_reason FROM pipeline.pipelines WHERE pipeline = 'orphan'"),
+	qr/role with OID \d+ does not exist/, 'a dropped owner pauses the pipeline');
+is($node->safe_psql('postgres', "SELECT pipeline.cancel($run)"), 't', 'its run can be cancelled');
+$node->safe_psql('postgres', "SELECT pipeline.drop_pipeline('orphan')");
+
+$node->stop;
+done_testing();
