@@ -137,6 +137,9 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 	pipeline_user_begin(&scope, owner, dimension->search_path);
 	source = pipeline_source(dimension->source, "source");
 	pipeline_scd_resolve(dimension, source);
+	/* Reads nothing, but checks the right to. */
+	(void) pipeline_sql_generated(psprintf("SELECT pipeline_source.* FROM %s AS pipeline_source WHERE false",
+										   source->from), SPI_OK_SELECT, false);
 	if (OidIsValid(dimension->relid))
 		adopt(dimension, source);
 	else

@@ -223,6 +223,29 @@ pipeline_scd_make_table(Dimension *dimension, Source *source,
 	return get_relname_relid(name, schema);
 }
 
+/* A column that must not be NULL leaves no room for the unknown member. */
+static void
+check_room_for_unknown(const Dimension *dimension)
+{
+	Relation	rel = relation_open(dimension->relid, AccessShareLock);
+	TupleDesc	desc = RelationGetDescr(rel);
+
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && att->attnotnull && !att->atthasdef &&
+			is_listed(dimension, NameStr(att->attname)))
+			ereport(ERROR,
+					(errcode(ERRCODE_NOT_NULL_VIOLATION),
+					 errmsg("cannot add the unknown member to table %s: column \"%s\" must not be null",
+							dimension->name, NameStr(att->attname)),
+					 errhint("Insert a row of your own with \"%s\" %d, or use unknown_member => false.",
+							 dimension->names[META_SURROGATE_KEY], UNKNOWN_MEMBER)));
+	}
+	relation_close(rel, NoLock);
+}
+
 /*
  * Add the unknown member to a table that lacks it.  Inside an SPI connection,
  * as the owner.
@@ -234,17 +257,19 @@ pipeline_scd_unknown_member(Dimension *dimension)
 	char	   *end = dimension->open_end_null ? "NULL" :
 		quote_literal_cstr(timestamptz_to_str(dimension->open_end));
 
-	if (!dimension->unknown_member)
+	if (!dimension->unknown_member ||
+		pipeline_sql_generated(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) %d",
+										dimension->name, sk, UNKNOWN_MEMBER),
+							   SPI_OK_SELECT, false) > 0)
 		return;
+	check_room_for_unknown(dimension);
 	(void) pipeline_sql_generated(psprintf("INSERT INTO %s (%s, %s, %s, %s) OVERRIDING SYSTEM VALUE"
-										   " SELECT %d, '-infinity', %s, true WHERE NOT EXISTS"
-										   " (SELECT FROM %s WHERE %s OPERATOR(pg_catalog.=) %d)",
+										   " VALUES (%d, '-infinity', %s, true)",
 										   dimension->name, sk,
 										   quote_identifier(dimension->names[META_VALID_FROM]),
 										   quote_identifier(dimension->names[META_VALID_TO]),
 										   quote_identifier(dimension->names[META_IS_CURRENT]),
-										   UNKNOWN_MEMBER, end,
-										   dimension->name, sk, UNKNOWN_MEMBER),
+										   UNKNOWN_MEMBER, end),
 								  SPI_OK_INSERT, false);
 }
 
