@@ -1,0 +1,165 @@
+/*
+ * merge_apply.c
+ *	  Write the deltas: close, overwrite, open.
+ *
+ * Rows are found by their place (ctid), which nothing can have moved since
+ * they were read: the lock keeps other writers out.  Closes come before
+ * opens, so that constraints on the table see no overlap.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_inherits.h"
+#include "executor/spi.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "scd/scd.h"
+
+/* Updates of this transaction that touched no index, so far. */
+static int64
+hot_updates(const MergePlan *plan)
+{
+	List	   *leaves;
+	ListCell   *lc;
+	int64		n = 0;
+
+	if (!plan->has_leaves)
+		return DatumGetInt64(DirectFunctionCall1(pg_stat_get_xact_tuples_hot_updated,
+												 ObjectIdGetDatum(plan->dimension->relid)));
+	leaves = find_all_inheritors(plan->dimension->relid, NoLock, NULL);
+	foreach(lc, leaves)
+		n += DatumGetInt64(DirectFunctionCall1(pg_stat_get_xact_tuples_hot_updated,
+											   ObjectIdGetDatum(lfirst_oid(lc))));
+	return n;
+}
+
+/* Has the table no version yet, but for the unknown member? */
+bool
+pipeline_scd_is_empty(const MergePlan *plan)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "SELECT 1 FROM %s t", plan->dimension->name);
+	if (plan->dimension->unknown_member)
+		appendStringInfo(&sql, " WHERE t.%s OPERATOR(pg_catalog.<>) %d",
+						 plan->meta[META_SURROGATE_KEY], UNKNOWN_MEMBER);
+	appendStringInfoString(&sql, " LIMIT 1");
+	return pipeline_sql_generated(sql.data, SPI_OK_SELECT, false) == 0;
+}
+
+/* Run one write and check that it wrote what it should. */
+static void
+write_rows(const MergePlan *plan, const char *sql, int expected_code,
+		   int64 expected_rows, TimestampTz from, bool has_to, TimestampTz to)
+{
+	Oid			types[3] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
+	Datum		values[3] = {TimestampTzGetDatum(from), TimestampTzGetDatum(to),
+		Int64GetDatum(plan->merge_id)
+	};
+	char		nulls[4] = {' ', has_to ? ' ' : 'n', ' ', '\0'};
+	int			rc = SPI_execute_with_args(sql, 3, types, values, nulls, false, 0);
+
+	if (rc != expected_code)
+		elog(ERROR, "generated statement returned %s: %s",
+			 SPI_result_code_string(rc), sql);
+	if (SPI_processed != expected_rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+				 errmsg("writing dimension %s did not write every row",
+						plan->dimension->name),
+				 errdetail("%lld of %lld rows were written.",
+						   (long long) SPI_processed, (long long) expected_rows),
+				 errhint("A trigger or a rule of the table skips rows.")));
+}
+
+static void
+append_place(StringInfo sql, const MergePlan *plan)
+{
+	appendStringInfoString(sql, " d WHERE t.ctid OPERATOR(pg_catalog.=) d.tid");
+	if (plan->has_leaves)
+		appendStringInfoString(sql, " AND t.tableoid OPERATOR(pg_catalog.=) d.rel");
+}
+
+static void
+close_versions(const MergePlan *plan, int64 rows)
+{
+	StringInfoData sql;
+
+	if (rows == 0)
+		return;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s AS t SET %s = $1, %s = false, %s = d.reason, %s = $3 FROM " CLOSE_ROWS,
+					 plan->dimension->name, plan->meta[META_VALID_TO],
+					 plan->meta[META_IS_CURRENT], plan->meta[META_CLOSE_REASON],
+					 plan->meta[META_MERGE_ID]);
+	append_place(&sql, plan);
+	write_rows(plan, sql.data, SPI_OK_UPDATE, rows, plan->effective, false, 0);
+}
+
+static void
+overwrite_versions(const MergePlan *plan, int64 rows)
+{
+	StringInfoData sql;
+
+	if (rows == 0)
+		return;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "UPDATE %s AS t SET %s = $3", plan->dimension->name,
+					 plan->meta[META_MERGE_ID]);
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		if (plan->columns[i].is_type1)
+			appendStringInfo(&sql, ", %s = d.c%d",
+							 quote_identifier(plan->columns[i].name), i + 1);
+	}
+	appendStringInfoString(&sql, " FROM " OVERWRITE_ROWS);
+	append_place(&sql, plan);
+	write_rows(plan, sql.data, SPI_OK_UPDATE, rows, plan->effective, false, 0);
+}
+
+static void
+open_versions(const MergePlan *plan, int64 rows, bool initial)
+{
+	const Dimension *dimension = plan->dimension;
+	StringInfoData sql;
+
+	if (rows == 0)
+		return;
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "INSERT INTO %s (%s, %s, %s, %s", dimension->name,
+					 plan->meta[META_VALID_FROM], plan->meta[META_VALID_TO],
+					 plan->meta[META_IS_CURRENT], plan->meta[META_MERGE_ID]);
+	appendStringInfo(&sql, ", %s", plan->meta[META_CLOSE_REASON]);
+	for (int i = 0; i < plan->ncolumns; i++)
+		appendStringInfo(&sql, ", %s", quote_identifier(plan->columns[i].name));
+	appendStringInfoString(&sql, ") SELECT $1, $2, true, $3, NULL");
+	for (int i = 0; i < plan->ncolumns; i++)
+		appendStringInfo(&sql, ", d.c%d", i + 1);
+	appendStringInfoString(&sql, " FROM " OPEN_ROWS " d");
+	write_rows(plan, sql.data, SPI_OK_INSERT, rows,
+			   initial && dimension->has_initial ? dimension->initial_valid_from :
+			   plan->effective,
+			   !dimension->open_end_null, dimension->open_end);
+}
+
+/*
+ * Write the deltas and count what was written.  Inside an SPI connection, as
+ * the owner.  `initial`: the table was empty.
+ */
+void
+pipeline_scd_apply(MergePlan *plan, MergeDelta *delta, MergeCounts *counts,
+				   bool initial)
+{
+	int64		opened = tuplestore_tuple_count(delta->open);
+	int64		hot_before = hot_updates(plan);
+
+	counts->closed = tuplestore_tuple_count(delta->close);
+	counts->updated_type1 = tuplestore_tuple_count(delta->overwrite);
+	counts->versioned = opened - delta->new_rows;
+	counts->inserted = delta->new_rows - counts->reopened;
+	close_versions(plan, counts->closed);
+	overwrite_versions(plan, counts->updated_type1);
+	open_versions(plan, opened, initial);
+	counts->hot_updates = hot_updates(plan) - hot_before;
+}

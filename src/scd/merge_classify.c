@@ -1,0 +1,457 @@
+/*
+ * merge_classify.c
+ *	  One pass over both sides: count, and keep what must be written.
+ *
+ * The rows of the classifying query stream past a DestReceiver.  Unchanged
+ * rows are counted and gone; what must be opened, overwritten, closed or
+ * rejected goes into tuplestores, which spill past work_mem.  A table of
+ * marks, two bits' worth for each current version met, tells a second row for
+ * the same key from the first: exactly, since a current version is one key.
+ * Repeated new keys are left for merge_delta.c: they all are in `open`.
+ *
+ * Problems are kept, not raised, until the pass is over: too many rejects
+ * come first.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "storage/itemptr.h"
+#include "tcop/dest.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+#include "scd/scd.h"
+
+/* Marks of 64 neighbouring tuples: which class the first row for them had. */
+#define MARKS 64
+
+typedef struct MarkKey
+{
+	Oid			rel;
+	BlockNumber block;
+	uint32		part;
+} MarkKey;
+
+typedef struct MarkEntry
+{
+	MarkKey		key;
+	char		marks[MARKS];	/* 0, or the class */
+} MarkEntry;
+
+typedef struct Classifier
+{
+	DestReceiver pub;
+	MergePlan  *plan;
+	MergeDelta *delta;
+	MergeCounts *counts;
+	HTAB	   *marks;
+	int64		matched;		/* rows out that have a source row */
+	int64		last_row;		/* greatest number of a source row */
+	MemoryContext row_context;
+	MemoryContext result_context;
+	Datum	   *values;			/* of a delta row */
+	bool	   *nulls;
+} Classifier;
+
+/* Places in the classifying query's result. */
+#define OUT_COLUMNS 1
+#define OUT_TID(plan) (OUT_COLUMNS + (plan)->ncolumns)
+#define OUT_REL(plan) (OUT_TID(plan) + 1)
+#define OUT_OPENED(plan) (OUT_TID(plan) + 2)
+#define OUT_MERGE(plan) (OUT_TID(plan) + 3)
+#define OUT_LIVE(plan) (OUT_TID(plan) + 4)
+
+/* The mark of a current version; made as 0 when it is met first. */
+static char *
+mark_of(Classifier *c, Oid rel, ItemPointer tid)
+{
+	MarkKey		key;
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
+	MarkEntry  *entry;
+	bool		found;
+
+	memset(&key, 0, sizeof(key));
+	key.rel = rel;
+	key.block = ItemPointerGetBlockNumberNoCheck(tid);
+	key.part = offset / MARKS;
+	entry = hash_search(c->marks, &key, HASH_ENTER, &found);
+	if (!found)
+		memset(entry->marks, 0, MARKS);
+	return &entry->marks[offset % MARKS];
+}
+
+static char *
+key_detail(Classifier *c, TupleTableSlot *slot, const char *rest)
+{
+	MemoryContext old = MemoryContextSwitchTo(c->result_context);
+	char	   *detail;
+
+	detail = psprintf("Key %s%s",
+					  pipeline_scd_key_text(c->plan, slot->tts_values + OUT_COLUMNS,
+											slot->tts_isnull + OUT_COLUMNS), rest);
+	MemoryContextSwitchTo(old);
+	return detail;
+}
+
+/* Remember the first change that does not come after stored history. */
+static void
+check_opened(Classifier *c, TupleTableSlot *slot)
+{
+	TimestampTz opened;
+
+	if (c->delta->stale != NULL || slot->tts_isnull[OUT_OPENED(c->plan)])
+		return;
+	opened = DatumGetTimestampTz(slot->tts_values[OUT_OPENED(c->plan)]);
+	if (c->plan->effective > opened)
+		return;
+	c->delta->stale = key_detail(c, slot,
+								 psprintf(" has a version valid from %s.",
+										  timestamptz_to_str(opened)));
+}
+
+/* How does a source row differ from the current version? */
+static char
+compare_row(Classifier *c, TupleTableSlot *slot)
+{
+	MergePlan  *plan = c->plan;
+	char		class = CLASS_UNCHANGED;
+
+	for (int i = plan->nkeys; i < plan->ncolumns; i++)
+	{
+		int			ours = OUT_COLUMNS + i;
+		int			theirs = OUT_LIVE(plan) + i - plan->nkeys;
+
+		if (class != CLASS_UNCHANGED && plan->columns[i].is_type1)
+			continue;
+		if (pipeline_scd_equal(&plan->columns[i],
+							   slot->tts_values[ours], slot->tts_isnull[ours],
+							   slot->tts_values[theirs], slot->tts_isnull[theirs]))
+			continue;
+		if (!plan->columns[i].is_type1)
+			return CLASS_VERSION;
+		class = CLASS_OVERWRITE;
+	}
+	return class;
+}
+
+static void
+put_row(Classifier *c, TupleTableSlot *slot, char class, Tuplestorestate *store)
+{
+	MergePlan  *plan = c->plan;
+
+	c->values[DELTA_SEQ] = slot->tts_values[0];
+	c->values[DELTA_CLASS] = CharGetDatum(class);
+	c->values[DELTA_REL] = slot->tts_values[OUT_REL(plan)];
+	c->values[DELTA_TID] = slot->tts_values[OUT_TID(plan)];
+	c->values[DELTA_MERGE] = slot->tts_values[OUT_MERGE(plan)];
+	c->nulls[DELTA_MERGE] = slot->tts_isnull[OUT_MERGE(plan)];
+	c->nulls[DELTA_SEQ] = c->nulls[DELTA_CLASS] = false;
+	c->nulls[DELTA_REL] = c->nulls[DELTA_TID] = class == CLASS_NEW;
+	memcpy(c->values + DELTA_COLUMNS, slot->tts_values + OUT_COLUMNS,
+		   plan->ncolumns * sizeof(Datum));
+	memcpy(c->nulls + DELTA_COLUMNS, slot->tts_isnull + OUT_COLUMNS,
+		   plan->ncolumns * sizeof(bool));
+	tuplestore_putvalues(store, c->delta->row_desc, c->values, c->nulls);
+}
+
+static void
+put_close(Classifier *c, TupleTableSlot *slot, const char *reason)
+{
+	Datum		values[3] = {slot->tts_values[OUT_REL(c->plan)],
+		slot->tts_values[OUT_TID(c->plan)],
+		CStringGetTextDatum(reason)
+	};
+	bool		nulls[3] = {false, false, false};
+
+	tuplestore_putvalues(c->delta->close, c->delta->close_desc, values, nulls);
+}
+
+/* A second row for a key that has a current version. */
+static void
+repeat_row(Classifier *c, TupleTableSlot *slot, char first, char class)
+{
+	if (first != class)
+	{
+		if (c->delta->conflict == NULL)
+			c->delta->conflict = key_detail(c, slot, ".");
+	}
+	else if (class == CLASS_UNCHANGED)
+		c->counts->duplicate++;
+	else
+	{
+		put_row(c, slot, class, class == CLASS_VERSION ? c->delta->open : c->delta->overwrite);
+		c->delta->repeats = true;
+	}
+}
+
+/* A source row whose key has a current version. */
+static void
+match_row(Classifier *c, TupleTableSlot *slot)
+{
+	MergePlan  *plan = c->plan;
+	char	   *mark = mark_of(c, DatumGetObjectId(slot->tts_values[OUT_REL(plan)]),
+							   (ItemPointer) DatumGetPointer(slot->tts_values[OUT_TID(plan)]));
+	char		class = compare_row(c, slot);
+
+	if (*mark != 0)
+	{
+		repeat_row(c, slot, *mark, class);
+		return;
+	}
+	*mark = class;
+	c->delta->live_keys++;
+	if (class == CLASS_UNCHANGED)
+	{
+		c->counts->unchanged++;
+		return;
+	}
+	check_opened(c, slot);
+	if (class == CLASS_OVERWRITE)
+		put_row(c, slot, class, c->delta->overwrite);
+	else
+	{
+		put_row(c, slot, class, c->delta->open);
+		put_close(c, slot, CLOSED_VERSIONED);
+	}
+}
+
+/* A current version whose key the snapshot lacks. */
+static void
+miss_row(Classifier *c, TupleTableSlot *slot)
+{
+	c->counts->missing++;
+	c->delta->live_keys++;
+	if (!DIMENSION_INVALIDATES(c->plan->dimension))
+		return;
+	check_opened(c, slot);
+	put_close(c, slot, CLOSED_MISSING);
+}
+
+/* Add a source row to the fingerprint of the batch: a sum, so in any order. */
+static void
+add_content(MergePlan *plan, const Datum *values, const bool *nulls,
+			uint64 content[2])
+{
+	for (int s = 0; s < 2; s++)
+	{
+		uint64		hash = s + 1;
+
+		for (int i = 0; i < plan->ncolumns; i++)
+			hash = nulls[i] ? hash * UINT64CONST(0x9E3779B97F4A7C15) + 1 :
+				pipeline_scd_hash(&plan->columns[i], values[i], hash);
+		content[s] += hash;
+	}
+}
+
+static void
+classify_row(Classifier *c, TupleTableSlot *slot)
+{
+	MergePlan  *plan = c->plan;
+	bool		null_key = false;
+
+	if (slot->tts_isnull[0])
+	{
+		miss_row(c, slot);
+		return;
+	}
+	c->matched++;
+	c->last_row = Max(c->last_row, DatumGetInt64(slot->tts_values[0]));
+	if (plan->batch_id != NULL)
+		add_content(plan, slot->tts_values + OUT_COLUMNS,
+					slot->tts_isnull + OUT_COLUMNS, c->delta->content);
+	for (int i = 0; i < plan->nkeys; i++)
+		null_key = null_key || slot->tts_isnull[OUT_COLUMNS + i];
+	if (null_key)
+	{
+		c->counts->rejected++;
+		tuplestore_putvalues(c->delta->reject, c->delta->reject_desc,
+							 slot->tts_values + OUT_COLUMNS,
+							 slot->tts_isnull + OUT_COLUMNS);
+	}
+	else if (slot->tts_isnull[OUT_TID(plan)])
+	{
+		c->delta->new_rows++;
+		put_row(c, slot, CLASS_NEW, c->delta->open);
+	}
+	else
+		match_row(c, slot);
+}
+
+static bool
+receive_slot(TupleTableSlot *slot, DestReceiver *self)
+{
+	Classifier *c = (Classifier *) self;
+	MemoryContext old;
+
+	slot_getallattrs(slot);
+	old = MemoryContextSwitchTo(c->row_context);
+	classify_row(c, slot);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(c->row_context);
+	return true;
+}
+
+static void
+receiver_noop_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+}
+
+static void
+receiver_noop(DestReceiver *self)
+{
+}
+
+/* Make a receiver of a function. */
+void
+pipeline_scd_receiver(DestReceiver *pub,
+					  bool (*receive) (TupleTableSlot *, DestReceiver *))
+{
+	pub->receiveSlot = receive;
+	pub->rStartup = receiver_noop_startup;
+	pub->rShutdown = receiver_noop;
+	pub->rDestroy = receiver_noop;
+	pub->mydest = DestTuplestore;
+}
+
+/* Run a query into a receiver, as the current user. */
+void
+pipeline_scd_stream(const char *sql, DestReceiver *receiver)
+{
+	SPIExecuteOptions options = {.dest = receiver};
+	int			rc = SPI_execute_extended(sql, &options);
+
+	if (rc != SPI_OK_SELECT)
+		elog(ERROR, "generated statement returned %s: %s",
+			 SPI_result_code_string(rc), sql);
+}
+
+/* Describe the rows of the deltas. */
+static void
+init_delta(const MergePlan *plan, MergeDelta *delta)
+{
+	delta->row_desc = CreateTemplateTupleDesc(DELTA_COLUMNS + plan->ncolumns);
+	TupleDescInitEntry(delta->row_desc, DELTA_SEQ + 1, "seq", INT8OID, -1, 0);
+	TupleDescInitEntry(delta->row_desc, DELTA_CLASS + 1, "class", CHAROID, -1, 0);
+	TupleDescInitEntry(delta->row_desc, DELTA_REL + 1, "rel", OIDOID, -1, 0);
+	TupleDescInitEntry(delta->row_desc, DELTA_TID + 1, "tid", TIDOID, -1, 0);
+	TupleDescInitEntry(delta->row_desc, DELTA_MERGE + 1, "merge", INT8OID, -1, 0);
+	delta->reject_desc = CreateTemplateTupleDesc(plan->ncolumns);
+	for (int i = 0; i < plan->ncolumns; i++)
+	{
+		MergeColumn *column = &plan->columns[i];
+		AttrNumber	n = DELTA_COLUMNS + i + 1;
+
+		TupleDescInitEntry(delta->row_desc, n, psprintf("c%d", i + 1),
+						   column->type, column->typmod, 0);
+		TupleDescInitEntryCollation(delta->row_desc, n, column->collation);
+		TupleDescInitEntry(delta->reject_desc, i + 1, column->name,
+						   column->type, column->typmod, 0);
+		TupleDescInitEntryCollation(delta->reject_desc, i + 1, column->collation);
+	}
+	delta->close_desc = CreateTemplateTupleDesc(3);
+	TupleDescInitEntry(delta->close_desc, 1, "rel", OIDOID, -1, 0);
+	TupleDescInitEntry(delta->close_desc, 2, "tid", TIDOID, -1, 0);
+	TupleDescInitEntry(delta->close_desc, 3, "reason", TEXTOID, -1, 0);
+	delta->open = tuplestore_begin_heap(false, false, work_mem);
+	delta->overwrite = tuplestore_begin_heap(false, false, work_mem);
+	delta->close = tuplestore_begin_heap(false, false, work_mem);
+	delta->reject = tuplestore_begin_heap(false, false, work_mem);
+}
+
+/*
+ * Read both sides once.  Inside an SPI connection, as the owner, under the
+ * lock.  Raises 21000 if a key has two current versions.
+ */
+void
+pipeline_scd_classify(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
+{
+	Classifier	c = {.plan = plan,.delta = delta,.counts = counts};
+	HASHCTL		ctl = {.keysize = sizeof(MarkKey),.entrysize = sizeof(MarkEntry),
+		.hcxt = CurrentMemoryContext
+	};
+
+	init_delta(plan, delta);
+	pipeline_scd_receiver(&c.pub, receive_slot);
+	c.marks = hash_create("pipeline merge marks", 1024, &ctl,
+						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+	c.result_context = CurrentMemoryContext;
+	c.row_context = AllocSetContextCreate(CurrentMemoryContext,
+										  "pipeline merge row", ALLOCSET_DEFAULT_SIZES);
+	c.values = palloc_array(Datum, DELTA_COLUMNS + plan->ncolumns);
+	c.nulls = palloc_array(bool, DELTA_COLUMNS + plan->ncolumns);
+	pipeline_scd_stream(pipeline_scd_classify_sql(plan), &c.pub);
+	hash_destroy(c.marks);
+	MemoryContextDelete(c.row_context);
+
+	counts->rows_read = c.matched;
+	if (c.matched != c.last_row)
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg("a key of dimension %s has more than one current version",
+						plan->dimension->name),
+				 errdetail("%lld rows of the source met %lld current versions or none.",
+						   (long long) c.last_row, (long long) c.matched),
+				 errhint("Somebody else wrote to the table: close all but one version of each key.")));
+}
+
+/* ---- the fingerprint alone ------------------------------------------------- */
+
+typedef struct ContentReader
+{
+	DestReceiver pub;
+	MergePlan  *plan;
+	uint64	   *content;
+	int64		rows;
+	MemoryContext row_context;
+} ContentReader;
+
+static bool
+receive_content(TupleTableSlot *slot, DestReceiver *self)
+{
+	ContentReader *r = (ContentReader *) self;
+	MemoryContext old = MemoryContextSwitchTo(r->row_context);
+
+	slot_getallattrs(slot);
+	add_content(r->plan, slot->tts_values, slot->tts_isnull, r->content);
+	r->rows++;
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(r->row_context);
+	return true;
+}
+
+/* Read the source alone: its fingerprint and the number of its rows. */
+int64
+pipeline_scd_content(MergePlan *plan, uint64 content[2])
+{
+	ContentReader r = {.plan = plan,.content = content};
+
+	content[0] = content[1] = 0;
+	pipeline_scd_receiver(&r.pub, receive_content);
+	r.row_context = AllocSetContextCreate(CurrentMemoryContext,
+										  "pipeline batch row", ALLOCSET_DEFAULT_SIZES);
+	pipeline_scd_stream(pipeline_scd_content_sql(plan), &r.pub);
+	MemoryContextDelete(r.row_context);
+	return r.rows;
+}
+
+/* ---- deltas as relations ----------------------------------------------------- */
+
+/* Let the SQL of this SPI connection read a delta by name. */
+void
+pipeline_scd_delta_register(const char *name, TupleDesc desc,
+							Tuplestorestate *rows)
+{
+	EphemeralNamedRelation enr = palloc0(sizeof(EphemeralNamedRelationData));
+
+	enr->md.name = pstrdup(name);
+	enr->md.reliddesc = InvalidOid;
+	enr->md.tupdesc = desc;
+	enr->md.enrtype = ENR_NAMED_TUPLESTORE;
+	enr->md.enrtuples = tuplestore_tuple_count(rows);
+	enr->reldata = rows;
+	(void) SPI_unregister_relation(name);
+	if (SPI_register_relation(enr) != SPI_OK_REL_REGISTER)
+		elog(ERROR, "could not register delta \"%s\"", name);
+}
