@@ -1,0 +1,165 @@
+/* expect: define checks, validate, look at the history. */
+
+DROP POLICY IF EXISTS suites_read ON pipeline.suites;
+CREATE POLICY suites_read ON pipeline.suites FOR SELECT
+  USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS expectations_read ON pipeline.expectations;
+CREATE POLICY expectations_read ON pipeline.expectations FOR SELECT
+  USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS validations_read ON pipeline.validations;
+CREATE POLICY validations_read ON pipeline.validations FOR SELECT
+  USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS expectation_results_read ON pipeline.expectation_results;
+CREATE POLICY expectation_results_read ON pipeline.expectation_results FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.suites, pipeline.expectations, pipeline.validations,
+  pipeline.expectation_results TO PUBLIC;
+
+/* The shared scan. */
+
+CREATE OR REPLACE FUNCTION pipeline._check_step(internal, jsonb, VARIADIC "any") RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_check_step';
+CREATE OR REPLACE FUNCTION pipeline._check_combine(internal, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_check_combine';
+CREATE OR REPLACE FUNCTION pipeline._check_serialize(internal) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_check_serialize';
+CREATE OR REPLACE FUNCTION pipeline._check_deserialize(bytea, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_check_deserialize';
+CREATE OR REPLACE FUNCTION pipeline._check_final(internal) RETURNS jsonb
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_check_final';
+REVOKE ALL ON FUNCTION pipeline._check_step(internal, jsonb, VARIADIC "any"),
+  pipeline._check_combine(internal, internal), pipeline._check_serialize(internal),
+  pipeline._check_deserialize(bytea, internal), pipeline._check_final(internal) FROM PUBLIC;
+
+/* Granted to all: it runs with the rights of whoever reads the target. */
+CREATE OR REPLACE AGGREGATE pipeline._check(jsonb, VARIADIC "any") (
+  SFUNC = pipeline._check_step,
+  STYPE = internal,
+  SSPACE = 16384,
+  COMBINEFUNC = pipeline._check_combine,
+  SERIALFUNC = pipeline._check_serialize,
+  DESERIALFUNC = pipeline._check_deserialize,
+  FINALFUNC = pipeline._check_final,
+  FINALFUNC_MODIFY = READ_ONLY,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pipeline._check(jsonb, VARIADIC "any") IS
+'Internal: evaluates many checks in one scan, for validate() and check_now().';
+
+/* Definitions. */
+
+CREATE OR REPLACE FUNCTION pipeline.create_suite(
+  name text, target text, sample_limit integer DEFAULT 20,
+  row_key text[] DEFAULT NULL, quarantine text DEFAULT 'none',
+  labels jsonb DEFAULT '{}', or_replace boolean DEFAULT false,
+  description text DEFAULT NULL) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_create_suite';
+COMMENT ON FUNCTION pipeline.create_suite(text, text, integer, text[], text, jsonb, boolean, text) IS
+'Create a suite of expectations on target: the name of a table or view, or one read-only query, read with the rights and the search_path of the caller. sample_limit: how many unexpected values to keep per check (0 to 10000); row_key: columns whose values are kept with them; quarantine: none; labels: for the alerts of its checks. or_replace keeps the expectations. A suite that exists: 42710.';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_suite(name text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_drop_suite';
+COMMENT ON FUNCTION pipeline.drop_suite(text) IS
+'Drop a suite and its expectations, and resolve their alerts. Its validations stay. Unknown: 42704; someone else''s: 42501.';
+
+CREATE OR REPLACE FUNCTION pipeline.expect(
+  suite text, type text, kwargs jsonb DEFAULT '{}',
+  severity text DEFAULT 'error', name text DEFAULT NULL,
+  row_condition text DEFAULT NULL) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_expect';
+COMMENT ON FUNCTION pipeline.expect(text, text, jsonb, text, text, text) IS
+'Add an expectation to a suite, or replace the one of that name, and return its expectation_id. type and kwargs: by Great Expectations'' names; severity: info, warning, error, critical, of which the last two fail a validation; name: by default the type, with the column in parentheses; row_condition: SQL boolean expression, only rows for which it is true are looked at. Wrong kwargs: 22023; a bad pattern: 2201B. Whether the column exists is seen at validation.';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_expectation(suite text, name text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_drop_expectation';
+COMMENT ON FUNCTION pipeline.drop_expectation(text, text) IS
+'Drop an expectation of a suite and resolve its alert. Its results stay. Unknown: 42704; someone else''s: 42501.';
+
+/* Validation. */
+
+CREATE OR REPLACE FUNCTION pipeline.validate(
+  suite text, where_clause text DEFAULT NULL,
+  raise_on_failure boolean DEFAULT false) RETURNS pipeline.validation_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_validate';
+COMMENT ON FUNCTION pipeline.validate(text, text, boolean) IS
+'Evaluate every expectation of a suite on its target, in one scan where they can share it, and store the results. where_clause: SQL boolean expression that confines it to some rows. A check that fails raises the alert CheckFailed, one that passes resolves it. success is false if a check of severity error or critical fails or any check cannot be evaluated. raise_on_failure: raise 23514 instead, with the failing checks in DETAIL, and store nothing.';
+
+CREATE OR REPLACE FUNCTION pipeline.check_now(target text, expectations jsonb)
+  RETURNS SETOF pipeline.expectation_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+  AS 'MODULE_PATHNAME', 'pipeline_check_now';
+COMMENT ON FUNCTION pipeline.check_now(text, jsonb) IS
+'Evaluate expectations on a table, view or query now, with the rights of the caller, and store nothing. expectations: an array of objects with the keys type, kwargs, severity, row_condition, as expect() has them. One row per expectation, in order.';
+
+/* History. */
+
+CREATE OR REPLACE VIEW pipeline.expectation_history WITH (security_invoker = true) AS
+SELECT v.validation_id, v.started_at, v.suite, r.name, r.type, r."column",
+       r.severity, r.success, r.observed_value, r.element_count,
+       r.missing_count, r.unexpected_count, r.unexpected_percent,
+       r.partial_unexpected_list, r.error, v.where_clause, v.run_id,
+       v.pipeline, v.task, v.owner
+FROM pipeline.validations v JOIN pipeline.expectation_results r USING (validation_id);
+GRANT SELECT ON pipeline.expectation_history TO PUBLIC;
+COMMENT ON VIEW pipeline.expectation_history IS 'One row per check and validation.';
+COMMENT ON COLUMN pipeline.expectation_history.validation_id IS 'The validation.';
+COMMENT ON COLUMN pipeline.expectation_history.started_at IS 'When it started.';
+COMMENT ON COLUMN pipeline.expectation_history.suite IS 'Name of the suite.';
+COMMENT ON COLUMN pipeline.expectation_history.name IS 'Name of the expectation.';
+COMMENT ON COLUMN pipeline.expectation_history.type IS 'Its type.';
+COMMENT ON COLUMN pipeline.expectation_history."column" IS 'Its column, if it has one.';
+COMMENT ON COLUMN pipeline.expectation_history.severity IS 'Its severity.';
+COMMENT ON COLUMN pipeline.expectation_history.success IS 'The verdict; NULL if it could not be evaluated.';
+COMMENT ON COLUMN pipeline.expectation_history.observed_value IS 'What was observed.';
+COMMENT ON COLUMN pipeline.expectation_history.element_count IS 'Rows looked at.';
+COMMENT ON COLUMN pipeline.expectation_history.missing_count IS 'NULLs among them.';
+COMMENT ON COLUMN pipeline.expectation_history.unexpected_count IS 'Values that are not as expected.';
+COMMENT ON COLUMN pipeline.expectation_history.unexpected_percent IS 'Percentage of the values that are not missing.';
+COMMENT ON COLUMN pipeline.expectation_history.partial_unexpected_list IS 'The first unexpected values.';
+COMMENT ON COLUMN pipeline.expectation_history.error IS 'Why it could not be evaluated.';
+COMMENT ON COLUMN pipeline.expectation_history.where_clause IS 'The rows the validation was confined to; NULL: all.';
+COMMENT ON COLUMN pipeline.expectation_history.run_id IS 'The run in which it was called.';
+COMMENT ON COLUMN pipeline.expectation_history.pipeline IS 'The pipeline of the run.';
+COMMENT ON COLUMN pipeline.expectation_history.task IS 'The task that called it.';
+COMMENT ON COLUMN pipeline.expectation_history.owner IS 'Owner of the suite.';
+
+CREATE OR REPLACE VIEW pipeline.suite_health WITH (security_invoker = true) AS
+SELECT s.name AS suite, s.target,
+       (SELECT count(*) FROM pipeline.expectations e WHERE e.suite = s.name) AS expectations,
+       v.validation_id AS last_validation_id, v.started_at AS last_validated_at,
+       v.success, v.evaluated, v.failed, v.warned, v.errored, v.rows,
+       (SELECT max(p.started_at) FROM pipeline.validations p
+        WHERE p.suite = s.name AND p.owner = s.owner AND p.success) AS last_success_at,
+       s.owner
+FROM pipeline.suites s
+LEFT JOIN LATERAL (
+  SELECT * FROM pipeline.validations l
+  WHERE l.suite = s.name AND l.owner = s.owner
+  ORDER BY l.validation_id DESC LIMIT 1) v ON true;
+GRANT SELECT ON pipeline.suite_health TO PUBLIC;
+COMMENT ON VIEW pipeline.suite_health IS 'One row per suite: how its last validation went.';
+COMMENT ON COLUMN pipeline.suite_health.suite IS 'Name of the suite.';
+COMMENT ON COLUMN pipeline.suite_health.target IS 'What it checks.';
+COMMENT ON COLUMN pipeline.suite_health.expectations IS 'How many expectations it has now.';
+COMMENT ON COLUMN pipeline.suite_health.last_validation_id IS 'Its last validation; NULL: never validated.';
+COMMENT ON COLUMN pipeline.suite_health.last_validated_at IS 'When that started.';
+COMMENT ON COLUMN pipeline.suite_health.success IS 'Whether it succeeded.';
+COMMENT ON COLUMN pipeline.suite_health.evaluated IS 'Its checks that have a verdict.';
+COMMENT ON COLUMN pipeline.suite_health.failed IS 'Its checks of severity error or critical that failed.';
+COMMENT ON COLUMN pipeline.suite_health.warned IS 'Its checks of severity info or warning that failed.';
+COMMENT ON COLUMN pipeline.suite_health.errored IS 'Its checks that could not be evaluated.';
+COMMENT ON COLUMN pipeline.suite_health.rows IS 'Rows of the target then.';
+COMMENT ON COLUMN pipeline.suite_health.last_success_at IS 'When the last successful validation started.';
+COMMENT ON COLUMN pipeline.suite_health.owner IS 'Owner of the suite.';

@@ -1,0 +1,201 @@
+/* expect: suites, their expectations, and what validations found. */
+
+CREATE TABLE pipeline.suites (
+  name text PRIMARY KEY,
+  owner regrole NOT NULL,
+  target text NOT NULL,
+  search_path text NOT NULL,
+  sample_limit integer NOT NULL,
+  row_key text[],
+  quarantine text NOT NULL CHECK (quarantine = 'none'),
+  labels jsonb NOT NULL,
+  description text,
+  created_at timestamptz NOT NULL DEFAULT now()
+);
+COMMENT ON TABLE pipeline.suites IS
+'Expectation suites (Great Expectations'' term): named lists of checks on one table, view or query.';
+COMMENT ON COLUMN pipeline.suites.name IS 'Name of the suite, unique in the database.';
+COMMENT ON COLUMN pipeline.suites.owner IS 'Role that made it: the target is read with its rights.';
+COMMENT ON COLUMN pipeline.suites.target IS 'What is checked: the name of a table or view, or a query.';
+COMMENT ON COLUMN pipeline.suites.search_path IS 'search_path of whoever made it, with which target and conditions are read.';
+COMMENT ON COLUMN pipeline.suites.sample_limit IS 'How many unexpected values a result keeps per check.';
+COMMENT ON COLUMN pipeline.suites.row_key IS 'Columns that identify a row, kept with each unexpected value; NULL: none.';
+COMMENT ON COLUMN pipeline.suites.quarantine IS 'What is done with rows that fail: none.';
+COMMENT ON COLUMN pipeline.suites.labels IS 'Labels for the alerts of its checks, strings by name.';
+COMMENT ON COLUMN pipeline.suites.description IS 'What it is for, in words.';
+COMMENT ON COLUMN pipeline.suites.created_at IS 'When it was made.';
+
+CREATE TABLE pipeline.expectations (
+  expectation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  suite text NOT NULL REFERENCES pipeline.suites ON DELETE CASCADE,
+  name text NOT NULL,
+  owner regrole NOT NULL,
+  type text NOT NULL,
+  kwargs jsonb NOT NULL,
+  severity pipeline.severity NOT NULL,
+  row_condition text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  UNIQUE (suite, name)
+);
+COMMENT ON TABLE pipeline.expectations IS 'The checks of the suites.';
+COMMENT ON COLUMN pipeline.expectations.expectation_id IS 'Number of the expectation.';
+COMMENT ON COLUMN pipeline.expectations.suite IS 'Its suite.';
+COMMENT ON COLUMN pipeline.expectations.name IS 'Its name, unique in the suite.';
+COMMENT ON COLUMN pipeline.expectations.owner IS 'Owner of the suite.';
+COMMENT ON COLUMN pipeline.expectations.type IS 'Its type, by Great Expectations'' name.';
+COMMENT ON COLUMN pipeline.expectations.kwargs IS 'Its arguments, by Great Expectations'' names.';
+COMMENT ON COLUMN pipeline.expectations.severity IS 'How bad a failure is; only error and critical fail a validation.';
+COMMENT ON COLUMN pipeline.expectations.row_condition IS 'SQL boolean expression: only rows for which it is true are looked at. NULL: all.';
+COMMENT ON COLUMN pipeline.expectations.created_at IS 'When it was first defined.';
+
+CREATE TABLE pipeline.validations (
+  validation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  suite text NOT NULL,
+  owner regrole NOT NULL,
+  role regrole NOT NULL,
+  started_at timestamptz NOT NULL,
+  where_clause text,
+  success boolean NOT NULL,
+  evaluated integer NOT NULL,
+  failed integer NOT NULL,
+  warned integer NOT NULL,
+  errored integer NOT NULL,
+  rows bigint,
+  quarantined bigint NOT NULL,
+  total_ms double precision NOT NULL,
+  run_id bigint,
+  pipeline text,
+  task text,
+  attempt integer
+);
+CREATE INDEX validations_suite ON pipeline.validations (suite, validation_id);
+COMMENT ON TABLE pipeline.validations IS
+'One row per call of validate() that did not raise. It outlives its suite.';
+COMMENT ON COLUMN pipeline.validations.validation_id IS 'Number of the validation.';
+COMMENT ON COLUMN pipeline.validations.suite IS 'Name of the suite.';
+COMMENT ON COLUMN pipeline.validations.owner IS 'Owner of the suite.';
+COMMENT ON COLUMN pipeline.validations.role IS 'The session''s role: who validated.';
+COMMENT ON COLUMN pipeline.validations.started_at IS 'When it started.';
+COMMENT ON COLUMN pipeline.validations.where_clause IS 'The rows it was confined to; NULL: all.';
+COMMENT ON COLUMN pipeline.validations.success IS 'No check of severity error or critical failed, and none could not be evaluated.';
+COMMENT ON COLUMN pipeline.validations.evaluated IS 'Checks that have a verdict.';
+COMMENT ON COLUMN pipeline.validations.failed IS 'Of those, checks of severity error or critical that failed.';
+COMMENT ON COLUMN pipeline.validations.warned IS 'Of those, checks of severity info or warning that failed.';
+COMMENT ON COLUMN pipeline.validations.errored IS 'Checks that could not be evaluated.';
+COMMENT ON COLUMN pipeline.validations.rows IS 'Rows of the target; NULL if it could not be read.';
+COMMENT ON COLUMN pipeline.validations.quarantined IS 'Rows put into quarantine.';
+COMMENT ON COLUMN pipeline.validations.total_ms IS 'How long it took, in milliseconds.';
+COMMENT ON COLUMN pipeline.validations.run_id IS 'The run in which it was called; NULL outside a task.';
+COMMENT ON COLUMN pipeline.validations.pipeline IS 'The pipeline of the run.';
+COMMENT ON COLUMN pipeline.validations.task IS 'The task that called it.';
+COMMENT ON COLUMN pipeline.validations.attempt IS 'The task''s attempt.';
+
+CREATE TABLE pipeline.expectation_results (
+  validation_id bigint NOT NULL REFERENCES pipeline.validations ON DELETE CASCADE,
+  ordinal integer NOT NULL,
+  owner regrole NOT NULL,
+  name text NOT NULL,
+  type text NOT NULL,
+  "column" text,
+  severity pipeline.severity NOT NULL,
+  success boolean,
+  observed_value jsonb,
+  element_count bigint,
+  missing_count bigint,
+  unexpected_count bigint,
+  unexpected_percent double precision,
+  unexpected_percent_total double precision,
+  partial_unexpected_list jsonb,
+  partial_unexpected_keys jsonb,
+  details jsonb,
+  proved boolean NOT NULL,
+  error text,
+  PRIMARY KEY (validation_id, ordinal)
+);
+COMMENT ON TABLE pipeline.expectation_results IS 'What each check of a validation found.';
+COMMENT ON COLUMN pipeline.expectation_results.validation_id IS 'The validation.';
+COMMENT ON COLUMN pipeline.expectation_results.ordinal IS 'Place of the check in the validation, from 1, by name.';
+COMMENT ON COLUMN pipeline.expectation_results.owner IS 'Owner of the suite.';
+COMMENT ON COLUMN pipeline.expectation_results.name IS 'Name of the expectation.';
+COMMENT ON COLUMN pipeline.expectation_results.type IS 'Its type.';
+COMMENT ON COLUMN pipeline.expectation_results."column" IS 'Its column, if it has one.';
+COMMENT ON COLUMN pipeline.expectation_results.severity IS 'Its severity.';
+COMMENT ON COLUMN pipeline.expectation_results.success IS 'The verdict; NULL if it could not be evaluated.';
+COMMENT ON COLUMN pipeline.expectation_results.observed_value IS 'What was observed: the row count, the type, the position of the column. NULL for checks of values.';
+COMMENT ON COLUMN pipeline.expectation_results.element_count IS 'Rows looked at, NULLs among them.';
+COMMENT ON COLUMN pipeline.expectation_results.missing_count IS 'NULLs among them; NULL for the checks that are about NULL.';
+COMMENT ON COLUMN pipeline.expectation_results.unexpected_count IS 'Values that are not as expected.';
+COMMENT ON COLUMN pipeline.expectation_results.unexpected_percent IS 'Percentage of the values that are not missing; NULL if there are none.';
+COMMENT ON COLUMN pipeline.expectation_results.unexpected_percent_total IS 'Percentage of all rows looked at; NULL if there are none.';
+COMMENT ON COLUMN pipeline.expectation_results.partial_unexpected_list IS 'The first unexpected values, at most sample_limit.';
+COMMENT ON COLUMN pipeline.expectation_results.partial_unexpected_keys IS 'The keys of their rows, in the same order; NULL without a row_key.';
+COMMENT ON COLUMN pipeline.expectation_results.details IS 'More, by type of check.';
+COMMENT ON COLUMN pipeline.expectation_results.proved IS 'Was the verdict proved from constraints, without looking at rows?';
+COMMENT ON COLUMN pipeline.expectation_results.error IS 'Why it could not be evaluated, with the SQLSTATE.';
+
+CREATE TYPE pipeline.validation_result AS (
+  success boolean,
+  evaluated integer,
+  failed integer,
+  warned integer,
+  errored integer,
+  rows bigint,
+  quarantined bigint,
+  validation_id bigint,
+  total_ms double precision
+);
+COMMENT ON TYPE pipeline.validation_result IS 'What validate() returns.';
+COMMENT ON COLUMN pipeline.validation_result.success IS 'No check of severity error or critical failed, and none could not be evaluated.';
+COMMENT ON COLUMN pipeline.validation_result.evaluated IS 'Checks that have a verdict.';
+COMMENT ON COLUMN pipeline.validation_result.failed IS 'Of those, checks of severity error or critical that failed.';
+COMMENT ON COLUMN pipeline.validation_result.warned IS 'Of those, checks of severity info or warning that failed.';
+COMMENT ON COLUMN pipeline.validation_result.errored IS 'Checks that could not be evaluated.';
+COMMENT ON COLUMN pipeline.validation_result.rows IS 'Rows of the target; NULL if it could not be read.';
+COMMENT ON COLUMN pipeline.validation_result.quarantined IS 'Rows put into quarantine.';
+COMMENT ON COLUMN pipeline.validation_result.validation_id IS 'Number of the validation.';
+COMMENT ON COLUMN pipeline.validation_result.total_ms IS 'How long it took, in milliseconds.';
+
+CREATE TYPE pipeline.expectation_result AS (
+  type text,
+  "column" text,
+  severity pipeline.severity,
+  success boolean,
+  observed_value jsonb,
+  element_count bigint,
+  missing_count bigint,
+  unexpected_count bigint,
+  unexpected_percent double precision,
+  unexpected_percent_total double precision,
+  partial_unexpected_list jsonb,
+  partial_unexpected_keys jsonb,
+  details jsonb,
+  proved boolean,
+  error text
+);
+COMMENT ON TYPE pipeline.expectation_result IS 'What check_now() returns, a row per check: the terms are Great Expectations''.';
+COMMENT ON COLUMN pipeline.expectation_result.type IS 'Type of the expectation.';
+COMMENT ON COLUMN pipeline.expectation_result."column" IS 'Its column, if it has one.';
+COMMENT ON COLUMN pipeline.expectation_result.severity IS 'Its severity.';
+COMMENT ON COLUMN pipeline.expectation_result.success IS 'The verdict; NULL if it could not be evaluated.';
+COMMENT ON COLUMN pipeline.expectation_result.observed_value IS 'What was observed: the row count, the type, the position of the column. NULL for checks of values.';
+COMMENT ON COLUMN pipeline.expectation_result.element_count IS 'Rows looked at, NULLs among them.';
+COMMENT ON COLUMN pipeline.expectation_result.missing_count IS 'NULLs among them; NULL for the checks that are about NULL.';
+COMMENT ON COLUMN pipeline.expectation_result.unexpected_count IS 'Values that are not as expected.';
+COMMENT ON COLUMN pipeline.expectation_result.unexpected_percent IS 'Percentage of the values that are not missing; NULL if there are none.';
+COMMENT ON COLUMN pipeline.expectation_result.unexpected_percent_total IS 'Percentage of all rows looked at; NULL if there are none.';
+COMMENT ON COLUMN pipeline.expectation_result.partial_unexpected_list IS 'The first unexpected values, at most 20.';
+COMMENT ON COLUMN pipeline.expectation_result.partial_unexpected_keys IS 'NULL: check_now() takes no row_key.';
+COMMENT ON COLUMN pipeline.expectation_result.details IS 'More, by type of check.';
+COMMENT ON COLUMN pipeline.expectation_result.proved IS 'Was the verdict proved from constraints, without looking at rows?';
+COMMENT ON COLUMN pipeline.expectation_result.error IS 'Why it could not be evaluated, with the SQLSTATE.';
+
+ALTER TABLE pipeline.suites ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.expectations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.validations ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.expectation_results ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.suites', '');
+SELECT pg_extension_config_dump('pipeline.expectations', '');
+SELECT pg_extension_config_dump('pipeline.expectations_expectation_id_seq', '');
+SELECT pg_extension_config_dump('pipeline.validations', '');
+SELECT pg_extension_config_dump('pipeline.validations_validation_id_seq', '');
+SELECT pg_extension_config_dump('pipeline.expectation_results', '');
