@@ -87,6 +87,17 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 	PortalRun(portal, FETCH_ALL, toplevel, dest, dest, qc)
 #endif
 
+/* 18: a minimal tuple can have room before it. */
+#if PG_VERSION_NUM < 180000
+#define heap_form_minimal_tuple(desc, values, isnull, extra) \
+	heap_form_minimal_tuple(desc, values, isnull)
+#endif
+
+/* 19: a tuple descriptor made by hand is finished by a call. */
+#if PG_VERSION_NUM < 190000
+#define TupleDescFinalize(desc) ((void) 0)
+#endif
+
 /* 16: varatt.h left postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"

@@ -1,0 +1,338 @@
+/*
+ * aggregate.c
+ *	  What a window holds, exactly as PostgreSQL's own aggregates say it.
+ *
+ * Counts and exact sums are differences of prefixes: per input and entity,
+ * prefix i is over the first i events, so [lo, hi) is prefix hi less prefix
+ * lo, for any number of windows and however their cursors move.  Everything
+ * else is on two stacks.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "utils/builtins.h"
+#include "utils/float.h"
+#include "utils/numeric.h"
+
+#include "feature/feature.h"
+
+/* Sums of numerics: finite ones apart from those that cannot be subtracted. */
+typedef struct NumericPrefix
+{
+	Numeric		sum;
+	uint32		nans;
+	uint32		plus;			/* Infinity */
+	uint32		minus;			/* -Infinity */
+	int32		scale;			/* of the event before it; -1: does not count */
+	uint32		changes;		/* of the scale, from one event that counts to
+								 * the next */
+} NumericPrefix;
+
+static Numeric
+call_numeric(PGFunction function, Numeric a, Numeric b)
+{
+	return DatumGetNumeric(DirectFunctionCall2(function, NumericGetDatum(a),
+											   NumericGetDatum(b)));
+}
+
+static int32
+scale_of(Numeric number)
+{
+	return DatumGetInt32(DirectFunctionCall1(numeric_scale,
+											 NumericGetDatum(number)));
+}
+
+/* ---- prefixes ------------------------------------------------------------------ */
+
+static void
+count_prefix(Input *input, int index, const Stream *stream)
+{
+	uint32		count = 0;
+
+	input->counts = MemoryContextAllocHuge(CurrentMemoryContext,
+										   ((Size) stream->nevents + 1) * sizeof(uint32));
+	input->counts[0] = 0;
+	for (int i = 0; i < stream->nevents; i++)
+	{
+		count += record_has(stream->events[i], index);
+		input->counts[i + 1] = count;
+	}
+}
+
+/* Sums wrap around; the difference of two does not, if it fits. */
+static void
+int64_prefix(Input *input, int index, const Stream *stream)
+{
+	uint64		sum = 0;
+
+	input->sums = MemoryContextAllocHuge(CurrentMemoryContext,
+										 ((Size) stream->nevents + 1) * sizeof(int64));
+	input->sums[0] = 0;
+	for (int i = 0; i < stream->nevents; i++)
+	{
+		Record	   *record = stream->events[i];
+
+		if (record_has(record, index))
+		{
+			Datum		value = record_value(record, stream, input);
+
+			sum += (uint64) (int64) (input->type == INT2OID ?
+									 DatumGetInt16(value) : DatumGetInt32(value));
+		}
+		input->sums[i + 1] = (int64) sum;
+	}
+}
+
+static void
+int128_prefix(Input *input, int index, const Stream *stream)
+{
+	int128		sum = 0;
+
+	input->wide_sums = MemoryContextAllocHuge(CurrentMemoryContext,
+											  ((Size) stream->nevents + 1) * sizeof(int128));
+	input->wide_sums[0] = 0;
+	for (int i = 0; i < stream->nevents; i++)
+	{
+		Record	   *record = stream->events[i];
+
+		if (record_has(record, index))
+			sum += DatumGetInt64(record_value(record, stream, input));
+		input->wide_sums[i + 1] = sum;
+	}
+}
+
+static void
+numeric_add_to(NumericPrefix *next, Numeric value, int32 *last_scale)
+{
+	if (numeric_is_nan(value))
+		next->nans++;
+	else if (numeric_is_inf(value))
+	{
+		Numeric		zero = int64_to_numeric(0);
+
+		if (DatumGetBool(DirectFunctionCall2(numeric_gt, NumericGetDatum(value),
+											 NumericGetDatum(zero))))
+			next->plus++;
+		else
+			next->minus++;
+	}
+	else
+	{
+		next->scale = scale_of(value);
+		next->changes += *last_scale >= 0 && next->scale != *last_scale;
+		*last_scale = next->scale;
+		next->sum = call_numeric(numeric_add, next->sum, value);
+	}
+}
+
+static void
+numeric_prefix(Input *input, int index, const Stream *stream)
+{
+	NumericPrefix *prefix;
+	int32		last_scale = -1;
+
+	prefix = MemoryContextAllocHuge(CurrentMemoryContext,
+									((Size) stream->nevents + 1) * sizeof(NumericPrefix));
+	memset(&prefix[0], 0, sizeof(NumericPrefix));
+	prefix[0].sum = int64_to_numeric(0);
+	prefix[0].scale = -1;
+	for (int i = 0; i < stream->nevents; i++)
+	{
+		Record	   *record = stream->events[i];
+
+		prefix[i + 1] = prefix[i];
+		prefix[i + 1].scale = -1;
+		if (record_has(record, index))
+			numeric_add_to(&prefix[i + 1],
+						   DatumGetNumeric(record_value(record, stream, input)),
+						   &last_scale);
+	}
+	input->numerics = prefix;
+}
+
+/*
+ * Make the prefixes of an input over the events of a new entity, in the
+ * current context, which lives as long as the entity.
+ */
+void
+input_start(Input *input, int index, const Stream *stream)
+{
+	if (input->needs_count)
+		count_prefix(input, index, stream);
+	switch (input->sum_method)
+	{
+		case SUM_INT64:
+			int64_prefix(input, index, stream);
+			break;
+		case SUM_INT128:
+			int128_prefix(input, index, stream);
+			break;
+		case SUM_NUMERIC:
+			numeric_prefix(input, index, stream);
+			break;
+		default:
+			break;
+	}
+}
+
+/* ---- results --------------------------------------------------------------------- */
+
+static Numeric
+int128_to_numeric(int128 value)
+{
+	const int64 unit = INT64CONST(1000000000000000000);
+
+	if (value >= PG_INT64_MIN && value <= PG_INT64_MAX)
+		return int64_to_numeric((int64) value);
+	/* The sum of 2^31 bigints is below 2^63 units. */
+	return call_numeric(numeric_add,
+						call_numeric(numeric_mul,
+									 int64_to_numeric((int64) (value / unit)),
+									 int64_to_numeric(unit)),
+						int64_to_numeric((int64) (value % unit)));
+}
+
+/*
+ * The display scale of a sum is the greatest among its values; a difference
+ * of prefixes may have more, from values outside the window.
+ */
+static Numeric
+with_scale_of(Numeric sum, const NumericPrefix *prefix, int lo, int hi)
+{
+	int32		scale = 0;
+
+	if (prefix[hi].changes == 0)
+		return sum;
+	for (int i = lo + 1; i <= hi; i++)
+		scale = Max(scale, prefix[i].scale);
+	if (scale_of(sum) == scale)
+		return sum;
+	return DatumGetNumeric(DirectFunctionCall2(numeric_round,
+											   NumericGetDatum(sum),
+											   Int32GetDatum(scale)));
+}
+
+static Numeric
+special_numeric(const char *text)
+{
+	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+											   ObjectIdGetDatum(InvalidOid),
+											   Int32GetDatum(-1)));
+}
+
+static Numeric
+exact_sum(const Input *input, int lo, int hi)
+{
+	const NumericPrefix *prefix = input->numerics;
+	uint32		plus = prefix[hi].plus - prefix[lo].plus;
+	uint32		minus = prefix[hi].minus - prefix[lo].minus;
+
+	if (prefix[hi].nans > prefix[lo].nans || (plus > 0 && minus > 0))
+		return special_numeric("NaN");
+	if (plus > 0)
+		return special_numeric("Infinity");
+	if (minus > 0)
+		return special_numeric("-Infinity");
+	return with_scale_of(call_numeric(numeric_sub, prefix[hi].sum, prefix[lo].sum),
+						 prefix, lo, hi);
+}
+
+static Datum
+float_sum(const Feature *feature, const Stream *stream, int lo, int hi,
+		  int64 count)
+{
+	double		sum = two_stacks_sum(feature->stacks, stream, lo, hi);
+	float4		single;
+
+	if (feature->spec->aggregate == AGGREGATE_AVG)
+		return Float8GetDatum(sum / (double) count);
+	if (feature->result_type == FLOAT8OID)
+		return Float8GetDatum(sum);
+	single = (float4) sum;
+	if (isinf(single) && !isinf(sum))
+		float_overflow_error();
+	return Float4GetDatum(single);
+}
+
+static Datum
+sum_result(const Feature *feature, const Input *input, const Stream *stream,
+		   int lo, int hi, int64 count)
+{
+	bool		avg = feature->spec->aggregate == AGGREGATE_AVG;
+	Numeric		sum = NULL;
+
+	switch (input->sum_method)
+	{
+		case SUM_INT64:
+			{
+				int64		whole = (int64) ((uint64) input->sums[hi] -
+											 (uint64) input->sums[lo]);
+
+				if (!avg)
+					return Int64GetDatum(whole);
+				sum = int64_to_numeric(whole);
+				break;
+			}
+		case SUM_INT128:
+			sum = int128_to_numeric(input->wide_sums[hi] - input->wide_sums[lo]);
+			break;
+		case SUM_NUMERIC:
+			sum = exact_sum(input, lo, hi);
+			break;
+		default:
+			return float_sum(feature, stream, lo, hi, count);
+	}
+	if (avg)
+		sum = call_numeric(numeric_div, sum, int64_to_numeric(count));
+	return NumericGetDatum(sum);
+}
+
+/* The value of an empty window. */
+static Datum
+empty_result(const Feature *feature, bool *isnull)
+{
+	*isnull = false;
+	if (feature->has_default)
+		return feature->default_value;
+	if (feature->spec->aggregate == AGGREGATE_COUNT)
+		return Int64GetDatum(0);
+	if (feature->spec->aggregate == AGGREGATE_EXISTS)
+		return BoolGetDatum(false);
+	*isnull = true;
+	return (Datum) 0;
+}
+
+/* The value of a feature for the row at which its window stands. */
+Datum
+feature_result(const Feature *feature, const Stream *stream,
+			   const Window *window, bool *isnull)
+{
+	int			lo = window->lo;
+	int			hi = window->hi;
+	const Input *input = feature->input < 0 ? NULL :
+		list_nth(stream->inputs, feature->input);
+	int64		count;
+
+	if (hi <= lo)
+		return empty_result(feature, isnull);
+	count = input ? input->counts[hi] - input->counts[lo] : hi - lo;
+	if (count == 0)
+		return empty_result(feature, isnull);
+	*isnull = false;
+	switch (feature->spec->aggregate)
+	{
+		case AGGREGATE_COUNT:
+			return Int64GetDatum(count);
+		case AGGREGATE_EXISTS:
+			return BoolGetDatum(true);
+		case AGGREGATE_MIN:
+		case AGGREGATE_MAX:
+			return two_stacks_extreme(feature->stacks, stream, lo, hi);
+		case AGGREGATE_SUM:
+		case AGGREGATE_AVG:
+			return sum_result(feature, input, stream, lo, hi, count);
+	}
+	pg_unreachable();
+}

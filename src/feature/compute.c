@@ -1,0 +1,265 @@
+/*
+ * compute.c
+ *	  From records to rows: group them by entity, put each entity's spine rows
+ *	  and events in order of time, slide the windows, emit.
+ *
+ * Grouping is a counting sort over (entity, stream), so the order read is
+ * kept; logs are nearly in order of time, and only the runs that are not are
+ * sorted.
+ */
+#include "postgres.h"
+
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "feature/feature.h"
+
+typedef struct Computation
+{
+	FeatureRun *run;
+	FeaturePlan *plan;
+	int			nstreams;
+	int			nspans;
+	int64	   *starts;			/* of the row at hand, by span */
+	TupleTableSlot *slot;		/* the spine's row at hand */
+	Datum	   *values;
+	bool	   *nulls;
+	MemoryContext entity_context;
+	MemoryContext row_context;
+} Computation;
+
+/* ---- order ----------------------------------------------------------------------- */
+
+static int
+compare_times(const void *a, const void *b)
+{
+	int64		x = (*(Record *const *) a)->time;
+	int64		y = (*(Record *const *) b)->time;
+
+	return x < y ? -1 : x > y;
+}
+
+/* Sort a run of records by time, if it is not sorted. */
+static void
+order_by_time(Record **records, uint32 n)
+{
+	for (uint32 i = 1; i < n; i++)
+	{
+		if (records[i - 1]->time > records[i]->time)
+		{
+			qsort(records, n, sizeof(Record *), compare_times);
+			return;
+		}
+	}
+}
+
+/*
+ * Sort records by (entity, stream), stably; offsets[entity * groups + stream]
+ * is where a group starts, and the next is where it ends.
+ */
+static Record **
+group_records(Record **records, uint32 n, uint32 divisor, uint32 nslots,
+			  uint32 groups, uint32 **offsets)
+{
+	uint64		ngroups = (uint64) nslots * groups;
+	uint32	   *at = palloc_extended((ngroups + 2) * sizeof(uint32),
+									 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	Record	  **grouped = palloc_extended(((Size) n + 1) * sizeof(Record *),
+										  MCXT_ALLOC_HUGE);
+
+	/* Count two ahead: after placing, at[g + 1] has become the end of g. */
+	for (uint32 i = 0; i < n; i++)
+		at[(uint64) (records[i]->key / divisor) * groups + records[i]->stream + 2]++;
+	CHECK_FOR_INTERRUPTS();
+	for (uint64 g = 2; g < ngroups + 2; g++)
+		at[g] += at[g - 1];
+	for (uint32 i = 0; i < n; i++)
+		grouped[at[(uint64) (records[i]->key / divisor) * groups +
+				   records[i]->stream + 1]++] = records[i];
+	*offsets = at;
+	return grouped;
+}
+
+/* ---- one entity -------------------------------------------------------------------- */
+
+static void
+start_streams(Computation *c, Record **grouped, const uint32 *offsets)
+{
+	ListCell   *lc;
+	ListCell   *lc2;
+
+	foreach(lc, c->plan->streams)
+	{
+		Stream	   *stream = lfirst(lc);
+		int			s = foreach_current_index(lc) + 1;
+
+		stream->events = &grouped[offsets[s]];
+		stream->nevents = (int) (offsets[s + 1] - offsets[s]);
+		order_by_time(stream->events, stream->nevents);
+		stream->times = palloc_extended(((Size) stream->nevents + 1) * sizeof(int64),
+										MCXT_ALLOC_HUGE);
+		for (int i = 0; i < stream->nevents; i++)
+			stream->times[i] = stream->events[i]->time;
+		foreach(lc2, stream->inputs)
+			input_start(lfirst(lc2), foreach_current_index(lc2), stream);
+	}
+	foreach(lc, c->plan->windows)
+		window_start(lfirst(lc));
+	foreach(lc, c->plan->features)
+	{
+		Feature    *feature = lfirst(lc);
+		Stream	   *stream = list_nth(c->plan->streams, feature->stream);
+
+		if (feature->stacks != NULL)
+			two_stacks_start(feature->stacks, stream->nevents);
+	}
+}
+
+static void
+move_windows(Computation *c, int64 time)
+{
+	FeaturePlan *plan = c->plan;
+	ListCell   *lc;
+
+	for (int i = 0; i < c->nspans; i++)
+		c->starts[i] = span_start(list_nth(plan->spans, i), plan->local, time);
+	foreach(lc, plan->windows)
+	{
+		Window	   *window = lfirst(lc);
+		Stream	   *stream = list_nth(plan->streams, window->stream);
+
+		if (plan->local && !stream->local)
+			window_move(window, stream,
+						local_to_instant(c->starts[window->span]),
+						local_to_instant(time));
+		else
+			window_move(window, stream, c->starts[window->span], time);
+	}
+}
+
+static void
+emit_row(Computation *c, Record *row)
+{
+	FeaturePlan *plan = c->plan;
+	int			column = plan->spine->columns->natts;
+	ListCell   *lc;
+	MemoryContext before = MemoryContextSwitchTo(c->row_context);
+
+	move_windows(c, row->time);
+	ExecStoreMinimalTuple((MinimalTuple) ((char *) row + MAXALIGN(sizeof(Record))),
+						  c->slot, false);
+	slot_getallattrs(c->slot);
+	memcpy(c->values, c->slot->tts_values, column * sizeof(Datum));
+	memcpy(c->nulls, c->slot->tts_isnull, column * sizeof(bool));
+	foreach(lc, plan->features)
+	{
+		Feature    *feature = lfirst(lc);
+
+		c->values[column] = feature_result(feature,
+										   list_nth(plan->streams, feature->stream),
+										   list_nth(plan->windows, feature->window),
+										   &c->nulls[column]);
+		column++;
+	}
+	tuplestore_putvalues(c->run->output, plan->result, c->values, c->nulls);
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(c->row_context);
+}
+
+static void
+compute_entity(Computation *c, Record **grouped, const uint32 *offsets)
+{
+	uint32		nrows = offsets[1] - offsets[0];
+	Record	  **rows = &grouped[offsets[0]];
+	MemoryContext before;
+
+	if (nrows == 0)
+		return;
+	before = MemoryContextSwitchTo(c->entity_context);
+	order_by_time(rows, nrows);
+	start_streams(c, grouped, offsets);
+	for (uint32 i = 0; i < nrows; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		emit_row(c, rows[i]);
+	}
+	c->run->counts.rows_computed += nrows;
+	MemoryContextSwitchTo(before);
+	MemoryContextReset(c->entity_context);
+}
+
+/* ---- all of them ---------------------------------------------------------------------- */
+
+/* Compute the entities whose records these are; see record_store_finish(). */
+static void
+compute_part(Record **records, uint64 nrecords, uint32 divisor, uint32 nslots,
+			 void *arg)
+{
+	Computation *c = arg;
+	uint32		groups = c->nstreams + 1;
+	uint32	   *offsets;
+	Record	  **grouped;
+
+	if (nrecords >= PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many events and rows at once: %llu",
+						(unsigned long long) nrecords),
+				 errhint("Lower work_mem, or split the computation by from_time and to_time.")));
+	grouped = group_records(records, (uint32) nrecords, divisor, nslots, groups,
+							&offsets);
+	for (uint32 slot = 0; slot < nslots; slot++)
+		compute_entity(c, grouped, &offsets[(uint64) slot * groups]);
+	pfree(grouped);
+	pfree(offsets);
+}
+
+static void
+create_stacks(FeaturePlan *plan)
+{
+	ListCell   *lc;
+
+	foreach(lc, plan->features)
+	{
+		Feature    *feature = lfirst(lc);
+		Stream	   *stream = list_nth(plan->streams, feature->stream);
+		Input	   *input = feature->input < 0 ? NULL :
+			list_nth(stream->inputs, feature->input);
+		AggregateKind kind = feature->spec->aggregate;
+		bool		sums = kind == AGGREGATE_SUM || kind == AGGREGATE_AVG;
+
+		if (kind == AGGREGATE_MIN || kind == AGGREGATE_MAX ||
+			(sums && (input->sum_method == SUM_FLOAT4 ||
+					  input->sum_method == SUM_FLOAT8)))
+			feature->stacks = two_stacks_create(kind, input, feature->input);
+	}
+}
+
+/* Compute every row of the run's store and put it into its output. */
+void
+feature_compute(FeatureRun *run)
+{
+	Computation c = {0};
+
+	c.run = run;
+	c.plan = run->plan;
+	c.nstreams = list_length(run->plan->streams);
+	c.nspans = list_length(run->plan->spans);
+	c.starts = palloc0_array(int64, c.nspans + 1);
+	c.slot = MakeSingleTupleTableSlot(run->plan->spine->columns,
+									  &TTSOpsMinimalTuple);
+	c.values = palloc0_array(Datum, run->plan->result->natts);
+	c.nulls = palloc0_array(bool, run->plan->result->natts);
+	c.entity_context = AllocSetContextCreate(CurrentMemoryContext,
+											 "pipeline entity",
+											 ALLOCSET_DEFAULT_SIZES);
+	c.row_context = AllocSetContextCreate(CurrentMemoryContext,
+										  "pipeline feature row",
+										  ALLOCSET_DEFAULT_SIZES);
+	create_stacks(run->plan);
+	if (key_table_size(run->keys) > 0)
+		record_store_finish(run->store, key_table_size(run->keys),
+							compute_part, &c);
+	ExecDropSingleTupleTableSlot(c.slot);
+}

@@ -1,0 +1,360 @@
+/*
+ * feature.h
+ *	  The shape of a computation of windowed features, from what the user
+ *	  said to the rows that come out.
+ *
+ *	  FeatureSpec	one feature as given, its options checked	(spec.c)
+ *	  FeaturePlan	all features analysed against the spine and the sources:
+ *					streams, inputs, windows, result columns	(plan.c)
+ *	  KeyTable		the entities of the spine					(key_table.c)
+ *	  RecordStore	spine rows and events, in memory or spilled	(record_store.c)
+ *	  read			one scan of the spine, one of every stream	(read.c)
+ *	  compute		per entity: order, slide, aggregate, emit	(compute.c,
+ *					window.c, aggregate.c)
+ *
+ * A "stream" is one distinct (source, entity, event time): it is scanned once,
+ * whatever the number of windows and features over it.  An "input" is one
+ * distinct (value, filter) of a stream: one column of its scan.
+ */
+#ifndef PIPELINE_FEATURE_H
+#define PIPELINE_FEATURE_H
+
+#include "postgres.h"
+
+#include "access/tupdesc.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+#include "storage/buffile.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "base/base.h"
+
+/* ---- spec.c: one feature as the user gave it ----------------------------- */
+
+typedef enum AggregateKind
+{
+	AGGREGATE_COUNT,
+	AGGREGATE_SUM,
+	AGGREGATE_MIN,
+	AGGREGATE_MAX,
+	AGGREGATE_AVG,
+	AGGREGATE_EXISTS
+} AggregateKind;
+
+typedef struct FeatureSpec
+{
+	char	   *name;
+	char	   *source;
+	AggregateKind aggregate;
+	char	   *aggregate_name;
+	Interval   *lookback;
+	char	   *closed;
+	bool		closed_left;
+	bool		closed_right;
+	char	   *value;			/* NULL: rows, not values */
+	char	   *filter;			/* NULL: every row */
+	List	   *entity;			/* NIL: as in the spine */
+	char	   *event_time;		/* NULL: as in the spine */
+	char	   *default_value;	/* NULL: none */
+} FeatureSpec;
+
+/* The texts of one feature, before they are checked. */
+typedef struct FeatureText
+{
+	char	   *name;
+	char	   *source;
+	char	   *aggregate;
+	Interval   *lookback;
+	Interval   *lookahead;
+	char	   *value;
+	char	   *closed;
+	char	   *filter;
+	List	   *entity;
+	char	   *event_time;
+	char	   *align;
+	char	   *by;
+	const Jsonb *args;
+	char	   *default_value;
+} FeatureText;
+
+extern FeatureSpec *feature_spec(const FeatureText *text);
+extern List *feature_specs_from_jsonb(const Jsonb *features);
+
+/* ---- plan.c: everything analysed ------------------------------------------ */
+
+typedef enum SumMethod
+{
+	SUM_NONE,
+	SUM_INT64,					/* int2, int4: exact in 64 bits */
+	SUM_INT128,					/* int8 */
+	SUM_NUMERIC,
+	SUM_FLOAT4,
+	SUM_FLOAT8
+} SumMethod;
+
+typedef struct Input
+{
+	char	   *sql;			/* the column of the scan; NULL where absent */
+	bool		presence;		/* only whether it counts, no value */
+	int			slot;			/* index of its value in a record, or -1 */
+	Oid			type;
+	int16		typlen;
+	bool		typbyval;
+	Oid			collation;
+	SumMethod	sum_method;		/* NONE unless a feature sums it exactly */
+	bool		needs_count;	/* some feature asks how many */
+
+	/* for the entity at hand: prefix i is over the events before the i-th */
+	uint32	   *counts;
+	int64	   *sums;
+	int128	   *wide_sums;
+	struct NumericPrefix *numerics;
+} Input;
+
+typedef struct Stream
+{
+	Source	   *source;
+	List	   *entity;			/* column names */
+	char	   *event_time;		/* column name */
+	bool		local;			/* timestamps without time zone, compared so */
+	bool		nullable_time;
+	List	   *inputs;			/* of Input */
+	int			nvalues;		/* inputs that have a value */
+	int			nwords;			/* words of 32 presence bits in a record */
+	bool		wants_all;		/* a feature counts every row */
+	int64		reach;			/* no window reaches back further, in usecs;
+								 * PG_INT64_MAX: unknown */
+
+	/* for the entity at hand */
+	int			nevents;
+	struct Record **events;
+	int64	   *times;
+} Stream;
+
+/* One distinct lookback. */
+typedef struct Span
+{
+	Interval	lookback;
+	bool		fixed;			/* a number of microseconds at any time */
+	int64		usecs;			/* that number; else an upper limit */
+} Span;
+
+/* One distinct (stream, lookback, closed), and its cursors. */
+typedef struct Window
+{
+	int			stream;
+	int			span;
+	bool		closed_left;
+	bool		closed_right;
+
+	/* events [lo, hi) of the entity at hand are in the window */
+	int			lo;
+	int			hi;
+} Window;
+
+typedef struct TwoStacks TwoStacks;
+
+typedef struct Feature
+{
+	const FeatureSpec *spec;
+	int			stream;
+	int			input;			/* -1: every row of the source counts */
+	int			window;
+	Oid			result_type;
+	Oid			result_collation;
+	bool		has_default;
+	Datum		default_value;
+	TwoStacks  *stacks;			/* min, max, and sums of floats */
+} Feature;
+
+typedef struct FeaturePlan
+{
+	Source	   *spine;
+	List	   *entity;
+	char	   *event_time;
+	int			nkeys;			/* columns of the entity */
+	Oid		   *key_types;		/* common to the spine and every stream */
+	Oid		   *key_collations;
+	bool		local;			/* the spine's time has no time zone */
+	bool		nullable_time;
+
+	List	   *streams;
+	List	   *spans;
+	List	   *windows;
+	List	   *features;
+	TupleDesc	result;			/* the spine's columns, then the features' */
+} FeaturePlan;
+
+extern FeaturePlan *feature_plan(const char *spine, List *entity,
+								 const char *event_time, List *specs);
+extern char *feature_column_list(const FeaturePlan *plan);
+extern char *feature_column_type(TupleDesc desc, int column);
+
+/* ---- key_table.c: entities to numbers -------------------------------------- */
+
+typedef struct KeyTable KeyTable;
+
+extern KeyTable *key_table_create(const FeaturePlan *plan);
+extern int64 key_table_find(KeyTable *table, const Datum *key);
+extern uint32 key_table_add(KeyTable *table, const Datum *key, int64 time);
+extern uint32 key_table_size(const KeyTable *table);
+extern void key_table_times(const KeyTable *table, uint32 key,
+							int64 *least, int64 *greatest);
+
+/* ---- record_store.c: spine rows and events ---------------------------------- */
+
+/*
+ * A record is position-independent: by-reference values lie after its fixed
+ * part and are kept as offsets, so that it is the same in memory and in a
+ * file.  Stream 0 is the spine (a minimal tuple follows); stream n + 1 is the
+ * plan's stream n.
+ */
+typedef struct Record
+{
+	int64		time;
+	uint32		key;
+	uint32		size;			/* whole, a multiple of 8 */
+	uint32		stream;
+	uint32		present;		/* bits of the first 32 inputs */
+} Record;
+
+typedef struct RecordStore RecordStore;
+
+/* Called with the records of some entities, every one of them complete. */
+typedef void (*RecordConsumer) (Record **records, uint64 nrecords,
+								uint32 divisor, uint32 nslots, void *arg);
+
+extern RecordStore *record_store_create(Size budget);
+extern Record *record_store_reserve(RecordStore *store, Size size);
+extern void record_store_append(RecordStore *store);
+extern void record_store_finish(RecordStore *store, uint32 nkeys,
+								RecordConsumer consumer, void *arg);
+extern uint64 record_store_spilled(const RecordStore *store);
+
+/* ---- window.c: bounds and cursors --------------------------------------------- */
+
+extern void span_prepare(Span *span, bool local);
+extern int64 span_start(const Span *span, bool local, int64 time);
+extern int64 local_to_instant(int64 time);
+extern int64 span_limit(const Interval *lookback);
+extern void window_start(Window *window);
+extern void window_move(Window *window, const Stream *stream,
+						int64 from, int64 to);
+
+/* ---- aggregate.c: what is in a window -------------------------------------------- */
+
+extern void input_start(Input *input, int index, const Stream *stream);
+extern Datum feature_result(const Feature *feature, const Stream *stream,
+							const Window *window, bool *isnull);
+
+/* ---- two_stacks.c: what cannot be subtracted --------------------------------------- */
+
+extern TwoStacks *two_stacks_create(AggregateKind kind, const Input *input,
+									int index);
+extern void two_stacks_start(TwoStacks *stacks, int nevents);
+extern Datum two_stacks_extreme(TwoStacks *stacks, const Stream *stream,
+								int lo, int hi);
+extern double two_stacks_sum(TwoStacks *stacks, const Stream *stream,
+							 int lo, int hi);
+
+/* ---- records of events ------------------------------------------------------------- */
+
+/* Where the values of an event of this stream start. */
+static inline Size
+record_values_offset(const Stream *stream)
+{
+	Size		extra = stream->nwords > 1 ? stream->nwords - 1 : 0;
+
+	return MAXALIGN(sizeof(Record) + extra * sizeof(uint32));
+}
+
+/* The word of presence bits that has the input's. */
+static inline uint32 *
+record_word(Record *record, int input)
+{
+	return input < 32 ? &record->present :
+		(uint32 *) ((char *) record + sizeof(Record)) + input / 32 - 1;
+}
+
+/* Does the event count for the input? */
+static inline bool
+record_has(Record *record, int input)
+{
+	return (*record_word(record, input) >> (input % 32)) & 1;
+}
+
+/* The event's value for an input that has one. */
+static inline Datum
+record_value(Record *record, const Stream *stream, const Input *input)
+{
+	Datum		value = ((Datum *) ((char *) record + record_values_offset(stream)))[input->slot];
+
+	return input->typbyval ? value : PointerGetDatum((char *) record + value);
+}
+
+/* ---- run.c: the whole computation -------------------------------------------------- */
+
+typedef struct FeatureCounts
+{
+	int64		rows_read;		/* = computed + rejected + beyond_as_of */
+	int64		rows_computed;
+	int64		rows_rejected;
+	int64		rows_beyond_as_of;
+	int64		events_read;	/* = used + the four below */
+	int64		events_used;
+	int64		events_rejected;
+	int64		events_unknown;
+	int64		events_unreached;
+	int64		events_filtered;
+	int64		spilled_bytes;
+	double		read_ms;
+	double		compute_ms;
+} FeatureCounts;
+
+/* Which part of the spine, and of the past; NULL: no limit. */
+typedef struct FeatureRange
+{
+	const TimestampTz *from_time;
+	const TimestampTz *to_time;
+	const TimestampTz *as_of;
+} FeatureRange;
+
+typedef struct FeatureRun
+{
+	FeaturePlan *plan;
+	const FeatureRange *range;
+	KeyTable   *keys;
+	RecordStore *store;
+	Tuplestorestate *output;
+	MemoryContext scratch;		/* reset for every row read */
+	int64		least_time;
+	int64		greatest_time;
+	FeatureCounts counts;
+} FeatureRun;
+
+extern void features_run(FeaturePlan *plan, const FeatureRange *range,
+						 Tuplestorestate *output, FeatureCounts *counts);
+extern void feature_read(FeatureRun *run);
+extern void feature_compute(FeatureRun *run);
+
+/* ---- feature_set.c: registered definitions ------------------------------------------- */
+
+typedef struct FeatureSet
+{
+	char	   *name;
+	Oid			owner;
+	char	   *spine;
+	List	   *entity;
+	char	   *event_time;
+	char	   *target;			/* qualified and quoted */
+	char	   *timezone;
+	char	   *search_path;
+	List	   *specs;			/* of FeatureSpec */
+} FeatureSet;
+
+extern FeatureSet *feature_set_load(const char *name);
+extern void feature_set_begin(const FeatureSet *set, UserScope *scope);
+
+#endif							/* PIPELINE_FEATURE_H */

@@ -1,0 +1,124 @@
+/* feature: windowed features. */
+
+DROP POLICY IF EXISTS feature_sets_read ON pipeline.feature_sets;
+CREATE POLICY feature_sets_read ON pipeline.feature_sets FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.feature_sets TO PUBLIC;
+
+DROP POLICY IF EXISTS features_read ON pipeline.features;
+CREATE POLICY features_read ON pipeline.features FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.features TO PUBLIC;
+
+DROP POLICY IF EXISTS feature_refreshes_read ON pipeline.feature_refreshes;
+CREATE POLICY feature_refreshes_read ON pipeline.feature_refreshes FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.feature_refreshes TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline.features(spine text, entity text[],
+    event_time text, features jsonb, as_of timestamptz DEFAULT NULL)
+  RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 100000
+  AS 'MODULE_PATHNAME', 'pipeline_features';
+COMMENT ON FUNCTION pipeline.features(text, text[], text, jsonb, timestamptz) IS
+'For every row of the spine (a table, view or query), its columns and then one column per feature: an aggregate over the events of the same entity in a window that ends at the row''s event time. Nothing is stored. entity: columns that name the entity; event_time: timestamp with or without time zone, or date; features: a JSON array of objects with the keys of add_feature()''s arguments; as_of: rows and events at or after it do not exist (NULL: no limit). Each source is read once, with the caller''s privileges, search_path and TimeZone. Rows of one entity come together, in order of time. The column definition list to follow AS is given by features_columns() with the same arguments. Rows with NULL in the entity or the event time are left out, with a NOTICE that counts them. Errors: 42703, 42P01 unknown names; 42804 types that do not fit, or another column definition list; 22023 unknown keys or values; 0A000 options not available yet.';
+
+CREATE OR REPLACE FUNCTION pipeline.features_columns(spine text, entity text[],
+    event_time text, features jsonb, as_of timestamptz DEFAULT NULL)
+  RETURNS text
+  LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_features_columns';
+COMMENT ON FUNCTION pipeline.features_columns(text, text[], text, jsonb, timestamptz) IS
+'The column definition list to paste after AS for a call of features() with the same arguments. Reads no row. Errors: as features().';
+
+CREATE OR REPLACE FUNCTION pipeline.create_feature_set(name text, spine text,
+    entity text[], event_time text, target text DEFAULT NULL,
+    spine_key text[] DEFAULT NULL, knowledge_time text DEFAULT NULL,
+    timezone text DEFAULT 'UTC', labels jsonb DEFAULT '{}',
+    or_replace boolean DEFAULT false, description text DEFAULT NULL)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_create_feature_set';
+COMMENT ON FUNCTION pipeline.create_feature_set(text, text, text[], text, text, text[], text, text, jsonb, boolean, text) IS
+'Register a feature set. spine: the table, view or query whose rows get features; entity: its columns that name the entity; event_time: its column with the time; target: the table to keep, made by the first refresh when missing (NULL: named like the set, in the first schema of the search_path); timezone: that of days and months in lookbacks; or_replace: replace a set of that name whole, its features included, and keep its target and history. The caller becomes the owner; its search_path is kept for later refreshes. spine_key and knowledge_time are not available yet: NULL. Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42804 as features(); 42701 a column named as_of; 22023 bad time zone; 0A000 option not available.';
+
+CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
+    source text, aggregate text, lookback interval,
+    lookahead interval DEFAULT '0', value text DEFAULT NULL,
+    closed text DEFAULT 'left', filter text DEFAULT NULL,
+    entity text[] DEFAULT NULL, event_time text DEFAULT NULL,
+    align text DEFAULT NULL, by text DEFAULT NULL, args jsonb DEFAULT '{}',
+    default_value text DEFAULT NULL)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_add_feature';
+COMMENT ON FUNCTION pipeline.add_feature(text, text, text, text, interval, interval, text, text, text, text[], text, text, text, jsonb, text) IS
+'Add a feature to a set: an aggregate (count, sum, min, max, avg, exists) over the events of a source with the same entity in [t - lookback, t), where t is the row''s event time. value: expression over the source''s columns (needed but for count and exists; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for count, false for exists, NULL). lookahead other than 0, align, by and args are not available yet. Types: count bigint; sum and avg as PostgreSQL''s; min and max the value''s; exists boolean. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_feature(set text, feature text)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_drop_feature';
+COMMENT ON FUNCTION pipeline.drop_feature(text, text) IS
+'Drop a feature from a set. Its column stays in the target, and is NULL in rows refreshed from then on. Errors: 42704 no such set or feature; 42501 not the owner.';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_feature_set(set text,
+    drop_target boolean DEFAULT false)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_drop_feature_set';
+COMMENT ON FUNCTION pipeline.drop_feature_set(text, boolean) IS
+'Drop a feature set and its features; the history of its refreshes stays. drop_target: drop the target table too, if it exists, with the owner''s privileges. Errors: 42704 no such set; 42501 not the owner; 2BP01 other objects depend on the target.';
+
+CREATE OR REPLACE FUNCTION pipeline.refresh_features(set text,
+    from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL,
+    as_of timestamptz DEFAULT NULL)
+  RETURNS pipeline.feature_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_refresh_features';
+COMMENT ON FUNCTION pipeline.refresh_features(text, timestamptz, timestamptz, timestamptz) IS
+'Compute a set''s features for the spine''s rows in [from_time, to_time) (NULL: no limit), and replace the target''s rows of that interval by them. as_of: rows and events at or after it do not exist; it is kept in each row. The target is made when missing; a full refresh adds the columns of features that it lacks. Refreshing again leaves the same rows. Refreshes of one set wait for each other. Runs with the privileges and search_path of the set''s owner, in the set''s time zone. Errors: 42704 no such set; 42501 not its owner, or the owner lacks a privilege; 22023 to_time not after from_time, or a set without features; 42804 a column of the target of another type; 42703 a column that a partial refresh does not add; 40001 a concurrent refresh under REPEATABLE READ.';
+
+CREATE OR REPLACE VIEW pipeline.feature_catalog
+  WITH (security_invoker = true) AS
+SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
+  f.source, f.lookback, f.closed, f.filter,
+  coalesce(f.entity, s.entity) AS entity,
+  coalesce(f.event_time, s.event_time) AS event_time, f.default_value,
+  f.result_type, s.spine, s.target, s.timezone, s.labels, s.description,
+  r.refresh_id AS last_refresh_id, r.finished_at AS last_refreshed_at,
+  r.as_of AS last_as_of, r.rows_computed AS last_rows
+FROM pipeline.features f
+JOIN pipeline.feature_sets s ON s.name OPERATOR(pg_catalog.=) f.feature_set
+LEFT JOIN LATERAL (
+  SELECT r.refresh_id, r.finished_at, r.as_of, r.rows_computed
+  FROM pipeline.feature_refreshes r
+  WHERE r.feature_set OPERATOR(pg_catalog.=) f.feature_set
+    AND r.finished_at OPERATOR(pg_catalog.>=) f.created_at
+  ORDER BY r.refresh_id DESC LIMIT 1) r ON true;
+GRANT SELECT ON pipeline.feature_catalog TO PUBLIC;
+COMMENT ON VIEW pipeline.feature_catalog IS
+'Every feature that you may see: its definition, its owner, and the last refresh since it was added.';
+COMMENT ON COLUMN pipeline.feature_catalog.feature_set IS 'Set that it belongs to.';
+COMMENT ON COLUMN pipeline.feature_catalog.feature IS 'Name of the feature, and of its column.';
+COMMENT ON COLUMN pipeline.feature_catalog.position IS 'Order of the features of a set.';
+COMMENT ON COLUMN pipeline.feature_catalog.owner IS 'Owner of the set.';
+COMMENT ON COLUMN pipeline.feature_catalog.aggregate IS 'count, sum, min, max, avg or exists.';
+COMMENT ON COLUMN pipeline.feature_catalog.value IS 'Expression that is aggregated; NULL: rows are.';
+COMMENT ON COLUMN pipeline.feature_catalog.source IS 'Source of the events.';
+COMMENT ON COLUMN pipeline.feature_catalog.lookback IS 'How far before the row''s time the window starts.';
+COMMENT ON COLUMN pipeline.feature_catalog.closed IS 'Which ends of the window count.';
+COMMENT ON COLUMN pipeline.feature_catalog.filter IS 'Condition on the events; NULL: every event counts.';
+COMMENT ON COLUMN pipeline.feature_catalog.entity IS 'Columns of the source that name the entity.';
+COMMENT ON COLUMN pipeline.feature_catalog.event_time IS 'Column of the source with the event''s time.';
+COMMENT ON COLUMN pipeline.feature_catalog.default_value IS 'Value for an empty window; NULL: the aggregate''s own.';
+COMMENT ON COLUMN pipeline.feature_catalog.result_type IS 'Type of the column.';
+COMMENT ON COLUMN pipeline.feature_catalog.spine IS 'Source of the rows that get the feature.';
+COMMENT ON COLUMN pipeline.feature_catalog.target IS 'Table that holds the result.';
+COMMENT ON COLUMN pipeline.feature_catalog.timezone IS 'Time zone of days and months.';
+COMMENT ON COLUMN pipeline.feature_catalog.labels IS 'Labels of the set.';
+COMMENT ON COLUMN pipeline.feature_catalog.description IS 'Description of the set.';
+COMMENT ON COLUMN pipeline.feature_catalog.last_refresh_id IS 'Last refresh since the feature was added; NULL: none.';
+COMMENT ON COLUMN pipeline.feature_catalog.last_refreshed_at IS 'When that was done.';
+COMMENT ON COLUMN pipeline.feature_catalog.last_as_of IS 'Its as_of.';
+COMMENT ON COLUMN pipeline.feature_catalog.last_rows IS 'How many rows it computed.';

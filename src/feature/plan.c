@@ -1,0 +1,638 @@
+/*
+ * plan.c
+ *	  Analyse features against the spine and their sources, as the current
+ *	  user with the current search_path.
+ *
+ * Equal (source, entity, event time) become one stream, equal (value, filter)
+ * of a stream one input, equal lookbacks one span, equal (stream, span,
+ * closed) one window.  The entity's columns get one type each, common to the
+ * spine and every stream, by implicit casts only, so that no value of either
+ * side can fail to be cast.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "access/relation.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/analyze.h"
+#include "parser/parse_coerce.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+#include "utils/typcache.h"
+
+#include "feature/feature.h"
+
+/* What an error during the analysis of a feature is about. */
+typedef struct FeatureContext
+{
+	const char *feature;
+	const char *argument;		/* NULL: the feature as such */
+	const char *sql;			/* NULL, or the statement under analysis */
+	ErrorContextCallback callback;
+} FeatureContext;
+
+static void
+feature_context(void *arg)
+{
+	FeatureContext *context = arg;
+	int			position = geterrposition();
+
+	if (context->sql != NULL && position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(context->sql);
+	}
+	if (context->argument != NULL)
+		errcontext("argument \"%s\" of feature \"%s\"", context->argument,
+				   context->feature);
+	else
+		errcontext("feature \"%s\"", context->feature);
+}
+
+static void
+context_begin(FeatureContext *context, const char *feature)
+{
+	context->feature = feature;
+	context->argument = NULL;
+	context->sql = NULL;
+	context->callback.callback = feature_context;
+	context->callback.arg = context;
+	context->callback.previous = error_context_stack;
+	error_context_stack = &context->callback;
+}
+
+static void
+context_end(FeatureContext *context)
+{
+	error_context_stack = context->callback.previous;
+}
+
+/* ---- columns -------------------------------------------------------------- */
+
+static Form_pg_attribute
+source_attribute(const Source *source, const char *column, const char *argument)
+{
+	return TupleDescAttr(source->columns,
+						 pipeline_source_column(source, column, argument) - 1);
+}
+
+/*
+ * Check that a column can be an event time; return whether it is one without
+ * a time zone.
+ */
+static bool
+time_is_local(const Source *source, const char *column)
+{
+	Oid			type = source_attribute(source, column, "event_time")->atttypid;
+
+	switch (getBaseType(type))
+	{
+		case TIMESTAMPTZOID:
+			return false;
+		case TIMESTAMPOID:
+		case DATEOID:
+			return true;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" cannot be an event time: it is of type %s",
+					column, format_type_be(type)),
+			 errdetail("The source is: %s", source->text),
+			 errhint("Event times are timestamp with or without time zone, or date; cast it in a query, such as SELECT *, to_timestamp(epoch) AS event_time.")));
+	return false;
+}
+
+/* Can the column be NULL?  Only a table with a constraint says no. */
+static bool
+column_is_nullable(const Source *source, const char *column)
+{
+	Relation	rel;
+	TupleDesc	desc;
+	bool		nullable = true;
+
+	if (!OidIsValid(source->relid))
+		return true;
+	rel = relation_open(source->relid, NoLock);
+	desc = RelationGetDescr(rel);
+	for (int i = 0; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		if (!att->attisdropped && strcmp(NameStr(att->attname), column) == 0)
+			nullable = !att->attnotnull ||
+				(rel->rd_rel->relkind != RELKIND_RELATION &&
+				 rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE);
+	}
+	relation_close(rel, NoLock);
+	return nullable;
+}
+
+/* Widen the common type of each column of the entity to take the source's. */
+static void
+merge_key_types(FeaturePlan *plan, const Source *source, const List *entity)
+{
+	for (int i = 0; i < plan->nkeys; i++)
+	{
+		const char *column = list_nth(entity, i);
+		Oid			type = getBaseType(source_attribute(source, column, "entity")->atttypid);
+		Oid			common = plan->key_types[i];
+
+		if (type == common || can_coerce_type(1, &type, &common, COERCION_IMPLICIT))
+			continue;
+		if (can_coerce_type(1, &common, &type, COERCION_IMPLICIT))
+		{
+			plan->key_types[i] = type;
+			continue;
+		}
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot be compared with the spine's \"%s\" of type %s",
+						column, format_type_be(type),
+						(char *) list_nth(plan->entity, i), format_type_be(common)),
+				 errdetail("The source is: %s", source->text),
+				 errhint("Cast it in a query: SELECT ..., %s::%s AS %s.",
+						 quote_identifier(column), format_type_be(common),
+						 quote_identifier(column))));
+	}
+}
+
+static void
+check_key_types(FeaturePlan *plan)
+{
+	plan->key_collations = palloc0_array(Oid, plan->nkeys);
+	for (int i = 0; i < plan->nkeys; i++)
+	{
+		const char *column = list_nth(plan->entity, i);
+		Oid			type = plan->key_types[i];
+		Form_pg_attribute att = source_attribute(plan->spine, column, "entity");
+		TypeCacheEntry *cache;
+
+		cache = lookup_type_cache(type, TYPECACHE_HASH_PROC | TYPECACHE_EQ_OPR);
+		if (!OidIsValid(cache->hash_proc) || !OidIsValid(cache->eq_opr))
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("column \"%s\" cannot be part of an entity: type %s has no hash equality",
+							column, format_type_be(type))));
+		if (OidIsValid(get_typcollation(type)))
+			plan->key_collations[i] = OidIsValid(att->attcollation) ?
+				att->attcollation : DEFAULT_COLLATION_OID;
+	}
+}
+
+/* ---- the spine ------------------------------------------------------------- */
+
+static void
+plan_spine(FeaturePlan *plan, const char *spine, List *entity,
+		   const char *event_time)
+{
+	ListCell   *lc;
+	int			i = 0;
+
+	plan->spine = pipeline_source(spine, "spine");
+	if (entity == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"entity\" must name at least one column")));
+	plan->entity = entity;
+	plan->event_time = pstrdup(event_time);
+	plan->nkeys = list_length(entity);
+	plan->key_types = palloc_array(Oid, plan->nkeys);
+	foreach(lc, entity)
+		plan->key_types[i++] =
+			getBaseType(source_attribute(plan->spine, lfirst(lc), "entity")->atttypid);
+	plan->local = time_is_local(plan->spine, event_time);
+	plan->nullable_time = column_is_nullable(plan->spine, event_time);
+}
+
+/* ---- streams, spans, windows ------------------------------------------------- */
+
+static int
+stream_for(FeaturePlan *plan, const FeatureSpec *spec)
+{
+	Stream	   *stream = palloc0(sizeof(Stream));
+	const char *time = spec->event_time ? spec->event_time : plan->event_time;
+	List	   *entity = spec->entity ? spec->entity : plan->entity;
+	ListCell   *lc;
+
+	stream->source = pipeline_source(spec->source, "source");
+	if (list_length(entity) != plan->nkeys)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"entity\" names %d columns, the spine's entity has %d",
+						list_length(entity), plan->nkeys),
+				 errdetail("The spine's entity is: %s.",
+						   pipeline_list_join(plan->entity, ", "))));
+	foreach(lc, plan->streams)
+	{
+		Stream	   *other = lfirst(lc);
+
+		if (strcmp(other->source->from, stream->source->from) == 0 &&
+			strcmp(other->event_time, time) == 0 &&
+			strcmp(pipeline_list_join(other->entity, "\n"),
+				   pipeline_list_join(entity, "\n")) == 0)
+			return foreach_current_index(lc);
+	}
+	stream->entity = entity;
+	stream->event_time = pstrdup(time);
+	stream->local = time_is_local(stream->source, time) && plan->local;
+	stream->nullable_time = column_is_nullable(stream->source, time);
+	merge_key_types(plan, stream->source, entity);
+	plan->streams = lappend(plan->streams, stream);
+	return list_length(plan->streams) - 1;
+}
+
+static int
+span_for(FeaturePlan *plan, const Interval *lookback)
+{
+	Span	   *span;
+	ListCell   *lc;
+
+	foreach(lc, plan->spans)
+	{
+		span = lfirst(lc);
+		if (span->lookback.month == lookback->month &&
+			span->lookback.day == lookback->day &&
+			span->lookback.time == lookback->time)
+			return foreach_current_index(lc);
+	}
+	span = palloc0(sizeof(Span));
+	span->lookback = *lookback;
+	span_prepare(span, plan->local);
+	plan->spans = lappend(plan->spans, span);
+	return list_length(plan->spans) - 1;
+}
+
+static int
+window_for(FeaturePlan *plan, int stream, int span, const FeatureSpec *spec)
+{
+	Window	   *window;
+	ListCell   *lc;
+
+	foreach(lc, plan->windows)
+	{
+		window = lfirst(lc);
+		if (window->stream == stream && window->span == span &&
+			window->closed_left == spec->closed_left &&
+			window->closed_right == spec->closed_right)
+			return foreach_current_index(lc);
+	}
+	window = palloc0(sizeof(Window));
+	window->stream = stream;
+	window->span = span;
+	window->closed_left = spec->closed_left;
+	window->closed_right = spec->closed_right;
+	plan->windows = lappend(plan->windows, window);
+	return list_length(plan->windows) - 1;
+}
+
+/* ---- expressions ------------------------------------------------------------- */
+
+/* Follow FROM in statements in which user expressions are evaluated. */
+static char *
+from_clause(const Source *source)
+{
+	return OidIsValid(source->relid) ? source->from :
+		psprintf("%s AS source", source->from);
+}
+
+/*
+ * Analyse one expression over a stream's source: return it ready for pasting,
+ * and its type and collation.
+ */
+static char *
+analyse_expression(FeatureContext *context, const Stream *stream,
+				   const char *text, const char *argument,
+				   Oid *type, Oid *collation)
+{
+	char	   *expression;
+	RawStmt    *raw;
+	Query	   *query;
+	TargetEntry *entry;
+	char	   *sql;
+
+	context->argument = argument;
+	expression = pipeline_expression(text, argument);
+	sql = psprintf("SELECT %s FROM %s", expression, from_clause(stream->source));
+	context->sql = sql;
+	raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
+	query = parse_analyze_fixedparams(raw, sql, NULL, 0, NULL);
+	context->sql = NULL;
+	if (query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must give one value a row: it has %s",
+						argument,
+						query->hasAggs ? "an aggregate" :
+						query->hasWindowFuncs ? "a window function" :
+						"a set-returning function"),
+				 errdetail("It is: %s", text),
+				 errhint("Do that in a query as the source.")));
+	entry = linitial_node(TargetEntry, query->targetList);
+	*type = getBaseType(exprType((Node *) entry->expr));
+	*collation = exprCollation((Node *) entry->expr);
+	context->argument = NULL;
+	return expression;
+}
+
+/*
+ * Find or make the input of a feature: the column of the scan that is its
+ * value where the filter holds and NULL elsewhere; or, for a feature that
+ * only asks whether rows count, true where they do.
+ */
+static int
+input_for(FeatureContext *context, Stream *stream, const FeatureSpec *spec)
+{
+	Input	   *input = palloc0(sizeof(Input));
+	char	   *value = NULL;
+	char	   *filter = NULL;
+	Oid			type;
+	Oid			collation;
+	ListCell   *lc;
+
+	if (spec->filter != NULL)
+	{
+		filter = analyse_expression(context, stream, spec->filter, "filter",
+									&type, &collation);
+		if (type != BOOLOID)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("argument \"filter\" must be of type boolean, not type %s",
+							format_type_be(type)),
+					 errdetail("It is: %s", spec->filter)));
+	}
+	if (spec->value != NULL)
+		value = analyse_expression(context, stream, spec->value, "value",
+								   &input->type, &input->collation);
+	if (value == NULL && filter == NULL)
+		return -1;
+
+	input->presence = spec->aggregate == AGGREGATE_COUNT ||
+		spec->aggregate == AGGREGATE_EXISTS;
+	if (value == NULL)
+		input->sql = filter;
+	else if (input->presence)
+		input->sql = psprintf("(%s IS NOT NULL)", value);
+	else
+		input->sql = value;
+	if (value != NULL && filter != NULL)
+		input->sql = psprintf("CASE WHEN %s THEN %s END", filter, input->sql);
+
+	foreach(lc, stream->inputs)
+	{
+		Input	   *other = lfirst(lc);
+
+		if (other->presence == input->presence &&
+			strcmp(other->sql, input->sql) == 0)
+			return foreach_current_index(lc);
+	}
+	input->slot = -1;
+	if (!input->presence)
+	{
+		get_typlenbyval(input->type, &input->typlen, &input->typbyval);
+		input->slot = stream->nvalues++;
+	}
+	stream->inputs = lappend(stream->inputs, input);
+	stream->nwords = (list_length(stream->inputs) + 31) / 32;
+	return list_length(stream->inputs) - 1;
+}
+
+/* ---- result types --------------------------------------------------------------- */
+
+static void
+refuse_type(const Feature *feature, Oid type, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("aggregate \"%s\" is not available for type %s",
+					feature->spec->aggregate_name, format_type_be(type)),
+			 errdetail("The value is: %s", feature->spec->value),
+			 errhint("%s", hint)));
+}
+
+static void
+plan_sum(Feature *feature, Input *input)
+{
+	bool		avg = feature->spec->aggregate == AGGREGATE_AVG;
+
+	switch (input->type)
+	{
+		case INT2OID:
+		case INT4OID:
+			input->sum_method = SUM_INT64;
+			feature->result_type = avg ? NUMERICOID : INT8OID;
+			break;
+		case INT8OID:
+			input->sum_method = SUM_INT128;
+			feature->result_type = NUMERICOID;
+			break;
+		case NUMERICOID:
+			input->sum_method = SUM_NUMERIC;
+			feature->result_type = NUMERICOID;
+			break;
+		case FLOAT4OID:
+			input->sum_method = SUM_FLOAT4;
+			feature->result_type = avg ? FLOAT8OID : FLOAT4OID;
+			break;
+		case FLOAT8OID:
+			input->sum_method = SUM_FLOAT8;
+			feature->result_type = FLOAT8OID;
+			break;
+		default:
+			refuse_type(feature, input->type,
+						"It takes smallint, integer, bigint, numeric, real and double precision: cast the value to one of them.");
+	}
+}
+
+static void
+plan_result(Feature *feature, Stream *stream)
+{
+	Input	   *input = feature->input < 0 ? NULL :
+		list_nth(stream->inputs, feature->input);
+
+	if (input != NULL)
+		input->needs_count = true;
+	else
+		stream->wants_all = true;
+	switch (feature->spec->aggregate)
+	{
+		case AGGREGATE_COUNT:
+			feature->result_type = INT8OID;
+			break;
+		case AGGREGATE_EXISTS:
+			feature->result_type = BOOLOID;
+			break;
+		case AGGREGATE_SUM:
+		case AGGREGATE_AVG:
+			plan_sum(feature, input);
+			break;
+		case AGGREGATE_MIN:
+		case AGGREGATE_MAX:
+			if (!OidIsValid(lookup_type_cache(input->type, TYPECACHE_CMP_PROC)->cmp_proc) ||
+				input->typlen == -2)
+				refuse_type(feature, input->type,
+							"It takes any type with an order.");
+			feature->result_type = input->type;
+			feature->result_collation = input->collation;
+			if (OidIsValid(get_typcollation(input->type)) &&
+				!OidIsValid(input->collation))
+				input->collation = DEFAULT_COLLATION_OID;
+			break;
+	}
+}
+
+static void
+plan_default(FeatureContext *context, Feature *feature)
+{
+	Oid			infunc;
+	Oid			ioparam;
+
+	if (feature->spec->default_value == NULL)
+		return;
+	context->argument = "default_value";
+	getTypeInputInfo(feature->result_type, &infunc, &ioparam);
+	feature->default_value = OidInputFunctionCall(infunc,
+												  feature->spec->default_value,
+												  ioparam, -1);
+	feature->has_default = true;
+	context->argument = NULL;
+}
+
+static void
+plan_feature(FeaturePlan *plan, const FeatureSpec *spec)
+{
+	Feature    *feature = palloc0(sizeof(Feature));
+	FeatureContext context;
+	Stream	   *stream;
+
+	context_begin(&context, spec->name);
+	feature->spec = spec;
+	feature->stream = stream_for(plan, spec);
+	stream = list_nth(plan->streams, feature->stream);
+	feature->input = input_for(&context, stream, spec);
+	feature->window = window_for(plan, feature->stream,
+								 span_for(plan, spec->lookback), spec);
+	plan_result(feature, stream);
+	plan_default(&context, feature);
+	stream->reach = Max(stream->reach, span_limit(spec->lookback));
+	plan->features = lappend(plan->features, feature);
+	context_end(&context);
+}
+
+/* ---- the result -------------------------------------------------------------------- */
+
+static void
+check_column_names(const TupleDesc desc)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		for (int j = 0; j < i; j++)
+		{
+			const char *name = NameStr(TupleDescAttr(desc, i)->attname);
+
+			if (strcmp(name, NameStr(TupleDescAttr(desc, j)->attname)) == 0)
+				ereport(ERROR,
+						(errcode(ERRCODE_DUPLICATE_COLUMN),
+						 errmsg("column \"%s\" would appear twice in the result", name),
+						 errhint("Each column of the spine and each feature needs a name of its own.")));
+		}
+	}
+}
+
+static void
+plan_columns(FeaturePlan *plan)
+{
+	int			nspine = plan->spine->columns->natts;
+	int			natts = nspine + list_length(plan->features);
+	ListCell   *lc;
+
+	if (natts >= MaxHeapAttributeNumber)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("the spine's columns and the features are too many: %d", natts),
+				 errhint("The limit is %d.", MaxHeapAttributeNumber - 1)));
+	plan->result = CreateTemplateTupleDesc(natts);
+	for (int i = 0; i < nspine; i++)
+		TupleDescCopyEntry(plan->result, i + 1, plan->spine->columns, i + 1);
+	foreach(lc, plan->features)
+	{
+		Feature    *feature = lfirst(lc);
+		int			attno = nspine + foreach_current_index(lc) + 1;
+
+		TupleDescInitEntry(plan->result, attno, feature->spec->name,
+						   feature->result_type, -1, 0);
+		if (OidIsValid(feature->result_collation))
+			TupleDescInitEntryCollation(plan->result, attno,
+										feature->result_collation);
+	}
+	TupleDescFinalize(plan->result);
+	check_column_names(plan->result);
+}
+
+/*
+ * Analyse the features over a spine.  `specs` is a list of FeatureSpec; with
+ * none, only the spine is analysed.  The time zone is the session's.
+ */
+FeaturePlan *
+feature_plan(const char *spine, List *entity, const char *event_time,
+			 List *specs)
+{
+	FeaturePlan *plan = palloc0(sizeof(FeaturePlan));
+	ListCell   *lc;
+
+	plan_spine(plan, spine, entity, event_time);
+	foreach(lc, specs)
+		plan_feature(plan, lfirst(lc));
+	/* A type may have widened after an earlier stream was merged. */
+	foreach(lc, plan->streams)
+	{
+		Stream	   *stream = lfirst(lc);
+
+		merge_key_types(plan, stream->source, stream->entity);
+	}
+	check_key_types(plan);
+	plan_columns(plan);
+	return plan;
+}
+
+/*
+ * Type of a column for a definition: qualified, with its modifier, and with
+ * its collation where that is not the type's own.
+ */
+char *
+feature_column_type(TupleDesc desc, int column)
+{
+	Form_pg_attribute att = TupleDescAttr(desc, column);
+	char	   *type = format_type_extended(att->atttypid, att->atttypmod,
+											FORMAT_TYPE_TYPEMOD_GIVEN |
+											FORMAT_TYPE_FORCE_QUALIFY);
+	Oid			collation = att->attcollation;
+
+	if (OidIsValid(collation) && collation != get_typcollation(att->atttypid))
+		type = psprintf("%s COLLATE %s", type,
+						DatumGetCString(DirectFunctionCall1(regcollationout,
+															ObjectIdGetDatum(collation))));
+	return type;
+}
+
+/* The column definition list to follow AS. */
+char *
+feature_column_list(const FeaturePlan *plan)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (int i = 0; i < plan->result->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(plan->result, i);
+
+		appendStringInfo(&buf, "%s%s %s", i ? ", " : "",
+						 quote_identifier(NameStr(att->attname)),
+						 format_type_with_typemod(att->atttypid, att->atttypmod));
+	}
+	return buf.data;
+}

@@ -1,0 +1,74 @@
+/*
+ * run.c
+ *	  One computation from a plan to rows: read, compute, count.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/memutils.h"
+
+#include "feature/feature.h"
+
+static double
+milliseconds_since(instr_time *start)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, *start);
+	INSTR_TIME_SET_CURRENT(*start);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
+
+/* The counts are disjoint classes that add up; anything else is a bug. */
+static void
+check_counts(const FeatureCounts *c)
+{
+	if (c->rows_read != c->rows_computed + c->rows_rejected + c->rows_beyond_as_of)
+		elog(ERROR, "rows of the spine do not add up");
+	if (c->events_read != c->events_used + c->events_rejected +
+		c->events_unknown + c->events_unreached + c->events_filtered)
+		elog(ERROR, "events do not add up");
+}
+
+/*
+ * Compute the features of the plan over the range of its spine, as the
+ * current user, under the active snapshot, and put the rows, those of one
+ * entity together and in order of time, into the output.
+ */
+void
+features_run(FeaturePlan *plan, const FeatureRange *range,
+			 Tuplestorestate *output, FeatureCounts *counts)
+{
+	FeatureRun	run = {0};
+	instr_time	start;
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
+												  "pipeline features",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before;
+
+	INSTR_TIME_SET_CURRENT(start);
+	SPI_connect();
+	before = MemoryContextSwitchTo(context);
+	run.plan = plan;
+	run.range = range;
+	run.output = output;
+	run.scratch = AllocSetContextCreate(context, "pipeline event",
+										ALLOCSET_DEFAULT_SIZES);
+	run.keys = key_table_create(plan);
+	run.store = record_store_create(get_hash_memory_limit());
+
+	feature_read(&run);
+	run.counts.read_ms = milliseconds_since(&start);
+	feature_compute(&run);
+	run.counts.compute_ms = milliseconds_since(&start);
+	run.counts.spilled_bytes = (int64) record_store_spilled(run.store);
+	check_counts(&run.counts);
+
+	MemoryContextSwitchTo(before);
+	SPI_finish();
+	MemoryContextDelete(context);
+	*counts = run.counts;
+}

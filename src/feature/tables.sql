@@ -1,0 +1,203 @@
+/* feature: registered definitions and what was computed. */
+
+CREATE TABLE pipeline.feature_sets (
+  name text PRIMARY KEY,
+  owner regrole NOT NULL,
+  spine text NOT NULL,
+  entity text[] NOT NULL,
+  event_time text NOT NULL,
+  target text NOT NULL,
+  timezone text NOT NULL,
+  search_path text NOT NULL,
+  labels jsonb NOT NULL DEFAULT '{}',
+  description text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  refreshed_at timestamptz
+);
+COMMENT ON TABLE pipeline.feature_sets IS
+'Registered feature sets: a spine, and a target table that refresh_features() keeps. The features are in pipeline.features.';
+COMMENT ON COLUMN pipeline.feature_sets.name IS 'Name of the set.';
+COMMENT ON COLUMN pipeline.feature_sets.owner IS
+'Role that defined it: sources are read and the target is written with its privileges.';
+COMMENT ON COLUMN pipeline.feature_sets.spine IS
+'Source of the rows for which features are computed: a table, a view or a query.';
+COMMENT ON COLUMN pipeline.feature_sets.entity IS
+'Columns of the spine that say whose features they are.';
+COMMENT ON COLUMN pipeline.feature_sets.event_time IS
+'Column of the spine with the time at which they are computed.';
+COMMENT ON COLUMN pipeline.feature_sets.target IS
+'Table that holds the result, qualified and quoted.';
+COMMENT ON COLUMN pipeline.feature_sets.timezone IS
+'Time zone of days and months in lookbacks, and of event times without one.';
+COMMENT ON COLUMN pipeline.feature_sets.search_path IS
+'The definer''s search_path, with which names in sources and expressions are looked up.';
+COMMENT ON COLUMN pipeline.feature_sets.labels IS 'Labels, a JSON object.';
+COMMENT ON COLUMN pipeline.feature_sets.description IS 'What the set is, in words.';
+COMMENT ON COLUMN pipeline.feature_sets.created_at IS 'When it was created.';
+COMMENT ON COLUMN pipeline.feature_sets.refreshed_at IS
+'When its last refresh started; NULL before the first.';
+CREATE INDEX feature_sets_owner ON pipeline.feature_sets (owner);
+ALTER TABLE pipeline.feature_sets ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.feature_sets', '');
+
+CREATE TABLE pipeline.features (
+  feature_set text NOT NULL REFERENCES pipeline.feature_sets ON DELETE CASCADE,
+  feature text NOT NULL,
+  position int NOT NULL,
+  owner regrole NOT NULL,
+  source text NOT NULL,
+  aggregate text NOT NULL,
+  lookback interval NOT NULL,
+  value text,
+  closed text NOT NULL,
+  filter text,
+  entity text[],
+  event_time text,
+  default_value text,
+  result_type text NOT NULL,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (feature_set, feature)
+);
+COMMENT ON TABLE pipeline.features IS
+'The features of registered sets: one aggregate over one trailing window of one source.';
+COMMENT ON COLUMN pipeline.features.feature_set IS 'Set that it belongs to.';
+COMMENT ON COLUMN pipeline.features.feature IS
+'Name of the feature, and of its column in the target.';
+COMMENT ON COLUMN pipeline.features.position IS
+'Order of the features of a set, rising; gaps are left by dropped ones.';
+COMMENT ON COLUMN pipeline.features.owner IS 'Owner of the set.';
+COMMENT ON COLUMN pipeline.features.source IS
+'Source of the events: a table, a view or a query.';
+COMMENT ON COLUMN pipeline.features.aggregate IS
+'count, sum, min, max, avg or exists.';
+COMMENT ON COLUMN pipeline.features.lookback IS
+'How far before the row''s time the window starts.';
+COMMENT ON COLUMN pipeline.features.value IS
+'Expression over the source''s columns that is aggregated; NULL: rows are.';
+COMMENT ON COLUMN pipeline.features.closed IS
+'Which ends of the window count: left, right, both or none.';
+COMMENT ON COLUMN pipeline.features.filter IS
+'Condition over the source''s columns; NULL: every event counts.';
+COMMENT ON COLUMN pipeline.features.entity IS
+'Columns of the source that match the set''s entity, in its order; NULL: of the same names.';
+COMMENT ON COLUMN pipeline.features.event_time IS
+'Column of the source with the time of the event; NULL: of the same name as the set''s.';
+COMMENT ON COLUMN pipeline.features.default_value IS
+'Value for an empty window, as text; NULL: 0 for count, false for exists, NULL for the rest.';
+COMMENT ON COLUMN pipeline.features.result_type IS 'Type of the column.';
+COMMENT ON COLUMN pipeline.features.created_at IS 'When it was added.';
+CREATE INDEX features_owner ON pipeline.features (owner);
+ALTER TABLE pipeline.features ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.features', '');
+
+CREATE TABLE pipeline.feature_refreshes (
+  refresh_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  feature_set text NOT NULL,
+  owner regrole NOT NULL,
+  role regrole NOT NULL,
+  started_at timestamptz NOT NULL,
+  finished_at timestamptz NOT NULL,
+  from_time timestamptz,
+  to_time timestamptz,
+  as_of timestamptz,
+  features int NOT NULL,
+  rows_read bigint NOT NULL,
+  rows_computed bigint NOT NULL,
+  rows_rejected bigint NOT NULL,
+  rows_beyond_as_of bigint NOT NULL,
+  rows_deleted bigint NOT NULL,
+  events_read bigint NOT NULL,
+  events_used bigint NOT NULL,
+  events_rejected bigint NOT NULL,
+  events_unknown bigint NOT NULL,
+  events_unreached bigint NOT NULL,
+  events_filtered bigint NOT NULL,
+  spilled_bytes bigint NOT NULL,
+  read_ms float8 NOT NULL,
+  compute_ms float8 NOT NULL,
+  write_ms float8 NOT NULL,
+  total_ms float8 NOT NULL
+);
+COMMENT ON TABLE pipeline.feature_refreshes IS
+'One row per refresh that succeeded, kept when the set is dropped. rows_read = rows_computed + rows_rejected + rows_beyond_as_of; events_read = events_used + events_rejected + events_unknown + events_unreached + events_filtered.';
+COMMENT ON COLUMN pipeline.feature_refreshes.refresh_id IS 'Number of the refresh.';
+COMMENT ON COLUMN pipeline.feature_refreshes.feature_set IS 'Name of the set.';
+COMMENT ON COLUMN pipeline.feature_refreshes.owner IS 'Owner of the set.';
+COMMENT ON COLUMN pipeline.feature_refreshes.role IS 'The session''s role: who refreshed it.';
+COMMENT ON COLUMN pipeline.feature_refreshes.started_at IS 'When it started.';
+COMMENT ON COLUMN pipeline.feature_refreshes.finished_at IS 'When it was done; its transaction commits later.';
+COMMENT ON COLUMN pipeline.feature_refreshes.from_time IS 'First time refreshed; NULL: no limit.';
+COMMENT ON COLUMN pipeline.feature_refreshes.to_time IS 'Time before which it ended; NULL: no limit.';
+COMMENT ON COLUMN pipeline.feature_refreshes.as_of IS 'Rows and events at or after it did not exist; NULL: no limit.';
+COMMENT ON COLUMN pipeline.feature_refreshes.features IS 'How many features were computed for each row.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_read IS 'Rows of the spine read.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_computed IS 'Of these: computed and written to the target.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_rejected IS 'Of these: left out for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_beyond_as_of IS 'Of these: left out because at or after as_of.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_deleted IS 'Rows of the target that the refresh replaced or removed.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_read IS 'Events read from all sources, within the time that any window can reach.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_used IS 'Of these: kept to be aggregated.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_rejected IS 'Of these: dropped for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_unknown IS 'Of these: dropped because the spine has no row of their entity.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_unreached IS 'Of these: dropped because no row of their entity reaches them.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_filtered IS 'Of these: dropped because no feature''s filter and value want them.';
+COMMENT ON COLUMN pipeline.feature_refreshes.spilled_bytes IS 'Bytes written to temporary files because work_mem times hash_mem_multiplier was not enough; written again, counted again.';
+COMMENT ON COLUMN pipeline.feature_refreshes.read_ms IS 'Milliseconds spent reading the spine and the sources.';
+COMMENT ON COLUMN pipeline.feature_refreshes.compute_ms IS 'Milliseconds spent grouping, sliding and aggregating.';
+COMMENT ON COLUMN pipeline.feature_refreshes.write_ms IS 'Milliseconds spent on the target.';
+COMMENT ON COLUMN pipeline.feature_refreshes.total_ms IS 'Milliseconds in all.';
+CREATE INDEX feature_refreshes_set ON pipeline.feature_refreshes (feature_set, refresh_id);
+ALTER TABLE pipeline.feature_refreshes ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.feature_refreshes', '');
+SELECT pg_extension_config_dump('pipeline.feature_refreshes_refresh_id_seq', '');
+
+CREATE TYPE pipeline.feature_result AS (
+  refresh_id bigint,
+  feature_set text,
+  target text,
+  features int,
+  rows_read bigint,
+  rows_computed bigint,
+  rows_rejected bigint,
+  rows_beyond_as_of bigint,
+  rows_deleted bigint,
+  events_read bigint,
+  events_used bigint,
+  events_rejected bigint,
+  events_unknown bigint,
+  events_unreached bigint,
+  events_filtered bigint,
+  spilled_bytes bigint,
+  from_time timestamptz,
+  to_time timestamptz,
+  as_of timestamptz,
+  read_ms float8,
+  compute_ms float8,
+  write_ms float8,
+  total_ms float8
+);
+COMMENT ON TYPE pipeline.feature_result IS
+'What a refresh did. rows_read = rows_computed + rows_rejected + rows_beyond_as_of; events_read = events_used + events_rejected + events_unknown + events_unreached + events_filtered.';
+COMMENT ON COLUMN pipeline.feature_result.refresh_id IS 'Number of the refresh, as in pipeline.feature_refreshes.';
+COMMENT ON COLUMN pipeline.feature_result.feature_set IS 'Name of the set.';
+COMMENT ON COLUMN pipeline.feature_result.target IS 'Table that was written.';
+COMMENT ON COLUMN pipeline.feature_result.features IS 'How many features were computed for each row.';
+COMMENT ON COLUMN pipeline.feature_result.rows_read IS 'Rows of the spine read.';
+COMMENT ON COLUMN pipeline.feature_result.rows_computed IS 'Of these: computed and written to the target.';
+COMMENT ON COLUMN pipeline.feature_result.rows_rejected IS 'Of these: left out for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_result.rows_beyond_as_of IS 'Of these: left out because at or after as_of.';
+COMMENT ON COLUMN pipeline.feature_result.rows_deleted IS 'Rows of the target that the refresh replaced or removed.';
+COMMENT ON COLUMN pipeline.feature_result.events_read IS 'Events read from all sources, within the time that any window can reach.';
+COMMENT ON COLUMN pipeline.feature_result.events_used IS 'Of these: kept to be aggregated.';
+COMMENT ON COLUMN pipeline.feature_result.events_rejected IS 'Of these: dropped for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_result.events_unknown IS 'Of these: dropped because the spine has no row of their entity.';
+COMMENT ON COLUMN pipeline.feature_result.events_unreached IS 'Of these: dropped because no row of their entity reaches them.';
+COMMENT ON COLUMN pipeline.feature_result.events_filtered IS 'Of these: dropped because no feature''s filter and value want them.';
+COMMENT ON COLUMN pipeline.feature_result.spilled_bytes IS 'Bytes written to temporary files because work_mem times hash_mem_multiplier was not enough.';
+COMMENT ON COLUMN pipeline.feature_result.from_time IS 'First time refreshed; NULL: no limit.';
+COMMENT ON COLUMN pipeline.feature_result.to_time IS 'Time before which it ended; NULL: no limit.';
+COMMENT ON COLUMN pipeline.feature_result.as_of IS 'Rows and events at or after it did not exist; NULL: no limit.';
+COMMENT ON COLUMN pipeline.feature_result.read_ms IS 'Milliseconds spent reading the spine and the sources.';
+COMMENT ON COLUMN pipeline.feature_result.compute_ms IS 'Milliseconds spent grouping, sliding and aggregating.';
+COMMENT ON COLUMN pipeline.feature_result.write_ms IS 'Milliseconds spent on the target.';
+COMMENT ON COLUMN pipeline.feature_result.total_ms IS 'Milliseconds in all.';
