@@ -1,0 +1,25 @@
+# The tour in the README is run as it stands.
+use strict;
+use warnings;
+use PipelineTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $node = new_node('readme');
+$node->safe_psql('postgres', q{
+	CREATE EXTENSION pipeline;
+	CREATE ROLE shopkeeper LOGIN;
+	GRANT USAGE ON SCHEMA pipeline TO shopkeeper;
+	CREATE SCHEMA shop AUTHORIZATION shopkeeper;
+});
+my ($tour) = slurp_file("../README.md") =~ /```sql\n(.*?)```/s;
+ok($tour, 'the README has a tour');
+cmp_ok(scalar(() = $tour =~ /;$/mg), '>', 20, 'of some length');
+my $out = $node->safe_psql('postgres', $tour, extra_params => [ '-U', 'shopkeeper' ], on_error_stop => 1);
+like($out, qr/^failed$.*^CheckFailed\|.*^succeeded$/ms, 'the bad order fails the run, fires an alert, and is repaired');
+is($node->safe_psql('postgres', 'SELECT string_agg(state, \' \' ORDER BY run_id) FROM pipeline.runs'), 'succeeded succeeded', 'both runs end well');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pipeline.firing_alerts'), '0', 'no alert is left');
+is($node->safe_psql('postgres', 'SELECT string_agg(orders_7d || \'/\' || coalesce(amount_7d::text, \'-\'), \' \' ORDER BY customer, at) FROM shop.recent'),
+	'0/- 1/10 0/- 1/5', 'the features are right');
+$node->stop;
+done_testing();
