@@ -40,7 +40,7 @@ SELECT success, rows_read, versioned, closed FROM pipeline.merge_dimension('dim_
 SELECT count(*) FROM pipeline.merges WHERE dimension = 'dim_customer'::regclass;
 SELECT pipeline.drop_dimension('dim_customer', drop_table => true);
 SELECT to_regclass('dim_customer');
-SELECT count(*) FROM pipeline.dimensions WHERE dimension::text LIKE '%dim_customer%';
+SELECT count(*) FROM pipeline.dimensions WHERE search_path = 'scd_create';
 
 -- Names of a house style, no unknown member, an open end of NULL.
 SELECT pipeline.create_dimension('"Dim ""Kunde"""', 'SELECT id AS "Kunden Nr", name AS "Straße" FROM customers', '{Kunden Nr}',
@@ -114,36 +114,38 @@ SELECT success, inserted, missing FROM pipeline.merge_dimension('strict');
 
 -- Rights. The caller must own the table that is adopted, and be able to make
 -- one that is missing; a definition is its owner's.
+CREATE SCHEMA scd_create_alice AUTHORIZATION pipeline_alice;
 GRANT USAGE ON SCHEMA scd_create TO pipeline_alice;
 SET ROLE pipeline_alice;
-SET search_path = alice, scd_create;
+SET search_path = scd_create_alice, scd_create;
 SELECT pipeline.create_dimension('scd_create.nothing', 'SELECT 1 AS id', '{id}', 'snapshot');
 SELECT pipeline.create_dimension('scd_create.strict', 'SELECT 1 AS id', '{id}', 'snapshot');
-SELECT pipeline.create_dimension('alice.d', 'SELECT id FROM scd_create.customers', '{id}', 'snapshot');
-SELECT to_regclass('alice.d');
+SELECT pipeline.create_dimension('scd_create_alice.d', 'SELECT id FROM scd_create.customers', '{id}', 'snapshot');
+SELECT to_regclass('scd_create_alice.d');
 CREATE TABLE people AS SELECT 1 AS id, 'a' AS name;
-SELECT pipeline.create_dimension('alice.d', 'people', '{id}', 'snapshot');
+SELECT pipeline.create_dimension('scd_create_alice.d', 'people', '{id}', 'snapshot');
 SELECT pipeline.create_dimension('d', 'people', '{id}', 'snapshot');
-SELECT dimension, owner, search_path, source FROM pipeline.dimensions ORDER BY 1;
+SELECT dimension, owner, search_path, source FROM pipeline.dimensions WHERE search_path LIKE '%scd_create%' ORDER BY 1;
 RESET ROLE;
 SET ROLE pipeline_bob;
-SELECT * FROM pipeline.dimensions;
-SELECT pipeline.merge_dimension('alice.d');
-SELECT pipeline.drop_dimension('alice.d');
+SELECT count(*) FROM pipeline.dimensions WHERE search_path LIKE '%scd_create%';
+SELECT pipeline.merge_dimension('scd_create_alice.d');
+SELECT pipeline.drop_dimension('scd_create_alice.d');
 RESET ROLE;
-GRANT USAGE ON SCHEMA alice TO pipeline_bob;
+GRANT USAGE ON SCHEMA scd_create_alice TO pipeline_bob;
 SET ROLE pipeline_bob;
-SELECT pipeline.merge_dimension('alice.d');
-SELECT pipeline.drop_dimension('alice.d');
-SELECT pipeline.create_dimension('alice.d', 'SELECT 1 AS id', '{id}', 'snapshot', or_replace => true);
+SELECT pipeline.merge_dimension('scd_create_alice.d');
+SELECT pipeline.drop_dimension('scd_create_alice.d');
+SELECT pipeline.create_dimension('scd_create_alice.d', 'SELECT 1 AS id', '{id}', 'snapshot', or_replace => true);
 RESET ROLE;
-REVOKE USAGE ON SCHEMA alice FROM pipeline_bob;
 -- The source is read, and the table written, as the owner with its search_path.
 SET search_path = pg_catalog;
-SELECT success, inserted FROM pipeline.merge_dimension('alice.d');
-SELECT owner, success, inserted FROM pipeline.merges WHERE dimension = 'alice.d'::regclass;
-SELECT pipeline.drop_dimension('alice.d', drop_table => true);
-DROP TABLE alice.people;
+SELECT success, inserted FROM pipeline.merge_dimension('scd_create_alice.d');
+SELECT owner, success, inserted FROM pipeline.merges WHERE dimension = 'scd_create_alice.d'::regclass;
+SELECT success, versioned FROM pipeline.merge_dimension('scd_create_alice.d', source => 'SELECT 1 AS id, current_user::text AS name');
+SELECT id, name, is_current FROM scd_create_alice.d WHERE id = 1 ORDER BY surrogate_key;
+SELECT pipeline.drop_dimension('scd_create_alice.d', drop_table => true);
+DROP TABLE scd_create_alice.people;
 
 -- A table dropped by hand leaves a definition that can be dropped.
 SET search_path = scd_create;
@@ -157,6 +159,6 @@ SELECT pipeline.drop_dimension('keys_only', drop_table => true);
 SELECT count(*) FROM pipeline.dimensions WHERE dimension = 'keys_only'::regclass;
 
 -- Clean up.
-SELECT count(pipeline.drop_dimension(dimension)) FROM pipeline.dimensions WHERE dimension::text !~ '\.';
+SELECT count(pipeline.drop_dimension(dimension)) FROM pipeline.dimensions WHERE search_path = 'scd_create' OR source LIKE '%scd_create.%';
 SET client_min_messages = warning;
-DROP SCHEMA scd_create CASCADE;
+DROP SCHEMA scd_create, scd_create_alice CASCADE;

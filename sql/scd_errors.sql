@@ -188,24 +188,24 @@ SELECT try($$SELECT pipeline.merge_dimension('d')$$);
 SELECT pipeline.drop_dimension('d', true);
 
 -- A one-shot merge needs the rights itself, and sees every row or none.
+CREATE SCHEMA scd_errors_alice AUTHORIZATION pipeline_alice;
 SET ROLE pipeline_alice;
-CREATE TABLE alice.t (surrogate_key int GENERATED ALWAYS AS IDENTITY, id int, valid_from timestamptz,
+CREATE TABLE scd_errors_alice.t (surrogate_key int GENERATED ALWAYS AS IDENTITY, id int, valid_from timestamptz,
                 valid_to timestamptz, is_current boolean, close_reason text, merge_id bigint);
-GRANT SELECT, INSERT ON alice.t TO pipeline_bob;
-GRANT USAGE ON SCHEMA alice TO pipeline_bob;
+GRANT SELECT, INSERT ON scd_errors_alice.t TO pipeline_bob;
+GRANT USAGE ON SCHEMA scd_errors_alice TO pipeline_bob;
 SET ROLE pipeline_bob;
 SET search_path = pg_catalog;
-\set try 'SELECT pipeline.merge_scd2(''alice.t'', ''SELECT 1 AS id'', ''{id}'', ''snapshot'')'
+\set try 'SELECT pipeline.merge_scd2(''scd_errors_alice.t'', ''SELECT 1 AS id'', ''{id}'', ''snapshot'')'
 \set VERBOSITY default
 :try;
 SET ROLE pipeline_alice;
-GRANT UPDATE ON alice.t TO pipeline_bob;
-ALTER TABLE alice.t ENABLE ROW LEVEL SECURITY;
+GRANT UPDATE ON scd_errors_alice.t TO pipeline_bob;
+ALTER TABLE scd_errors_alice.t ENABLE ROW LEVEL SECURITY;
 SET ROLE pipeline_bob;
 :try;
 RESET ROLE;
-SELECT count(*) FROM alice.t;
-DROP TABLE alice.t;
-REVOKE USAGE ON SCHEMA alice FROM pipeline_bob;
+SELECT count(*) FROM scd_errors_alice.t;
+DROP TABLE scd_errors_alice.t;
 SET client_min_messages = warning;
-DROP SCHEMA scd_errors CASCADE;
+DROP SCHEMA scd_errors, scd_errors_alice CASCADE;

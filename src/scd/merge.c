@@ -121,7 +121,9 @@ effective_time(const MergeCall *call)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("effective time %s is before the \"initial_valid_from\" of dimension %s",
-						timestamptz_to_str(effective), dimension->name)));
+						timestamptz_to_str(effective), dimension->name),
+				 errdetail("It is %s.", timestamptz_to_str(dimension->initial_valid_from)),
+				 errhint("Use a later effective time.")));
 	return effective;
 }
 

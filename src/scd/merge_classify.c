@@ -5,7 +5,7 @@
  * The rows of the classifying query stream past a DestReceiver.  Unchanged
  * rows are counted and gone; what must be opened, overwritten, closed or
  * rejected goes into tuplestores, which spill past work_mem.  A table of
- * marks, two bits' worth for each current version met, tells a second row for
+ * marks, a byte for each current version met, tells a second row for
  * the same key from the first: exactly, since a current version is one key.
  * Repeated new keys are left for merge_delta.c: they all are in `open`.
  *
@@ -47,6 +47,7 @@ typedef struct Classifier
 	MergeDelta *delta;
 	MergeCounts *counts;
 	HTAB	   *marks;
+	MarkEntry  *last_mark;		/* rows often come in the order of the table */
 	int64		matched;		/* rows out that have a source row */
 	int64		last_row;		/* greatest number of a source row */
 	MemoryContext row_context;
@@ -76,9 +77,12 @@ mark_of(Classifier *c, Oid rel, ItemPointer tid)
 	key.rel = rel;
 	key.block = ItemPointerGetBlockNumberNoCheck(tid);
 	key.part = offset / MARKS;
+	if (c->last_mark != NULL && memcmp(&key, &c->last_mark->key, sizeof(key)) == 0)
+		return &c->last_mark->marks[offset % MARKS];
 	entry = hash_search(c->marks, &key, HASH_ENTER, &found);
 	if (!found)
 		memset(entry->marks, 0, MARKS);
+	c->last_mark = entry;
 	return &entry->marks[offset % MARKS];
 }
 

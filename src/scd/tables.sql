@@ -61,7 +61,10 @@ COMMENT ON COLUMN pipeline.dimensions.labels IS 'Labels, a JSON object.';
 COMMENT ON COLUMN pipeline.dimensions.description IS 'What it is, for people.';
 COMMENT ON COLUMN pipeline.dimensions.created_at IS 'When it was registered.';
 ALTER TABLE pipeline.dimensions ENABLE ROW LEVEL SECURITY;
-SELECT pg_extension_config_dump('pipeline.dimensions', '');
+/* What belongs to a dropped or temporary table stays out of dumps: there its
+   OID would name another table, or nothing. */
+SELECT pg_extension_config_dump('pipeline.dimensions',
+  'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = dimension AND c.relpersistence <> ''t'')');
 
 CREATE TABLE pipeline.merges (
   merge_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -156,7 +159,8 @@ CREATE INDEX merges_dimension ON pipeline.merges (dimension, merge_id);
 CREATE UNIQUE INDEX merges_batch ON pipeline.merges (dimension, batch_id)
   WHERE success AND batch_id IS NOT NULL;
 ALTER TABLE pipeline.merges ENABLE ROW LEVEL SECURITY;
-SELECT pg_extension_config_dump('pipeline.merges', '');
+SELECT pg_extension_config_dump('pipeline.merges',
+  'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = dimension AND c.relpersistence <> ''t'')');
 SELECT pg_extension_config_dump('pipeline.merges_merge_id_seq', '');
 
 CREATE TABLE pipeline.rejects (
@@ -178,7 +182,8 @@ COMMENT ON COLUMN pipeline.rejects.row IS
 COMMENT ON COLUMN pipeline.rejects.reason IS 'Why, in words.';
 CREATE INDEX rejects_merge ON pipeline.rejects (merge_id);
 ALTER TABLE pipeline.rejects ENABLE ROW LEVEL SECURITY;
-SELECT pg_extension_config_dump('pipeline.rejects', '');
+SELECT pg_extension_config_dump('pipeline.rejects',
+  'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = dimension AND c.relpersistence <> ''t'')');
 SELECT pg_extension_config_dump('pipeline.rejects_reject_id_seq', '');
 
 CREATE TYPE pipeline.merge_result AS (
