@@ -369,7 +369,8 @@ receiver_init(FeatureReceiver *receiver, FeatureRun *run, Stream *stream)
 	receiver->pub.rStartup = receiver_startup;
 	receiver->pub.rShutdown = receiver_end;
 	receiver->pub.rDestroy = receiver_end;
-	receiver->pub.mydest = DestNone;
+	/* SPI takes DestNone for a result that nobody wants. */
+	receiver->pub.mydest = DestTuplestore;
 	receiver->run = run;
 	receiver->plan = run->plan;
 	receiver->stream = stream;

@@ -1,0 +1,221 @@
+-- features() against a naive oracle in plain SQL, one correlated subquery a
+-- feature, on hundreds of random combinations of data, time zones, windows,
+-- filters and aggregates. A failure prints its seed and its specification.
+CREATE SCHEMA feature_property;
+SET search_path = feature_property;
+SET statement_timeout = '120s';
+SET client_min_messages = warning;	-- left-out rows are counted elsewhere
+
+-- One element of an array.
+CREATE FUNCTION pick(VARIADIC choices text[]) RETURNS text
+LANGUAGE sql VOLATILE AS
+$$ SELECT choices[1 + floor(random() * cardinality(choices))::int] $$;
+
+-- NULL now and then.
+CREATE FUNCTION sparse(value anyelement, chance float8) RETURNS anyelement
+LANGUAGE sql VOLATILE AS
+$$ SELECT CASE WHEN random() >= chance THEN value END $$;
+
+-- A time near one of two changes of clocks, on a grid, so that there are ties.
+CREATE FUNCTION moment() RETURNS timestamp
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  base timestamp := pick('2024-03-08', '2024-03-28', '2024-10-25', '2024-11-01', '2024-01-29');
+  step text := pick('1 hour', '30 minutes', '1 day', '00:00:00.000001');
+BEGIN
+  IF random() < 0.01 THEN RETURN pick('infinity', '-infinity'); END IF;
+  RETURN base + floor(random() * 60) * step::interval;
+END $$;
+
+CREATE FUNCTION make_data() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  DROP TABLE IF EXISTS spine_tz, spine_ts, spine_date, e_tz, e_ts, e_date;
+  CREATE TABLE spine_tz AS
+    SELECT n, sparse((random() * 4)::int, 0.03) AS a,
+           sparse(pick('x', 'y', 'Y', ''), 0.03) AS b,
+           sparse(moment()::timestamptz, 0.03) AS t
+    FROM generate_series(1, (random() * 80)::int) n;
+  CREATE TABLE spine_ts AS SELECT n, a::smallint AS a, b::varchar(5) AS b, t::timestamp AS t FROM spine_tz;
+  CREATE TABLE spine_date AS SELECT n, a::numeric AS a, b, t::date AS t FROM spine_tz;
+  CREATE TABLE e_tz AS
+    SELECT sparse((random() * 5)::int, 0.03) AS a,
+           sparse(pick('x', 'y', 'Y', '', 'z'), 0.03) AS b,
+           sparse(moment()::timestamptz, 0.03) AS t,
+           sparse((random() * 60000 - 30000)::int2, 0.1) AS i2,
+           sparse((random() * 4e9 - 2e9)::int4, 0.1) AS i4,
+           sparse((random() * 1.8e19 - 9e18)::numeric::int8, 0.1) AS i8,
+           sparse(CASE pick('one', 'two', 'six', 'nan', 'inf', 'neg')
+                  WHEN 'one' THEN round((random() * 100)::numeric, 1)
+                  WHEN 'two' THEN round((random() * 1e6)::numeric, 2)
+                  WHEN 'six' THEN round((random() * 10)::numeric, 6)
+                  WHEN 'nan' THEN CASE WHEN random() < 0.1 THEN 'NaN'::numeric ELSE 7 END
+                  WHEN 'inf' THEN CASE WHEN random() < 0.1 THEN pick('Infinity', '-Infinity')::numeric ELSE 1e30 END
+                  ELSE round((random() * -100)::numeric, 2) END, 0.1) AS num,
+           sparse(round((random() * 100)::numeric, 2), 0.1) AS money2,
+           sparse(round(random() * 4000) / 4, 0.1) AS f8,
+           sparse((round(random() * 400) / 4)::float4, 0.1) AS f4,
+           sparse(pick('a', 'B', 'bb', 'C', 'zeta', ''), 0.1) AS txt,
+           sparse('2024-01-01'::date + (random() * 100)::int, 0.1) AS d,
+           random() < 0.5 AS flag
+    FROM generate_series(1, (random() * 200)::int);
+  CREATE TABLE e_ts AS SELECT *, t::timestamp AS t2 FROM e_tz;
+  ALTER TABLE e_ts DROP COLUMN t;
+  ALTER TABLE e_ts RENAME t2 TO t;
+  ALTER TABLE e_ts ALTER a TYPE bigint;
+  CREATE TABLE e_date AS SELECT *, t::date AS day, a AS "Who Is", b::text AS "it's" FROM e_tz;
+  ALTER TABLE e_date DROP COLUMN t, DROP COLUMN a, DROP COLUMN b;
+END $$;
+
+-- One random feature: its element for features(), and its oracle.
+CREATE FUNCTION make_feature(name text, OUT spec jsonb, OUT oracle text, OUT as_text boolean)
+LANGUAGE plpgsql AS $$
+DECLARE
+  source text := pick('e_tz', 'e_tz', 'e_ts', 'e_date', 'SELECT * FROM e_tz WHERE flag', 'spine_tz');
+  of_spine boolean := source = 'spine_tz';
+  aggregate text := pick('count', 'count', 'sum', 'sum', 'avg', 'min', 'max', 'exists');
+  value text;
+  lookback text := pick('0', '1 hour', '90 minutes', '1 day', '24 hours', '3 days', '7 days', '21 days',
+                        '1 month', '1 month 3 days', '1 month -10 days', '1 year', '0.000001 seconds');
+  closed text := pick('left', 'left', 'right', 'both', 'none');
+  filter text := CASE WHEN random() < 0.4 THEN
+    CASE WHEN of_spine THEN pick('n % 2 = 0', 'b = ''x'' -- comment')
+         ELSE pick('flag', 'i4 > 0', 'num IS NULL', 'txt < ''c''', 'false', 'NULL::boolean') END END;
+  fallback text;
+  a text := 'a'; b text := 'b'; t text := 't';
+  condition text;
+BEGIN
+  IF aggregate IN ('sum', 'avg') THEN
+    value := CASE WHEN of_spine THEN 'n' ELSE
+      pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'CASE WHEN flag THEN i2 END') END;
+  ELSIF aggregate IN ('min', 'max') THEN
+    value := CASE WHEN of_spine THEN pick('n', 't', 'b') ELSE
+      pick('i2', 'i4', 'i8', 'num', 'f8', 'f4', 'txt', 'd', 'ARRAY[i2]', 'txt COLLATE "C"') END;
+  ELSIF random() < 0.4 THEN
+    value := CASE WHEN of_spine THEN pick('n', 'b') ELSE pick('i2', 'txt', 'num') END;
+  END IF;
+  IF random() < 0.2 AND aggregate IN ('count', 'exists') THEN
+    fallback := CASE aggregate WHEN 'count' THEN '-1' ELSE 'true' END;
+  ELSIF random() < 0.2 AND aggregate NOT IN ('count', 'exists') AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
+    fallback := '-7';
+  END IF;
+  spec := jsonb_strip_nulls(jsonb_build_object('feature', name, 'source', source, 'aggregate', aggregate,
+    'value', value, 'lookback', lookback, 'closed', closed, 'filter', filter, 'default_value', fallback));
+  IF source = 'e_date' THEN
+    a := '"Who Is"'; b := '"it''s"'; t := 'day';
+    spec := spec || '{"entity": ["Who Is", "it''s"], "event_time": "day"}';
+  END IF;
+  condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s s.t - %L::interval AND e.%s %s s.t%s',
+    a, b, t, CASE WHEN closed IN ('left', 'both') THEN '>=' ELSE '>' END, lookback,
+    t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END,
+    E' AND (e.' || t || ' < $1 OR $1 IS NULL)');
+  IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
+  oracle := format('(SELECT %s FROM (%s) e WHERE %s)',
+    CASE aggregate
+      WHEN 'exists' THEN format('CASE WHEN count(%s) FILTER (WHERE %s) > 0 THEN true ELSE %s END',
+                                coalesce(value, '*'), coalesce(filter || E'\n', 'true'), coalesce(fallback, 'false'))
+      WHEN 'count' THEN format('coalesce(nullif(count(%s) FILTER (WHERE %s), 0), %s)',
+                               coalesce(value, '*'), coalesce(filter || E'\n', 'true'), coalesce(fallback, '0'))
+      ELSE format('coalesce(%s(%s) FILTER (WHERE %s), %s)', aggregate, value,
+                  coalesce(filter || E'\n', 'true'), coalesce(fallback, 'NULL'))
+    END, source, condition);
+  -- Sums and averages must even print alike.
+  as_text := aggregate IN ('sum', 'avg');
+END $$;
+
+CREATE FUNCTION try(seed int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date');
+  as_of timestamptz := CASE WHEN random() < 0.3 THEN moment() END;
+  specs jsonb := '[]';
+  wanted text := 's.*';
+  got text := 'f.n, f.a, f.b, f.t';
+  columns text;
+  f record;
+  differences bigint;
+BEGIN
+  FOR i IN 1 .. 1 + floor(random() * 5) LOOP
+    f := make_feature('f' || i);
+    specs := specs || f.spec;
+    wanted := wanted || ', ' || f.oracle || CASE WHEN f.as_text THEN '::text' ELSE '' END;
+    got := got || ', f' || i || CASE WHEN f.as_text THEN '::text' ELSE '' END;
+  END LOOP;
+  columns := pipeline.features_columns(spine, '{a,b}', 't', specs);
+  EXECUTE format($q$
+    WITH wanted AS MATERIALIZED (
+      SELECT %s FROM %s s WHERE a IS NOT NULL AND b IS NOT NULL AND t IS NOT NULL AND (t < $1 OR $1 IS NULL)),
+    got AS MATERIALIZED (
+      SELECT %s FROM pipeline.features($2, '{a,b}', 't', $3, $1) AS f (%s))
+    SELECT (SELECT count(*) FROM (TABLE wanted EXCEPT ALL TABLE got) x)
+         + (SELECT count(*) FROM (TABLE got EXCEPT ALL TABLE wanted) x)$q$,
+    wanted, spine, got, columns) INTO differences USING as_of, spine, specs;
+  IF differences > 0 THEN
+    RETURN format('seed %s: %s differences, spine %s, as_of %s, time zone %s: %s',
+                  seed, differences, spine, as_of, current_setting('TimeZone'), specs);
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE FUNCTION try_all(first int, last int) RETURNS TABLE (failure text) LANGUAGE plpgsql AS $$
+BEGIN
+  FOR seed IN first .. last LOOP
+    PERFORM setseed(seed / 10000.0);
+    PERFORM set_config('TimeZone', pick('UTC', 'Europe/Madrid', 'America/New_York', 'Australia/Lord_Howe', '+03'), true);
+    IF seed % 5 = 0 OR seed = first THEN PERFORM make_data(); END IF;
+    BEGIN
+      failure := try(seed);
+    EXCEPTION WHEN OTHERS THEN
+      failure := format('seed %s: %s %s', seed, SQLSTATE, SQLERRM);
+    END;
+    IF failure IS NOT NULL THEN RETURN NEXT; END IF;
+  END LOOP;
+END $$;
+
+SELECT * FROM try_all(1, 600);
+
+-- Floats that are not exact: to 1e-12 relative.
+SELECT setseed(0.5);
+CREATE TABLE floats AS
+SELECT (random() * 20)::int AS a, '2024-01-01'::timestamptz + random() * interval '30 days' AS t,
+       (random() - 0.5) * 10 ^ (random() * 12)::int AS v
+FROM generate_series(1, 5000);
+SELECT count(*) AS rows,
+       count(*) FILTER (WHERE abs(f.s - o.s) > 1e-12 * o.size OR abs(f.m - o.m) > 1e-12 * o.size) AS wrong
+FROM pipeline.features('floats', '{a}', 't',
+  '[{"feature": "s", "source": "floats", "aggregate": "sum", "value": "v", "lookback": "3 days", "closed": "both"},
+    {"feature": "m", "source": "floats", "aggregate": "avg", "value": "v", "lookback": "3 days", "closed": "both"}]')
+  AS f (a int, t timestamptz, v float8, s float8, m float8),
+LATERAL (SELECT sum(v) AS s, avg(v) AS m, sum(abs(v)) AS size FROM floats e
+         WHERE e.a = f.a AND e.t >= f.t - interval '3 days' AND e.t <= f.t) o;
+
+-- What does not fit in memory is spilled, and the same comes out.
+CREATE TABLE big AS
+SELECT n, (n * 7919) % 3001 AS a, md5((n % 17)::text) AS b,
+       '2024-01-01'::timestamptz + ((n::bigint * 48271) % 2592000) * interval '1 second' AS t,
+       (n % 1000)::numeric / 8 AS v, md5(n::text) AS txt
+FROM generate_series(1, 60000) n;
+CREATE TABLE same AS SELECT 1 AS entity, t, v::float8 AS v FROM big WHERE n <= 8000;
+SELECT $$[{"feature": "c", "source": "big", "aggregate": "count", "lookback": "7 days"},
+          {"feature": "s", "source": "big", "aggregate": "sum", "value": "v", "lookback": "7 days"},
+          {"feature": "m", "source": "big", "aggregate": "min", "value": "txt", "lookback": "20 days"},
+          {"feature": "x", "source": "SELECT * FROM big WHERE n % 3 = 0", "aggregate": "max", "value": "n", "lookback": "14 days"}]$$ AS specs
+\gset
+SELECT pipeline.features_columns('big', '{a,b}', 't', :'specs') AS columns
+\gset
+SET work_mem = '256MB';
+CREATE TABLE in_memory AS SELECT * FROM pipeline.features('big', '{a,b}', 't', :'specs') AS (:columns);
+SET work_mem = '64kB';
+CREATE TABLE spilled AS SELECT * FROM pipeline.features('big', '{a,b}', 't', :'specs') AS (:columns);
+RESET work_mem;
+SELECT (SELECT count(*) FROM spilled) AS rows,
+       (SELECT count(*) FROM (TABLE in_memory EXCEPT ALL TABLE spilled) x) AS differences;
+-- One entity that is larger than the budget.
+SET work_mem = '64kB';
+SELECT count(*) AS rows, sum(c) AS counted
+FROM pipeline.features('same', '{entity}', 't',
+  '[{"feature": "c", "source": "same", "aggregate": "count", "lookback": "100 days"}]')
+  AS (entity int, t timestamptz, v float8, c bigint);
+RESET work_mem;
+SELECT sum(c) AS counted FROM (SELECT rank() OVER (ORDER BY t) - 1 AS c FROM same) x;
+
+SET client_min_messages = error;
+DROP SCHEMA feature_property CASCADE;
