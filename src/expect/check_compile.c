@@ -392,6 +392,8 @@ pipeline_check_compile(CompiledCheck *check, const ExpectationType *type,
 			compile_length(check, kwargs);
 			break;
 		default:
-			elog(ERROR, "expectation %s does not scan rows", type->name);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s is not evaluated row by row", type->name)));
 	}
 }
