@@ -136,6 +136,7 @@ typedef struct CompiledCheck
 	Oid			typid;			/* base type of the argument */
 	int			typlen;
 	Oid			collation;
+	bool		datetimes;		/* a zone in the text of a timestamp counts */
 	/* ranges and lengths; integers are inclusive, min > max means nothing */
 	bool		has_min;
 	bool		has_max;
@@ -157,11 +158,12 @@ extern void pipeline_check_compile(CompiledCheck *check,
 								   const Jsonb *kwargs, Oid typid,
 								   Oid collation);
 extern Datum pipeline_kwarg_datum(const JsonbValue *value, Oid typid,
-								  const char *kwarg, bool *never);
+								  bool datetimes, const char *kwarg,
+								  bool *never);
 extern bool pipeline_is_text_type(Oid typid);
 
 extern ValueSet *pipeline_set_compile(const Jsonb *kwargs, Oid typid,
-									  Oid collation);
+									  bool datetimes, Oid collation);
 extern bool pipeline_set_has(ValueSet *set, Datum value);
 
 extern Regex *pipeline_regex_compile(const char *pattern, Oid collation);

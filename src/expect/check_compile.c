@@ -44,6 +44,12 @@ is_int_like(Oid typid)
 	return false;
 }
 
+static bool
+is_integer_type(Oid typid)
+{
+	return typid == INT2OID || typid == INT4OID || typid == INT8OID;
+}
+
 static int64
 int_like(Datum value, int typlen)
 {
@@ -94,22 +100,28 @@ number_to_int(Datum number, Oid typid, bool *never)
 
 /*
  * Turn a JSON value into a value of the (base) type.  `never` is set when no
- * value of the type can equal it, such as 1.5 for an integer.
+ * value of the type can equal it, such as 1.5 for an integer.  A timestamp
+ * ignores a zone in its text, as PostgreSQL has it; with `datetimes` (the kwarg
+ * parse_strings_as_datetimes) the zone counts.
  */
 Datum
-pipeline_kwarg_datum(const JsonbValue *value, Oid typid, const char *kwarg,
-					 bool *never)
+pipeline_kwarg_datum(const JsonbValue *value, Oid typid, bool datetimes,
+					 const char *kwarg, bool *never)
 {
 	*never = false;
 	if (value->type == jbvString)
 	{
+		char	   *text = pnstrdup(value->val.string.val, value->val.string.len);
 		Oid			input;
 		Oid			ioparam;
 
+		if (datetimes && typid == TIMESTAMPOID)
+			return DirectFunctionCall1(timestamptz_timestamp,
+									   DirectFunctionCall3(timestamptz_in, CStringGetDatum(text),
+														   ObjectIdGetDatum(InvalidOid),
+														   Int32GetDatum(-1)));
 		getTypeInputInfo(typid, &input, &ioparam);
-		return OidInputFunctionCall(input,
-									pnstrdup(value->val.string.val, value->val.string.len),
-									ioparam, -1);
+		return OidInputFunctionCall(input, text, ioparam, -1);
 	}
 	if (value->type == jbvBool)
 	{
@@ -136,12 +148,12 @@ pipeline_kwarg_datum(const JsonbValue *value, Oid typid, const char *kwarg,
 
 /* The least integer that passes; *empty when none does. */
 static int64
-int_lower(const JsonbValue *v, Oid typid, int typlen, bool strict, bool *empty)
+int_lower(const CompiledCheck *check, const JsonbValue *v, bool strict, bool *empty)
 {
 	bool		whole = true;
 	int64		value;
 
-	if (v->type == jbvNumeric && (typid == INT2OID || typid == INT4OID || typid == INT8OID))
+	if (v->type == jbvNumeric && is_integer_type(check->typid))
 	{
 		Datum		number = NumericGetDatum(v->val.numeric);
 		Datum		up = DirectFunctionCall1(numeric_ceil, number);
@@ -160,7 +172,8 @@ int_lower(const JsonbValue *v, Oid typid, int typlen, bool strict, bool *empty)
 	{
 		bool		never;
 
-		value = int_like(pipeline_kwarg_datum(v, typid, "min_value", &never), typlen);
+		value = int_like(pipeline_kwarg_datum(v, check->typid, check->datetimes,
+										  "min_value", &never), check->typlen);
 	}
 	if (!strict || !whole)
 		return value;
@@ -170,12 +183,12 @@ int_lower(const JsonbValue *v, Oid typid, int typlen, bool strict, bool *empty)
 
 /* The greatest integer that passes; *empty when none does. */
 static int64
-int_upper(const JsonbValue *v, Oid typid, int typlen, bool strict, bool *empty)
+int_upper(const CompiledCheck *check, const JsonbValue *v, bool strict, bool *empty)
 {
 	bool		whole = true;
 	int64		value;
 
-	if (v->type == jbvNumeric && (typid == INT2OID || typid == INT4OID || typid == INT8OID))
+	if (v->type == jbvNumeric && is_integer_type(check->typid))
 	{
 		Datum		number = NumericGetDatum(v->val.numeric);
 		Datum		down = DirectFunctionCall1(numeric_floor, number);
@@ -194,7 +207,8 @@ int_upper(const JsonbValue *v, Oid typid, int typlen, bool strict, bool *empty)
 	{
 		bool		never;
 
-		value = int_like(pipeline_kwarg_datum(v, typid, "max_value", &never), typlen);
+		value = int_like(pipeline_kwarg_datum(v, check->typid, check->datetimes,
+										  "max_value", &never), check->typlen);
 	}
 	if (!strict || !whole)
 		return value;
@@ -225,16 +239,14 @@ compile_int_range(CompiledCheck *check, const Jsonb *kwargs,
 	{
 		bool		ignored = false;
 
-		if (int_lower(min, check->typid, check->typlen, false, &ignored) >
-			int_upper(max, check->typid, check->typlen, false, &ignored))
+		if (int_lower(check, min, false, &ignored) >
+			int_upper(check, max, false, &ignored))
 			wrong_way_round(kwargs);
 	}
 	if (min)
-		check->int_min = int_lower(min, check->typid, check->typlen,
-								   check->strict_min, &empty);
+		check->int_min = int_lower(check, min, check->strict_min, &empty);
 	if (max)
-		check->int_max = int_upper(max, check->typid, check->typlen,
-								   check->strict_max, &empty);
+		check->int_max = int_upper(check, max, check->strict_max, &empty);
 	if (empty)
 	{
 		check->int_min = 1;
@@ -247,7 +259,7 @@ float_bound(const JsonbValue *v, const char *kwarg)
 {
 	bool		never;
 
-	return DatumGetFloat8(pipeline_kwarg_datum(v, FLOAT8OID, kwarg, &never));
+	return DatumGetFloat8(pipeline_kwarg_datum(v, FLOAT8OID, false, kwarg, &never));
 }
 
 static void
@@ -277,9 +289,9 @@ compile_other_range(CompiledCheck *check, const Jsonb *kwargs,
 	check->op = OP_RANGE;
 	fmgr_info(type->cmp_proc, &check->cmp);
 	if (min)
-		check->min = pipeline_kwarg_datum(min, check->typid, "min_value", &never);
+		check->min = pipeline_kwarg_datum(min, check->typid, false, "min_value", &never);
 	if (max)
-		check->max = pipeline_kwarg_datum(max, check->typid, "max_value", &never);
+		check->max = pipeline_kwarg_datum(max, check->typid, false, "max_value", &never);
 	if (min && max &&
 		DatumGetInt32(FunctionCall2Coll(&check->cmp, check->collation,
 										check->min, check->max)) > 0)
@@ -356,6 +368,7 @@ pipeline_check_compile(CompiledCheck *check, const ExpectationType *type,
 	check->typid = getBaseType(typid);
 	check->typlen = get_typlen(check->typid);
 	check->collation = collation;
+	check->datetimes = pipeline_kwarg_bool(kwargs, "parse_strings_as_datetimes");
 	check_column_type(type, kwargs, check->typid);
 	switch (type->kind)
 	{
@@ -367,7 +380,8 @@ pipeline_check_compile(CompiledCheck *check, const ExpectationType *type,
 			break;
 		case CHECK_SET:
 			check->op = OP_SET;
-			check->set = pipeline_set_compile(kwargs, check->typid, collation);
+			check->set = pipeline_set_compile(kwargs, check->typid,
+											  check->datetimes, collation);
 			break;
 		case CHECK_REGEX:
 			check->op = OP_REGEX;
@@ -378,6 +392,8 @@ pipeline_check_compile(CompiledCheck *check, const ExpectationType *type,
 			compile_length(check, kwargs);
 			break;
 		default:
-			elog(ERROR, "expectation %s does not scan rows", type->name);
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("%s is not evaluated row by row", type->name)));
 	}
 }

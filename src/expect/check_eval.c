@@ -67,6 +67,15 @@ text_length(const CompiledCheck *check, const char *data, int len)
 	}
 	if (pg_database_encoding_max_length() == 1)
 		return len;
+	if (GetDatabaseEncoding() == PG_UTF8)
+	{
+		int			chars = 0;
+
+		/* Every byte but those that continue a character starts one. */
+		for (int i = 0; i < len; i++)
+			chars += (data[i] & 0xC0) != 0x80;
+		return chars;
+	}
 	return pg_mbstrlen_with_len(data, len);
 }
 

@@ -141,7 +141,8 @@ build_ints(ValueSet *set)
 
 /* Make the set of the kwarg value_set, for values of the (base) type. */
 ValueSet *
-pipeline_set_compile(const Jsonb *kwargs, Oid typid, Oid collation)
+pipeline_set_compile(const Jsonb *kwargs, Oid typid, bool datetimes,
+					 Oid collation)
 {
 	ValueSet   *set = palloc0(sizeof(ValueSet));
 	JsonbValue	buf;
@@ -166,7 +167,7 @@ pipeline_set_compile(const Jsonb *kwargs, Oid typid, Oid collation)
 			continue;
 		if (e.type == jbvBinary)
 			elog(ERROR, "value_set holds what is not a scalar");
-		value = pipeline_kwarg_datum(&e, typid, "value_set", &never);
+		value = pipeline_kwarg_datum(&e, typid, datetimes, "value_set", &never);
 		if (!never)
 			set->values[set->n++] = value;
 	}

@@ -89,7 +89,7 @@ pipeline_expect(PG_FUNCTION_ARGS)
 	severity = pipeline_arg_text(fcinfo, 3);
 	pipeline_check_choice("severity", severity, severities);
 	name = PG_ARGISNULL(4) ? default_name(type, kwargs) : pipeline_arg_text(fcinfo, 4);
-	pipeline_check_name("expectation", name);
+	pipeline_check_name("check", name);
 	row_condition = pipeline_arg_text(fcinfo, 5);
 	if (row_condition)
 		(void) pipeline_expression(row_condition, "row_condition");
