@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
@@ -96,6 +97,13 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 /* 19: a tuple descriptor made by hand is finished by a call. */
 #if PG_VERSION_NUM < 190000
 #define TupleDescFinalize(desc) ((void) 0)
+#endif
+
+/* 19: log_min_messages has a value per kind of process. */
+#if PG_VERSION_NUM < 190000
+#define my_log_min_messages log_min_messages
+#else
+#define my_log_min_messages (log_min_messages[MyBackendType])
 #endif
 
 /* 16: varatt.h left postgres.h. */

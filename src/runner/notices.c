@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "utils/elog.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -56,8 +55,8 @@ runner_capture_notices(MemoryContext context, List **notices)
 	}
 	keep_context = context;
 	kept = notices;
-	saved_level = log_min_messages;
-	log_min_messages = Min(log_min_messages, INFO);
+	saved_level = my_log_min_messages;
+	my_log_min_messages = Min(my_log_min_messages, INFO);
 	capturing = true;
 }
 
@@ -68,5 +67,5 @@ runner_release_notices(void)
 	if (!capturing)
 		return;
 	capturing = false;
-	log_min_messages = saved_level;
+	my_log_min_messages = saved_level;
 }
