@@ -19,10 +19,14 @@ DATA_built = pipeline--$(EXTVERSION).sql $(RELEASED:%=pipeline--%--$(EXTVERSION)
 DATA       = $(wildcard src/upgrade/pipeline--*.sql)
 EXTRA_CLEAN = $(DATA_built) tmp_check
 
-REGRESS    = $(sort $(notdir $(basename $(wildcard sql/*.sql))))
-REGRESS_OPTS = --load-extension=pipeline
+REGRESS    = base_setup $(filter-out base_setup,$(sort $(notdir $(basename $(wildcard sql/*.sql)))))
+REGRESS_OPTS = --load-extension=pipeline --load-extension=pgtap
 ISOLATION  = $(sort $(notdir $(basename $(wildcard test/specs/*.spec))))
 ISOLATION_OPTS = --inputdir=test --load-extension=pipeline
+
+TAP_TESTS  = 1
+PROVE_TESTS = test/t/*.pl
+PROVE_FLAGS = -I test/t
 
 PG_CONFIG ?= pg_config
 

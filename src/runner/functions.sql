@@ -146,35 +146,8 @@ COMMENT ON FUNCTION pipeline.resume_schedules() IS
 'Let a copy of a database (a restored dump, a template''s copy) run its pipelines: ends the runs that the original had open as cancelled, returning how many, and makes this database the one that acts. Nothing in the database that acts already. For superusers and the admin role.';
 
 CREATE OR REPLACE FUNCTION pipeline.schedule_job() RETURNS text
-  LANGUAGE plpgsql STABLE PARALLEL SAFE
-  SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-  home text := current_setting('cron.database_name', true);
-BEGIN
-  IF NOT pipeline.is_owner((SELECT extowner::regrole FROM pg_extension WHERE extname = 'pipeline')) THEN
-    RAISE EXCEPTION 'permission denied to change the schedule job' USING
-      ERRCODE = 'insufficient_privilege',
-      HINT = 'Only superusers and members of the role named by "pipeline.admin_role" may.';
-  END IF;
-  IF home IS NULL THEN
-    RAISE EXCEPTION 'pg_cron is not loaded' USING
-      ERRCODE = 'object_not_in_prerequisite_state',
-      HINT = 'Add pg_cron to shared_preload_libraries and restart the server, or call pipeline.run_due() each minute from another clock.';
-  ELSIF home <> current_database() THEN
-    RAISE EXCEPTION 'pg_cron lives in database "%"', home USING
-      ERRCODE = 'object_not_in_prerequisite_state',
-      HINT = format('There, run: SELECT cron.schedule_in_database(%L, %L, %L, %L);',
-                    'pipeline run_due ' || current_database(), '* * * * *',
-                    'SELECT pipeline.run_due()', current_database());
-  ELSIF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'pg_cron') THEN
-    RAISE EXCEPTION 'extension "pg_cron" is not installed in this database' USING
-      ERRCODE = 'object_not_in_prerequisite_state',
-      HINT = 'Run CREATE EXTENSION pg_cron.';
-  END IF;
-  RETURN 'pipeline run_due ' || current_database();
-END
-$$;
+  LANGUAGE c STABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_schedule_job';
 COMMENT ON FUNCTION pipeline.schedule_job() IS
 'Name of the pg_cron job of this database. Errors: 42501 for those who may not change it, 55000 when pg_cron is not there, with what to do.';
 

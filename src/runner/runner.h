@@ -64,6 +64,7 @@ typedef struct DatabaseSlot
 	Oid			database;		/* InvalidOid: free */
 	bool		wanted;			/* the launcher is to keep a scheduler there */
 	bool		settled;		/* a scheduler has looked there */
+	bool		starved;		/* its scheduler found no free slot */
 	bool		held;			/* no workers may run: it is being dropped */
 	pid_t		pid;			/* of the scheduler, or 0 */
 	struct PGPROC *proc;

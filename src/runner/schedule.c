@@ -14,6 +14,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -150,9 +151,10 @@ due_pipelines(const char *only)
 	pipeline_extension_begin(&scope);
 	n = pipeline_sql("SELECT p.pipeline, p.schedule, p.timezone, p.interval_align, p.catchup, p.params,"
 					 " greatest(p.scheduled_since,"
-					 "   (SELECT max(r.interval_end) FROM pipeline.runs r"
-					 "    WHERE r.pipeline = p.pipeline AND r.run_type = 'scheduled'"
-					 "    AND p.interval_align IS NULL)),"
+					 /* Aligned, several due times share an interval: go by when. */
+					 "   (SELECT max(CASE WHEN p.interval_align IS NULL THEN r.interval_end ELSE r.queued_at END)"
+					 "    FROM pipeline.runs r"
+					 "    WHERE r.pipeline = p.pipeline AND r.run_type = 'scheduled')),"
 					 " p.owner::oid"
 					 " FROM pipeline.pipelines p"
 					 " WHERE p.schedule IS NOT NULL AND NOT p.paused AND ($1 IS NULL OR p.pipeline = $1)"
@@ -197,4 +199,41 @@ pipeline_run_due(PG_FUNCTION_ARGS)
 		create_due_runs(lfirst(lc), now, (ReturnSetInfo *) fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(pipeline_schedule_job);
+
+/*
+ * SQL: schedule_job().  In C because only it may read pg_cron's setting for a
+ * member of the admin role that is no superuser.
+ */
+Datum
+pipeline_schedule_job(PG_FUNCTION_ARGS)
+{
+	const char *here = get_database_name(MyDatabaseId);
+	const char *home = GetConfigOption("cron.database_name", true, false);
+	char	   *job = psprintf("pipeline run_due %s", here);
+
+	if (!pipeline_is_admin(GetUserId()))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to change the schedule job"),
+				 errhint("Only superusers and members of the role named by \"pipeline.admin_role\" may.")));
+	if (home == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pg_cron is not loaded"),
+				 errhint("Add pg_cron to shared_preload_libraries and restart the server, or call pipeline.run_due() each minute from another clock.")));
+	if (strcmp(home, here) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("pg_cron lives in database \"%s\"", home),
+				 errhint("There, run: SELECT cron.schedule_in_database(%s, '* * * * *', 'SELECT pipeline.run_due()', %s);",
+						 quote_literal_cstr(job), quote_literal_cstr(here))));
+	if (!OidIsValid(get_extension_oid("pg_cron", true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("extension \"pg_cron\" is not installed in this database"),
+				 errhint("Run CREATE EXTENSION pg_cron.")));
+	PG_RETURN_TEXT_P(cstring_to_text(job));
 }

@@ -241,7 +241,10 @@ runner_ask_idle_to_leave(Oid role, int most)
 	LWLockRelease(runner_shared->lock);
 }
 
-/* Reserve a slot for a new worker; returns its number, or -1. */
+/*
+ * Reserve a slot for a new worker; returns its number, or -1.  In that case
+ * the scheduler of the database is woken when a slot becomes free.
+ */
 int
 runner_reserve_slot(Oid database, Oid role, uint32 *generation)
 {
@@ -267,8 +270,31 @@ runner_reserve_slot(Oid database, Oid role, uint32 *generation)
 		*generation = next;
 		found = i;
 	}
+	if (found < 0)
+	{
+		DatabaseSlot *starved = runner_database_slot(database, false);
+
+		if (starved != NULL)
+			starved->starved = true;
+	}
 	LWLockRelease(runner_shared->lock);
 	return found;
+}
+
+/* Tell the schedulers that wait for a slot; the caller holds the lock. */
+static void
+wake_starved(void)
+{
+	for (int i = 0; i < MAX_DATABASES; i++)
+	{
+		DatabaseSlot *slot = &runner_shared->databases[i];
+
+		if (!OidIsValid(slot->database) || !slot->starved)
+			continue;
+		slot->starved = false;
+		if (slot->proc != NULL)
+			SetLatch(&slot->proc->procLatch);
+	}
 }
 
 /* Free a slot, if it is still of that generation. */
@@ -285,6 +311,7 @@ runner_release_slot(int number, uint32 generation)
 		slot->pid = 0;
 		slot->attempt_id = 0;
 		slot->next_attempt_id = 0;
+		wake_starved();
 	}
 	LWLockRelease(runner_shared->lock);
 }

@@ -3,6 +3,7 @@ use strict;
 use warnings;
 use PipelineTest;
 use PostgreSQL::Test::Utils;
+use FindBin;
 use Test::More;
 
 my $node = new_node('readme');
@@ -12,7 +13,7 @@ $node->safe_psql('postgres', q{
 	GRANT USAGE ON SCHEMA pipeline TO shopkeeper;
 	CREATE SCHEMA shop AUTHORIZATION shopkeeper;
 });
-my ($tour) = slurp_file("../README.md") =~ /```sql\n(.*?)```/s;
+my ($tour) = slurp_file("$FindBin::Bin/../../README.md") =~ /```sql\n(.*?)```/s;
 ok($tour, 'the README has a tour');
 cmp_ok(scalar(() = $tour =~ /;$/mg), '>', 20, 'of some length');
 my $out = $node->safe_psql('postgres', $tour, extra_params => [ '-U', 'shopkeeper' ], on_error_stop => 1);
