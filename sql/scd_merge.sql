@@ -84,6 +84,12 @@ SELECT counts(pipeline.merge_dimension('dim_delta', '2024-06-01',
 SELECT last_value FROM reads;
 SELECT count(DISTINCT name) FROM dim_delta WHERE is_current AND id BETWEEN 1 AND 1000;
 
+-- Deltas larger than work_mem, with duplicates among them.
+SET work_mem = '64kB';
+SELECT rows_read, inserted, versioned, duplicate, closed FROM pipeline.merge_dimension('dim_delta', '2024-07-01', source =>
+  'SELECT g AS id, ''m'' || g AS name FROM generate_series(1, 4000) g UNION ALL SELECT g, ''m'' || g FROM generate_series(100, 4000, 100) g');
+RESET work_mem;
+
 -- One shot: as the caller, into any table of the right shape, even a temporary one.
 CREATE TEMP TABLE shot (k int GENERATED ALWAYS AS IDENTITY, id int, name text, valid_from timestamptz, valid_to timestamptz,
                         is_current boolean, close_reason text, merge_id bigint, loaded timestamptz DEFAULT now());

@@ -80,7 +80,7 @@ owner_end(const MergeCall *call, UserScope *scope)
 		pipeline_scope_end(scope);
 }
 
-/* ---- before ------------------------------------------------------------------ */
+/* ---- before ------------------------------------------------------------- */
 
 /* Under a fixed snapshot, the last merge must be in it. */
 static void
@@ -146,7 +146,7 @@ make_plan(const MergeCall *call)
 	return plan;
 }
 
-/* ---- a batch seen before -------------------------------------------------------- */
+/* ---- a batch seen before ------------------------------------------------ */
 
 /*
  * If the batch was merged before, say so and merge nothing.  Its content is
@@ -197,7 +197,7 @@ skip_replay(MergeCall *call, MergePlan *plan)
 	return true;
 }
 
-/* ---- guards ---------------------------------------------------------------------- */
+/* ---- guards ------------------------------------------------------------- */
 
 static void
 check_missing(const MergePlan *plan, const MergeDelta *delta,
@@ -238,7 +238,7 @@ assert_counts(const MergeCounts *c)
 			 (long long) c->duplicate, (long long) c->rejected);
 }
 
-/* ---- the merge --------------------------------------------------------------------- */
+/* ---- the merge ---------------------------------------------------------- */
 
 /* Read, check and write, as the owner. */
 static void
@@ -306,7 +306,7 @@ merge(MergeCall *call)
 	call->counts.total_ms = elapsed_ms(call->start);
 }
 
-/* ---- entry points --------------------------------------------------------------------- */
+/* ---- entry points ------------------------------------------------------- */
 
 /* Read the arguments that say how to merge, at the places given. */
 static void

@@ -400,7 +400,7 @@ pipeline_scd_classify(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 				 errhint("Somebody else wrote to the table: close all but one version of each key.")));
 }
 
-/* ---- the fingerprint alone ------------------------------------------------- */
+/* ---- the fingerprint alone ---------------------------------------------- */
 
 typedef struct ContentReader
 {
@@ -440,7 +440,7 @@ pipeline_scd_content(MergePlan *plan, uint64 content[2])
 	return r.rows;
 }
 
-/* ---- deltas as relations ----------------------------------------------------- */
+/* ---- deltas as relations ------------------------------------------------ */
 
 /* Let the SQL of this SPI connection read a delta by name. */
 void
