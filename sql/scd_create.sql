@@ -152,6 +152,9 @@ DROP TABLE scd_create_alice.people;
 SET search_path = scd_create;
 SELECT 'strict'::regclass::oid AS relid \gset
 DROP TABLE strict;
+\set VERBOSITY sqlstate
+SELECT pipeline.merge_dimension(:relid::regclass);
+\set VERBOSITY default
 SELECT replace(pipeline.drop_dimension(:relid::regclass)::text, :'relid', 'OID') AS dropped;
 SELECT count(*) FROM pipeline.dimensions WHERE dimension = :relid;
 -- Something depends on the table.

@@ -205,7 +205,7 @@ check_missing(const MergePlan *plan, const MergeDelta *delta,
 {
 	if (!DIMENSION_INVALIDATES(plan->dimension) ||
 		delta->live_keys < DELETE_GUARD_MIN_KEYS ||
-		counts->missing <= plan->max_delete_fraction * delta->live_keys)
+		(double) counts->missing / delta->live_keys <= plan->max_delete_fraction)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_EXCEPTION),
@@ -220,8 +220,9 @@ check_missing(const MergePlan *plan, const MergeDelta *delta,
 static bool
 too_many_rejects(const MergePlan *plan, const MergeCounts *counts)
 {
-	return counts->rejected >
-		plan->dimension->max_rejected_fraction * counts->rows_read;
+	return counts->rejected > 0 &&
+		(double) counts->rejected / counts->rows_read >
+		plan->dimension->max_rejected_fraction;
 }
 
 /* The classes are disjoint and none is missing. */
