@@ -74,6 +74,11 @@ SET client_min_messages = warning;
 SELECT counts(pipeline.merge_dimension('dim_delta', '2024-05-01', batch_id => 'b1', source => 'SELECT * FROM (VALUES (8, ''y''), (7, ''x'')) v(id, name)'));
 RESET client_min_messages;
 SELECT counts(pipeline.merge_dimension('dim_delta', '2024-05-01', batch_id => 'b2', source => 'SELECT * FROM (VALUES (8, ''y''), (7, ''z'')) v(id, name)'));
+-- The same values at other places are other content.
+SELECT counts(pipeline.merge_scd2('dim_delta', 'SELECT 1 AS id, NULL::text AS name UNION ALL SELECT 2, ''x''', '{id}', 'delta', effective => '2024-05-02', batch_id => 'b3'));
+\set VERBOSITY sqlstate
+SELECT counts(pipeline.merge_scd2('dim_delta', 'SELECT 1 AS id, ''x'' AS name UNION ALL SELECT 2, NULL', '{id}', 'delta', effective => '2024-05-02', batch_id => 'b3'));
+\set VERBOSITY default
 SELECT batch_id, success, rows_read, content IS NOT NULL AS fingerprint FROM pipeline.merges
 WHERE dimension = 'dim_delta'::regclass AND batch_id IS NOT NULL ORDER BY merge_id;
 
