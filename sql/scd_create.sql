@@ -28,6 +28,7 @@ SELECT pipeline.create_dimension('dim_customer', 'customers', '{id,region}', 'sn
 SELECT pipeline.create_dimension('dim_customer', 'TABLE customers', '{id,region}', 'delta', or_replace => true);
 SELECT source, feed, type2, type1 FROM pipeline.dimensions WHERE dimension = 'dim_customer'::regclass;
 SELECT success, rows_read, unchanged FROM pipeline.merge_dimension('dim_customer');
+SELECT pipeline.create_dimension('dim_customer', 'customers', '{id,region}', 'delta', open_end => NULL, or_replace => true);
 SELECT action, kind, name, before IS NULL AS new, note FROM pipeline.changes
 WHERE kind = 'dimension' AND name LIKE 'scd_create.%' ORDER BY change_id;
 
@@ -151,6 +152,9 @@ DROP TABLE scd_create_alice.people;
 SET search_path = scd_create;
 SELECT 'strict'::regclass::oid AS relid \gset
 DROP TABLE strict;
+\set VERBOSITY sqlstate
+SELECT pipeline.merge_dimension(:relid::regclass);
+\set VERBOSITY default
 SELECT replace(pipeline.drop_dimension(:relid::regclass)::text, :'relid', 'OID') AS dropped;
 SELECT count(*) FROM pipeline.dimensions WHERE dimension = :relid;
 -- Something depends on the table.

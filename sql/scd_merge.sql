@@ -74,6 +74,11 @@ SET client_min_messages = warning;
 SELECT counts(pipeline.merge_dimension('dim_delta', '2024-05-01', batch_id => 'b1', source => 'SELECT * FROM (VALUES (8, ''y''), (7, ''x'')) v(id, name)'));
 RESET client_min_messages;
 SELECT counts(pipeline.merge_dimension('dim_delta', '2024-05-01', batch_id => 'b2', source => 'SELECT * FROM (VALUES (8, ''y''), (7, ''z'')) v(id, name)'));
+-- The same values at other places are other content.
+SELECT counts(pipeline.merge_scd2('dim_delta', 'SELECT 1 AS id, NULL::text AS name UNION ALL SELECT 2, ''x''', '{id}', 'delta', effective => '2024-05-02', batch_id => 'b3'));
+\set VERBOSITY sqlstate
+SELECT counts(pipeline.merge_scd2('dim_delta', 'SELECT 1 AS id, ''x'' AS name UNION ALL SELECT 2, NULL', '{id}', 'delta', effective => '2024-05-02', batch_id => 'b3'));
+\set VERBOSITY default
 SELECT batch_id, success, rows_read, content IS NOT NULL AS fingerprint FROM pipeline.merges
 WHERE dimension = 'dim_delta'::regclass AND batch_id IS NOT NULL ORDER BY merge_id;
 
@@ -83,6 +88,12 @@ SELECT counts(pipeline.merge_dimension('dim_delta', '2024-06-01',
   source => 'SELECT g AS id, ''n'' || nextval(''scd_merge.reads'') AS name FROM generate_series(1, 1000) g'));
 SELECT last_value FROM reads;
 SELECT count(DISTINCT name) FROM dim_delta WHERE is_current AND id BETWEEN 1 AND 1000;
+
+-- Deltas larger than work_mem, with duplicates among them.
+SET work_mem = '64kB';
+SELECT rows_read, inserted, versioned, duplicate, closed FROM pipeline.merge_dimension('dim_delta', '2024-07-01', source =>
+  'SELECT g AS id, ''m'' || g AS name FROM generate_series(1, 4000) g UNION ALL SELECT g, ''m'' || g FROM generate_series(100, 4000, 100) g');
+RESET work_mem;
 
 -- One shot: as the caller, into any table of the right shape, even a temporary one.
 CREATE TEMP TABLE shot (k int GENERATED ALWAYS AS IDENTITY, id int, name text, valid_from timestamptz, valid_to timestamptz,

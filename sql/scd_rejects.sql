@@ -25,6 +25,9 @@ INSERT INTO src VALUES (1, 'a', 7, 'other');
 SELECT success, rows_read, unchanged, rejected FROM pipeline.merge_dimension('dim');
 -- Nothing to read, nothing to reject.
 SELECT success, rows_read, rejected FROM pipeline.merge_dimension('dim', source => 'SELECT * FROM src WHERE false');
+-- The fraction is inclusive: 29 of 100 are 0.29.
+SELECT success, rows_read, rejected FROM pipeline.merge_scd2('dim', 'SELECT CASE WHEN g > 29 THEN g END AS id, ''f'' AS "Größe ""r""", 1.0 AS r, NULL::text AS row FROM generate_series(1, 100) g',
+  '{id,"Größe \"r\""}', 'delta', max_rejected_fraction => 0.29);
 -- The rejects are the owner's.
 SET ROLE pipeline_bob;
 SELECT count(*) FROM pipeline.rejects WHERE row ? 'Größe "r"';

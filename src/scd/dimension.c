@@ -97,13 +97,33 @@ notice_missing_index(const Dimension *dimension)
 						 quote_identifier(dimension->names[META_VALID_FROM]))));
 }
 
-/* Check the parts against each other, and the table if there is one. */
+/* Does a definition read the history as the one before it did? */
+static bool
+same_history(const Dimension *a, const Dimension *b)
+{
+	for (int m = 0; m < META_COLUMNS; m++)
+	{
+		if (strcmp(a->names[m], b->names[m]) != 0)
+			return false;
+	}
+	return a->unknown_member == b->unknown_member &&
+		a->open_end_null == b->open_end_null &&
+		(a->open_end_null || a->open_end == b->open_end) &&
+		strcmp(pipeline_list_join(a->business_key, "\n"),
+			   pipeline_list_join(b->business_key, "\n")) == 0;
+}
+
+/*
+ * Check that the table fits, and its history unless merges made it under the
+ * same rules.
+ */
 static void
-adopt(Dimension *dimension, Source *source)
+adopt(Dimension *dimension, Source *source, const Dimension *before)
 {
 	pipeline_scd_check_table(dimension);
 	(void) pipeline_scd_plan(dimension, source);
-	pipeline_scd_check_history(dimension);
+	if (before == NULL || !same_history(dimension, before))
+		pipeline_scd_check_history(dimension);
 	notice_missing_index(dimension);
 }
 
@@ -141,7 +161,7 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 	(void) pipeline_sql_generated(psprintf("SELECT pipeline_source.* FROM %s AS pipeline_source WHERE false",
 										   source->from), SPI_OK_SELECT, false);
 	if (OidIsValid(dimension->relid))
-		adopt(dimension, source);
+		adopt(dimension, source, before);
 	else
 		dimension->relid = pipeline_scd_make_table(dimension, source, schema,
 												   rv->relname);

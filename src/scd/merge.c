@@ -80,7 +80,7 @@ owner_end(const MergeCall *call, UserScope *scope)
 		pipeline_scope_end(scope);
 }
 
-/* ---- before ------------------------------------------------------------------ */
+/* ---- before ------------------------------------------------------------- */
 
 /* Under a fixed snapshot, the last merge must be in it. */
 static void
@@ -146,7 +146,7 @@ make_plan(const MergeCall *call)
 	return plan;
 }
 
-/* ---- a batch seen before -------------------------------------------------------- */
+/* ---- a batch seen before ------------------------------------------------ */
 
 /*
  * If the batch was merged before, say so and merge nothing.  Its content is
@@ -197,7 +197,7 @@ skip_replay(MergeCall *call, MergePlan *plan)
 	return true;
 }
 
-/* ---- guards ---------------------------------------------------------------------- */
+/* ---- guards ------------------------------------------------------------- */
 
 static void
 check_missing(const MergePlan *plan, const MergeDelta *delta,
@@ -205,7 +205,7 @@ check_missing(const MergePlan *plan, const MergeDelta *delta,
 {
 	if (!DIMENSION_INVALIDATES(plan->dimension) ||
 		delta->live_keys < DELETE_GUARD_MIN_KEYS ||
-		counts->missing <= plan->max_delete_fraction * delta->live_keys)
+		(double) counts->missing / delta->live_keys <= plan->max_delete_fraction)
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_EXCEPTION),
@@ -220,8 +220,9 @@ check_missing(const MergePlan *plan, const MergeDelta *delta,
 static bool
 too_many_rejects(const MergePlan *plan, const MergeCounts *counts)
 {
-	return counts->rejected >
-		plan->dimension->max_rejected_fraction * counts->rows_read;
+	return counts->rejected > 0 &&
+		(double) counts->rejected / counts->rows_read >
+		plan->dimension->max_rejected_fraction;
 }
 
 /* The classes are disjoint and none is missing. */
@@ -238,7 +239,7 @@ assert_counts(const MergeCounts *c)
 			 (long long) c->duplicate, (long long) c->rejected);
 }
 
-/* ---- the merge --------------------------------------------------------------------- */
+/* ---- the merge ---------------------------------------------------------- */
 
 /* Read, check and write, as the owner. */
 static void
@@ -306,7 +307,7 @@ merge(MergeCall *call)
 	call->counts.total_ms = elapsed_ms(call->start);
 }
 
-/* ---- entry points --------------------------------------------------------------------- */
+/* ---- entry points ------------------------------------------------------- */
 
 /* Read the arguments that say how to merge, at the places given. */
 static void

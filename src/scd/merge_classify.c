@@ -243,8 +243,12 @@ add_content(MergePlan *plan, const Datum *values, const bool *nulls,
 		uint64		hash = s + 1;
 
 		for (int i = 0; i < plan->ncolumns; i++)
-			hash = nulls[i] ? hash * UINT64CONST(0x9E3779B97F4A7C15) + 1 :
-				pipeline_scd_hash(&plan->columns[i], values[i], hash);
+		{
+			if (!nulls[i])
+				hash = pipeline_scd_hash(&plan->columns[i], values[i], hash);
+			/* NULL, and values that hash to their seed, count by place. */
+			hash = (hash ^ (2 * i + nulls[i] + 1)) * UINT64CONST(0x9E3779B97F4A7C15);
+		}
 		content[s] += hash;
 	}
 }
@@ -400,7 +404,7 @@ pipeline_scd_classify(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 				 errhint("Somebody else wrote to the table: close all but one version of each key.")));
 }
 
-/* ---- the fingerprint alone ------------------------------------------------- */
+/* ---- the fingerprint alone ---------------------------------------------- */
 
 typedef struct ContentReader
 {
@@ -440,7 +444,7 @@ pipeline_scd_content(MergePlan *plan, uint64 content[2])
 	return r.rows;
 }
 
-/* ---- deltas as relations ----------------------------------------------------- */
+/* ---- deltas as relations ------------------------------------------------ */
 
 /* Let the SQL of this SPI connection read a delta by name. */
 void

@@ -55,7 +55,7 @@ pipeline_scd_collation_name(Oid collation)
 	return name;
 }
 
-/* ---- columns of the source ------------------------------------------------ */
+/* ---- columns of the source ---------------------------------------------- */
 
 static List *
 missing_columns(const Source *source, const List *wanted, List *missing)
@@ -146,7 +146,7 @@ pipeline_scd_resolve(Dimension *dimension, Source *source)
 	dimension->type2_rest = false;
 }
 
-/* ---- making it -------------------------------------------------------------- */
+/* ---- making it ---------------------------------------------------------- */
 
 static void
 append_column(StringInfo sql, const Dimension *dimension,
@@ -273,7 +273,7 @@ pipeline_scd_unknown_member(Dimension *dimension)
 								  SPI_OK_INSERT, false);
 }
 
-/* ---- checking it ------------------------------------------------------------ */
+/* ---- checking it -------------------------------------------------------- */
 
 static Form_pg_attribute
 find_column(Relation rel, const char *name)
