@@ -3,6 +3,7 @@
 -- filters and aggregates. A failure prints its seed and its specification.
 CREATE SCHEMA feature_property;
 SET search_path = feature_property;
+SET datestyle = 'ISO, YMD';
 SET statement_timeout = '120s';
 SET client_min_messages = warning;	-- left-out rows are counted elsewhere
 

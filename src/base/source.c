@@ -80,10 +80,32 @@ parse_text(const char *text, const char *argument)
 	return raw;
 }
 
+/* A position in user text is not one in the statement of the client. */
+static void
+query_context(void *arg)
+{
+	int			position = geterrposition();
+
+	if (position > 0)
+	{
+		errposition(0);
+		internalerrposition(position);
+		internalerrquery(arg);
+	}
+}
+
 static TupleDesc
 query_columns(RawStmt *raw, const char *text, const char *argument)
 {
-	Query	   *query = parse_analyze_fixedparams(raw, text, NULL, 0, NULL);
+	ErrorContextCallback context;
+	Query	   *query;
+
+	context.callback = query_context;
+	context.arg = unconstify(char *, text);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	query = parse_analyze_fixedparams(raw, text, NULL, 0, NULL);
+	error_context_stack = context.previous;
 
 	if (query->commandType != CMD_SELECT || query->utilityStmt != NULL)
 		refuse_source(argument, text, "it does not only read");

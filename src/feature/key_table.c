@@ -3,11 +3,13 @@
  *	  The entities of the spine, numbered from 0 in order of appearance, with
  *	  the least and greatest time of each.
  *
- * Open addressing over 32-bit hashes; the values of the keys lie apart, one
- * row of Datums an entity.  Columns are hashed and compared by their type's
- * own functions, with short cuts for integers and for strings whose collation
- * is deterministic.  The table is the one thing that is never spilled: it
- * needs about 40 bytes an entity, and the values that are not by value.
+ * Open addressing over 32-bit hashes; what is known of an entity lies in one
+ * piece, so that a probe costs two cache misses: its bucket and its entry.
+ * Columns become words: integers as they are, strings (whose collation is
+ * deterministic) as codes of a dictionary, other types as Datums that are
+ * hashed and compared by their type's own functions.  The table is the one
+ * thing that is never spilled: it needs about 40 bytes an entity and 8 a
+ * column, and the distinct strings.
  */
 #include "postgres.h"
 
@@ -29,6 +31,22 @@ typedef enum KeyKind
 	KEY_GENERIC
 } KeyKind;
 
+typedef struct KeyString
+{
+	uint32		hash;
+	uint32		code;			/* from 1; 0 is free */
+	Size		length;
+	char	   *bytes;
+} KeyString;
+
+/* The distinct strings of a column of the spine's entity. */
+typedef struct Dictionary
+{
+	uint32		nstrings;
+	uint32		mask;
+	KeyString	   *strings;
+} Dictionary;
+
 typedef struct KeyColumn
 {
 	KeyKind		kind;
@@ -37,6 +55,7 @@ typedef struct KeyColumn
 	Oid			collation;
 	FmgrInfo	hash;
 	FmgrInfo	equal;
+	Dictionary	dictionary;
 } KeyColumn;
 
 typedef struct Bucket
@@ -45,19 +64,34 @@ typedef struct Bucket
 	uint32		key;			/* number + 1; 0 is free */
 } Bucket;
 
+typedef struct KeyEntry
+{
+	int64		least;
+	int64		greatest;
+	Datum		words[FLEXIBLE_ARRAY_MEMBER];
+} KeyEntry;
+
 struct KeyTable
 {
 	MemoryContext context;
 	int			ncolumns;
 	KeyColumn  *columns;
+	Datum	   *words;			/* of the key at hand */
 	uint32		nkeys;
-	uint32		capacity;		/* of the arrays by key */
-	Datum	   *values;
-	int64	   *least;
-	int64	   *greatest;
+	uint32		capacity;
+	Size		entry_size;
+	char	   *entries;
 	Bucket	   *buckets;
 	uint32		mask;
 };
+
+#define FIRST_MASK 255
+
+static inline KeyEntry *
+key_entry(const KeyTable *table, uint32 number)
+{
+	return (KeyEntry *) (table->entries + number * table->entry_size);
+}
 
 static void
 column_init(KeyColumn *column, Oid type, Oid collation)
@@ -103,99 +137,142 @@ key_table_create(const FeaturePlan *plan)
 	table->context = CurrentMemoryContext;
 	table->ncolumns = plan->nkeys;
 	table->columns = palloc0_array(KeyColumn, plan->nkeys);
+	table->words = palloc0_array(Datum, plan->nkeys);
 	for (int i = 0; i < plan->nkeys; i++)
-		column_init(&table->columns[i], plan->key_types[i],
-					plan->key_collations[i]);
+	{
+		KeyColumn  *column = &table->columns[i];
+
+		column_init(column, plan->key_types[i], plan->key_collations[i]);
+		column->dictionary.mask = FIRST_MASK;
+		if (column->kind == KEY_STRING)
+			column->dictionary.strings = palloc0_array(KeyString, FIRST_MASK + 1);
+	}
 	table->capacity = 64;
-	table->values = palloc_array(Datum, table->capacity * table->ncolumns);
-	table->least = palloc_array(int64, table->capacity);
-	table->greatest = palloc_array(int64, table->capacity);
-	table->mask = 255;
-	table->buckets = palloc0_array(Bucket, table->mask + 1);
+	table->entry_size = offsetof(KeyEntry, words) + plan->nkeys * sizeof(Datum);
+	table->entries = palloc(table->capacity * table->entry_size);
+	table->mask = FIRST_MASK;
+	table->buckets = palloc0_array(Bucket, FIRST_MASK + 1);
 	return table;
 }
 
-/* Mix the bits of an integer: multiply, fold, multiply. */
-static inline uint32
-hash_int(uint64 value)
+/* ---- strings ------------------------------------------------------------------- */
+
+static void
+grow_dictionary(KeyTable *table, Dictionary *dictionary)
 {
-	value *= UINT64CONST(0x9E3779B97F4A7C15);
-	value ^= value >> 32;
-	value *= UINT64CONST(0xD6E8FEB86659FD93);
-	return (uint32) (value >> 32);
+	KeyString	   *old = dictionary->strings;
+	uint32		old_mask = dictionary->mask;
+
+	dictionary->mask = old_mask * 2 + 1;
+	dictionary->strings = MemoryContextAllocExtended(table->context,
+													 ((Size) dictionary->mask + 1) * sizeof(KeyString),
+													 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint64 i = 0; i <= old_mask; i++)
+	{
+		uint32		to = old[i].hash & dictionary->mask;
+
+		if (old[i].code == 0)
+			continue;
+		while (dictionary->strings[to].code != 0)
+			to = (to + 1) & dictionary->mask;
+		dictionary->strings[to] = old[i];
+	}
+	pfree(old);
 }
 
+/* Return the code of a string; 0 if it has none and shall not get one. */
 static uint32
-key_hash(KeyTable *table, const Datum *key)
+string_code(KeyTable *table, Dictionary *dictionary, Datum value, bool insert)
 {
-	uint32		hash = 0;
+	struct varlena *string = PG_DETOAST_DATUM_PACKED(value);
+	char	   *bytes = VARDATA_ANY(string);
+	Size		length = VARSIZE_ANY_EXHDR(string);
+	uint32		hash = hash_bytes((unsigned char *) bytes, length);
+	uint32		i = hash & dictionary->mask;
+	KeyString	   *s;
+
+	for (;; i = (i + 1) & dictionary->mask)
+	{
+		s = &dictionary->strings[i];
+		if (s->code == 0)
+			break;
+		if (s->hash == hash && s->length == length &&
+			memcmp(s->bytes, bytes, length) == 0)
+			return s->code;
+	}
+	if (!insert)
+		return 0;
+	s->hash = hash;
+	s->length = length;
+	s->bytes = MemoryContextAlloc(table->context, length + 1);
+	memcpy(s->bytes, bytes, length);
+	s->code = ++dictionary->nstrings;
+	if (dictionary->nstrings > dictionary->mask / 2)
+		grow_dictionary(table, dictionary);
+	return dictionary->nstrings;
+}
+
+/* ---- keys ------------------------------------------------------------------------ */
+
+/*
+ * Turn the columns of a key into words and hash them.  False: the key has a
+ * string that the spine has nowhere.
+ */
+static bool
+key_words(KeyTable *table, const Datum *key, bool insert, uint32 *result)
+{
+	uint64		hash = 0;
 
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		KeyColumn  *column = &table->columns[i];
-		uint32		h;
+		uint64		h;
 
+		table->words[i] = key[i];
 		switch (column->kind)
 		{
 			case KEY_INT:
-				h = hash_int((uint64) key[i]);
+				h = (uint64) key[i];
 				break;
 			case KEY_STRING:
-				{
-					struct varlena *v = PG_DETOAST_DATUM_PACKED(key[i]);
-
-					h = hash_bytes((unsigned char *) VARDATA_ANY(v),
-								   VARSIZE_ANY_EXHDR(v));
-					break;
-				}
+				h = string_code(table, &column->dictionary, key[i], insert);
+				if (h == 0)
+					return false;
+				table->words[i] = (Datum) h;
+				break;
 			default:
 				h = DatumGetUInt32(FunctionCall1Coll(&column->hash,
 													 column->collation, key[i]));
 		}
-		hash = hash_combine(hash, h);
+		/* Mix the bits: multiply, fold, multiply. */
+		hash = (hash ^ h) * UINT64CONST(0x9E3779B97F4A7C15);
+		hash ^= hash >> 32;
 	}
-	return hash;
+	*result = (uint32) ((hash * UINT64CONST(0xD6E8FEB86659FD93)) >> 32);
+	return true;
 }
 
 static bool
-key_equal(KeyTable *table, uint32 number, const Datum *key)
+key_equal(KeyTable *table, uint32 number)
 {
-	const Datum *stored = &table->values[(uint64) number * table->ncolumns];
+	const Datum *stored = key_entry(table, number)->words;
 
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		KeyColumn  *column = &table->columns[i];
 
-		switch (column->kind)
-		{
-			case KEY_INT:
-				if (stored[i] != key[i])
-					return false;
-				break;
-			case KEY_STRING:
-				{
-					struct varlena *a = (struct varlena *) DatumGetPointer(stored[i]);
-					struct varlena *b = PG_DETOAST_DATUM_PACKED(key[i]);
-					Size		len = VARSIZE_ANY_EXHDR(a);
-
-					if (len != VARSIZE_ANY_EXHDR(b) ||
-						memcmp(VARDATA_ANY(a), VARDATA_ANY(b), len) != 0)
-						return false;
-					break;
-				}
-			default:
-				if (!DatumGetBool(FunctionCall2Coll(&column->equal,
-													column->collation,
-													stored[i], key[i])))
-					return false;
-		}
+		if (column->kind == KEY_GENERIC ?
+			!DatumGetBool(FunctionCall2Coll(&column->equal, column->collation,
+											stored[i], table->words[i])) :
+			stored[i] != table->words[i])
+			return false;
 	}
 	return true;
 }
 
-/* Find the bucket of the key: its own, or the free one to put it in. */
+/* Find the bucket of the key at hand: its own, or the free one to put it in. */
 static Bucket *
-key_bucket(KeyTable *table, const Datum *key, uint32 hash)
+key_bucket(KeyTable *table, uint32 hash)
 {
 	uint32		i = hash & table->mask;
 
@@ -204,7 +281,7 @@ key_bucket(KeyTable *table, const Datum *key, uint32 hash)
 		Bucket	   *bucket = &table->buckets[i];
 
 		if (bucket->key == 0 ||
-			(bucket->hash == hash && key_equal(table, bucket->key - 1, key)))
+			(bucket->hash == hash && key_equal(table, bucket->key - 1)))
 			return bucket;
 		i = (i + 1) & table->mask;
 	}
@@ -215,11 +292,11 @@ grow_buckets(KeyTable *table)
 {
 	Bucket	   *old = table->buckets;
 	uint32		old_mask = table->mask;
-	MemoryContext before = MemoryContextSwitchTo(table->context);
 
 	table->mask = old_mask * 2 + 1;
-	table->buckets = palloc_extended(((Size) table->mask + 1) * sizeof(Bucket),
-									 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	table->buckets = MemoryContextAllocExtended(table->context,
+												((Size) table->mask + 1) * sizeof(Bucket),
+												MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (uint64 i = 0; i <= old_mask; i++)
 	{
 		uint32		to = old[i].hash & table->mask;
@@ -231,11 +308,10 @@ grow_buckets(KeyTable *table)
 		table->buckets[to] = old[i];
 	}
 	pfree(old);
-	MemoryContextSwitchTo(before);
 }
 
 static void
-grow_arrays(KeyTable *table)
+grow_entries(KeyTable *table)
 {
 	Size		capacity = (Size) table->capacity * 2;
 
@@ -244,40 +320,39 @@ grow_arrays(KeyTable *table)
 				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 				 errmsg("the spine has too many entities"),
 				 errhint("The limit is 1073741824 in one computation: split it by from_time and to_time.")));
-	table->values = repalloc_huge(table->values,
-								  capacity * table->ncolumns * sizeof(Datum));
-	table->least = repalloc_huge(table->least, capacity * sizeof(int64));
-	table->greatest = repalloc_huge(table->greatest, capacity * sizeof(int64));
+	table->entries = repalloc_huge(table->entries, capacity * table->entry_size);
 	table->capacity = capacity;
 }
 
+/* Give the key at hand a number, in the free bucket found for it. */
 static uint32
-insert_key(KeyTable *table, Bucket *bucket, const Datum *key, uint32 hash)
+insert_key(KeyTable *table, Bucket *bucket, uint32 hash)
 {
 	uint32		number = table->nkeys++;
-	Datum	   *stored;
+	KeyEntry   *entry;
 	MemoryContext before;
 
 	bucket->hash = hash;
 	bucket->key = number + 1;
 	if (table->nkeys > table->capacity)
-		grow_arrays(table);
-	stored = &table->values[(uint64) number * table->ncolumns];
+		grow_entries(table);
+	entry = key_entry(table, number);
+	entry->least = PG_INT64_MAX;
+	entry->greatest = PG_INT64_MIN;
 	before = MemoryContextSwitchTo(table->context);
 	for (int i = 0; i < table->ncolumns; i++)
 	{
 		KeyColumn  *column = &table->columns[i];
-		Datum		value = key[i];
 
-		if (column->typlen == -1)
-			value = PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
+		if (column->kind != KEY_GENERIC)
+			entry->words[i] = table->words[i];
+		else if (column->typlen == -1)
+			entry->words[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->words[i]));
 		else
-			value = datumCopy(value, column->typbyval, column->typlen);
-		stored[i] = value;
+			entry->words[i] = datumCopy(table->words[i], column->typbyval,
+										column->typlen);
 	}
 	MemoryContextSwitchTo(before);
-	table->least[number] = PG_INT64_MAX;
-	table->greatest[number] = PG_INT64_MIN;
 	if (table->nkeys > table->mask / 2)
 		grow_buckets(table);
 	return number;
@@ -287,20 +362,28 @@ insert_key(KeyTable *table, Bucket *bucket, const Datum *key, uint32 hash)
 int64
 key_table_find(KeyTable *table, const Datum *key)
 {
-	return (int64) key_bucket(table, key, key_hash(table, key))->key - 1;
+	uint32		hash;
+
+	if (!key_words(table, key, false, &hash))
+		return -1;
+	return (int64) key_bucket(table, hash)->key - 1;
 }
 
 /* Return the number of the entity of a spine row, new or known. */
 uint32
 key_table_add(KeyTable *table, const Datum *key, int64 time)
 {
-	uint32		hash = key_hash(table, key);
-	Bucket	   *bucket = key_bucket(table, key, hash);
-	uint32		number = bucket->key != 0 ? bucket->key - 1 :
-		insert_key(table, bucket, key, hash);
+	uint32		hash;
+	Bucket	   *bucket;
+	uint32		number;
+	KeyEntry   *entry;
 
-	table->least[number] = Min(table->least[number], time);
-	table->greatest[number] = Max(table->greatest[number], time);
+	(void) key_words(table, key, true, &hash);
+	bucket = key_bucket(table, hash);
+	number = bucket->key != 0 ? bucket->key - 1 : insert_key(table, bucket, hash);
+	entry = key_entry(table, number);
+	entry->least = Min(entry->least, time);
+	entry->greatest = Max(entry->greatest, time);
 	return number;
 }
 
@@ -316,6 +399,8 @@ void
 key_table_times(const KeyTable *table, uint32 key, int64 *least,
 				int64 *greatest)
 {
-	*least = table->least[key];
-	*greatest = table->greatest[key];
+	const KeyEntry *entry = key_entry(table, key);
+
+	*least = entry->least;
+	*greatest = entry->greatest;
 }

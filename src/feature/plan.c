@@ -161,6 +161,20 @@ merge_key_types(FeaturePlan *plan, const Source *source, const List *entity)
 	}
 }
 
+/* Can values of the type be looked up by equality? */
+static void
+check_hashable(const char *column, Oid type)
+{
+	TypeCacheEntry *cache = lookup_type_cache(type, TYPECACHE_HASH_PROC |
+											  TYPECACHE_EQ_OPR);
+
+	if (!OidIsValid(cache->hash_proc) || !OidIsValid(cache->eq_opr))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" cannot be part of an entity: type %s has no hash equality",
+						column, format_type_be(type))));
+}
+
 static void
 check_key_types(FeaturePlan *plan)
 {
@@ -170,14 +184,8 @@ check_key_types(FeaturePlan *plan)
 		const char *column = list_nth(plan->entity, i);
 		Oid			type = plan->key_types[i];
 		Form_pg_attribute att = source_attribute(plan->spine, column, "entity");
-		TypeCacheEntry *cache;
 
-		cache = lookup_type_cache(type, TYPECACHE_HASH_PROC | TYPECACHE_EQ_OPR);
-		if (!OidIsValid(cache->hash_proc) || !OidIsValid(cache->eq_opr))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("column \"%s\" cannot be part of an entity: type %s has no hash equality",
-							column, format_type_be(type))));
+		check_hashable(column, type);
 		if (OidIsValid(get_typcollation(type)))
 			plan->key_collations[i] = OidIsValid(att->attcollation) ?
 				att->attcollation : DEFAULT_COLLATION_OID;
@@ -203,8 +211,12 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 	plan->nkeys = list_length(entity);
 	plan->key_types = palloc_array(Oid, plan->nkeys);
 	foreach(lc, entity)
-		plan->key_types[i++] =
-			getBaseType(source_attribute(plan->spine, lfirst(lc), "entity")->atttypid);
+	{
+		Oid			type = source_attribute(plan->spine, lfirst(lc), "entity")->atttypid;
+
+		plan->key_types[i] = getBaseType(type);
+		check_hashable(lfirst(lc), plan->key_types[i++]);
+	}
 	plan->local = time_is_local(plan->spine, event_time);
 	plan->nullable_time = column_is_nullable(plan->spine, event_time);
 }
