@@ -169,6 +169,14 @@ extern bool pipeline_set_has(ValueSet *set, Datum value);
 extern Regex *pipeline_regex_compile(const char *pattern, Oid collation);
 extern bool pipeline_regex_matches(Regex *regex, const char *data, int len);
 
+/* ---- check_automaton.c: patterns over ASCII -------------------------------- */
+
+typedef struct Automaton Automaton;
+
+extern Automaton *pipeline_automaton_build(void *compiled);
+extern bool pipeline_automaton_matches(const Automaton *automaton,
+									   const char *data, int len);
+
 /* ---- check_eval.c: one value ----------------------------------------------- */
 
 extern bool pipeline_check_unexpected(CompiledCheck *check, Datum value);

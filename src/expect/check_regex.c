@@ -3,9 +3,10 @@
  *	  Matching of PostgreSQL's regular expressions, compiled once.
  *
  * The server's own cache would be asked, and its pattern compared, for every
- * row; and it holds 32 patterns.  Values of few distinct forms (codes, states)
- * are answered from a small table of verdicts; it is dropped when it does not
- * pay.
+ * row; and it holds 32 patterns.  Values in ASCII are answered by an automaton
+ * where the pattern has one.  Of the rest, those of few distinct forms (codes,
+ * states) are answered from a small table of verdicts; it is dropped when it
+ * does not pay.
  */
 #include "postgres.h"
 
@@ -31,6 +32,9 @@ typedef struct Verdict
 struct Regex
 {
 	regex_t		re;
+	MemoryContext context;
+	bool		tried;			/* to build the automaton */
+	Automaton  *automaton;		/* NULL: there is none */
 	pg_wchar   *wide;
 	int			wide_size;
 	Verdict    *cache;			/* NULL: given up */
@@ -78,6 +82,7 @@ pipeline_regex_compile(const char *pattern, Oid collation)
 	callback->func = free_regex;
 	callback->arg = regex;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
+	regex->context = CurrentMemoryContext;
 	regex->wide_size = 256;
 	regex->wide = palloc_array(pg_wchar, regex->wide_size);
 	regex->cache = palloc0_array(Verdict, CACHE_SLOTS);
@@ -102,12 +107,43 @@ match(Regex *regex, const char *data, int len)
 	return code == REG_OKAY;
 }
 
+/* Can the automaton tell?  It is built for the first value. */
+static bool
+for_automaton(Regex *regex, const char *data, int len)
+{
+	uint64		high = 0;
+	int			i = 0;
+
+	if (!regex->tried)
+	{
+		MemoryContext old = MemoryContextSwitchTo(regex->context);
+
+		regex->tried = true;
+		regex->automaton = pipeline_automaton_build(&regex->re);
+		MemoryContextSwitchTo(old);
+	}
+	if (regex->automaton == NULL)
+		return false;
+	for (; i + 8 <= len; i += 8)
+	{
+		uint64		bytes;
+
+		memcpy(&bytes, data + i, 8);
+		high |= bytes;
+	}
+	for (; i < len; i++)
+		high |= (unsigned char) data[i];
+	return (high & UINT64CONST(0x8080808080808080)) == 0;
+}
+
 /* Does any part of the text match? */
 bool
 pipeline_regex_matches(Regex *regex, const char *data, int len)
 {
 	Verdict    *slot;
 
+	if (for_automaton(regex, data, len))
+		return pipeline_automaton_matches(regex->automaton, data, len);
 	if (regex->cache == NULL || len > CACHE_BYTES)
 		return match(regex, data, len);
 	slot = &regex->cache[hash_bytes((const unsigned char *) data, len) % CACHE_SLOTS];
