@@ -32,6 +32,11 @@ CREATE OR REPLACE FUNCTION pipeline._check_deserialize(bytea, internal) RETURNS 
 CREATE OR REPLACE FUNCTION pipeline._check_final(internal) RETURNS jsonb
   LANGUAGE c IMMUTABLE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'pipeline_check_final';
+COMMENT ON FUNCTION pipeline._check_step(internal, jsonb, VARIADIC "any") IS 'Transition of the aggregate _check: one row against every check of the plan.';
+COMMENT ON FUNCTION pipeline._check_combine(internal, internal) IS 'Combines two partial states of _check.';
+COMMENT ON FUNCTION pipeline._check_serialize(internal) IS 'A partial state of _check, as a parallel worker sends it.';
+COMMENT ON FUNCTION pipeline._check_deserialize(bytea, internal) IS 'The reverse of _check_serialize.';
+COMMENT ON FUNCTION pipeline._check_final(internal) IS 'The counts and samples of _check, as JSON.';
 REVOKE ALL ON FUNCTION pipeline._check_step(internal, jsonb, VARIADIC "any"),
   pipeline._check_combine(internal, internal), pipeline._check_serialize(internal),
   pipeline._check_deserialize(bytea, internal), pipeline._check_final(internal) FROM PUBLIC;
