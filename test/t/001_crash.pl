@@ -50,6 +50,53 @@ kill_slow('SIGKILL', 'KILL');
 kill_slow('SIGSEGV', 'SEGV');
 kill_slow('SIGTERM', 'TERM');
 
+# The other steps: claiming, ending, idle.  A lock that the worker needs holds
+# it there.  In the claim:
+{
+	alice($node, q{TRUNCATE alice.log; SELECT pipeline.pause('p', 'test')});
+	my $run = run_pipeline($node, 'p');
+	my $gate = $node->background_psql('postgres');
+	$gate->query_safe('BEGIN; LOCK TABLE pipeline.attempts IN SHARE MODE');
+	alice($node, q{SELECT pipeline.resume('p')});
+	my $claiming = "backend_type = 'pipeline worker' AND wait_event_type = 'Lock' AND query = 'pipeline: claim'";
+	wait_for($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE $claiming", 't', 'claim: a worker is about to claim');
+	kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE $claiming LIMIT 1");
+	eval { $gate->quit; };
+	wait_run($node, $run, 'succeeded', 'claim: the run finishes by itself');
+	is($node->safe_psql('postgres', "SELECT string_agg(line, ' ' ORDER BY at) FROM alice.log"), 'first slow last', 'claim: each task once');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.attempts WHERE run_id = $run"), '3', 'claim: nothing was claimed, so nothing was lost');
+}
+
+# Between the writes of the first task and the commit that records them.
+{
+	alice($node, 'TRUNCATE alice.log');
+	my $gate = $node->background_psql('postgres');
+	$gate->query_safe('SELECT pg_advisory_lock(1)');
+	my $run = run_pipeline($node, 'p');
+	wait_for($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", '1', 'commit: slow is in the middle');
+	my $holder = $node->background_psql('postgres');
+	$holder->query_safe("BEGIN; SELECT 1 FROM pipeline.runs WHERE run_id = $run FOR UPDATE");
+	$gate->quit;
+	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pipeline worker' AND wait_event_type = 'Lock' AND query = 'pipeline: end of task'", '1', 'commit: slow has written and is about to record it');
+	my $pid = $node->safe_psql('postgres', "SELECT pid FROM pipeline.attempts WHERE run_id = $run AND state = 'running'");
+	kill 'KILL', $pid;
+	eval { $holder->quit; };
+	wait_run($node, $run, 'succeeded', 'commit: the run finishes by itself');
+	is($node->safe_psql('postgres', "SELECT string_agg(line, ' ' ORDER BY at) FROM alice.log"), 'first slow last', 'commit: the writes of the lost attempt are gone');
+	is($node->safe_psql('postgres', "SELECT string_agg(state, ' ' ORDER BY attempt) FROM pipeline.attempts WHERE run_id = $run AND task = 'slow'"), 'lost succeeded', 'commit: it ran again');
+}
+
+# Idle, when everything is done.
+{
+	wait_for($node, "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'pipeline worker' AND state = 'idle'", 't', 'idle: a worker waits');
+	my ($pid) = server_pids($node, 'worker');
+	kill 'KILL', $pid;
+	$node->poll_query_until('postgres', 'SELECT true');
+	my $run = run_pipeline($node, 'p');
+	wait_run($node, $run, 'succeeded', 'idle: the next run is as any other');
+	is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.attempts WHERE run_id = $run"), '3', 'idle: nothing was lost');
+}
+
 # A fast restart in the middle: the same.
 {
 	alice($node, 'TRUNCATE alice.log');
