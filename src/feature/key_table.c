@@ -27,7 +27,7 @@
 typedef enum KeyKind
 {
 	KEY_INT,					/* by value; equal if the Datums are */
-	KEY_STRING,					/* varlena; equal if the bytes are */
+	KEY_STRING,					/* by reference; equal if the bytes are */
 	KEY_GENERIC
 } KeyKind;
 
@@ -44,7 +44,7 @@ typedef struct Dictionary
 {
 	uint32		nstrings;
 	uint32		mask;
-	KeyString	   *strings;
+	KeyString  *strings;
 } Dictionary;
 
 typedef struct KeyColumn
@@ -117,6 +117,7 @@ column_init(KeyColumn *column, Oid type, Oid collation)
 				column->kind = KEY_INT;
 			break;
 		case BYTEAOID:
+		case UUIDOID:
 			column->kind = KEY_STRING;
 			break;
 		case TEXTOID:
@@ -158,7 +159,7 @@ key_table_create(const FeaturePlan *plan)
 static void
 grow_dictionary(KeyTable *table, Dictionary *dictionary)
 {
-	KeyString	   *old = dictionary->strings;
+	KeyString  *old = dictionary->strings;
 	uint32		old_mask = dictionary->mask;
 
 	dictionary->mask = old_mask * 2 + 1;
@@ -180,15 +181,24 @@ grow_dictionary(KeyTable *table, Dictionary *dictionary)
 
 /* Return the code of a string; 0 if it has none and shall not get one. */
 static uint32
-string_code(KeyTable *table, Dictionary *dictionary, Datum value, bool insert)
+string_code(KeyTable *table, KeyColumn *column, Datum value, bool insert)
 {
-	struct varlena *string = PG_DETOAST_DATUM_PACKED(value);
-	char	   *bytes = VARDATA_ANY(string);
-	Size		length = VARSIZE_ANY_EXHDR(string);
-	uint32		hash = hash_bytes((unsigned char *) bytes, length);
-	uint32		i = hash & dictionary->mask;
-	KeyString	   *s;
+	Dictionary *dictionary = &column->dictionary;
+	char	   *bytes = DatumGetPointer(value);
+	Size		length = column->typlen;
+	uint32		hash;
+	uint32		i;
+	KeyString  *s;
 
+	if (column->typlen == -1)
+	{
+		struct varlena *string = PG_DETOAST_DATUM_PACKED(value);
+
+		bytes = VARDATA_ANY(string);
+		length = VARSIZE_ANY_EXHDR(string);
+	}
+	hash = hash_bytes((unsigned char *) bytes, length);
+	i = hash & dictionary->mask;
 	for (;; i = (i + 1) & dictionary->mask)
 	{
 		s = &dictionary->strings[i];
@@ -235,7 +245,7 @@ key_table_words(KeyTable *table, const Datum *key, bool insert, Datum *words,
 				h = (uint64) key[i];
 				break;
 			case KEY_STRING:
-				h = string_code(table, &column->dictionary, key[i], insert);
+				h = string_code(table, column, key[i], insert);
 				if (h == 0)
 					return false;
 				words[i] = (Datum) h;
