@@ -78,6 +78,10 @@ SELECT * FROM pipeline.features($$SELECT '10.0.0.1'::inet AS ip, ARRAY[1] AS a, 
   {"feature": "f", "source": "SELECT '10.0.0.1/32'::inet AS ip, ARRAY[1] AS a, 1.5 AS n, 'x'::char(5) AS c, timestamp '2024-01-01' AS t", "aggregate": "count", "lookback": "1 day"}]$$)
   AS (ip inet, a int[], n numeric, c char(3), t timestamp, f bigint);
 
+SELECT g, n FROM pipeline.features($$SELECT md5((g % 300)::text)::uuid AS u, ('n' || g % 7)::name AS m, g % 2 = 0 AS b, g, timestamp '2024-01-02' AS t FROM generate_series(0, 2099) g$$, '{u,m,b}', 't', $$[
+  {"feature": "n", "source": "SELECT md5((g % 300)::text)::uuid AS u, ('n' || g % 7)::name AS m, g % 2 = 0 AS b, timestamp '2024-01-01' AS t FROM generate_series(0, 4199) g", "aggregate": "count", "lookback": "1 day"}]$$)
+  AS (u uuid, m name, b boolean, g int, t timestamp, n bigint) WHERE n <> 2;
+
 -- The narrower side is widened: no value fails to be cast.
 SELECT * FROM pipeline.features('SELECT 1::int2 AS k, now() AS t', '{k}', 't', $$[
   {"feature": "f", "source": "SELECT k, now() - interval '1 hour' AS t FROM (VALUES (1::int8), (9223372036854775807)) v (k)", "aggregate": "count", "lookback": "1 day"},

@@ -12,6 +12,7 @@
 #include <math.h>
 
 #include "catalog/pg_type.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/float.h"
 #include "utils/numeric.h"
@@ -142,6 +143,7 @@ numeric_prefix(Input *input, int index, const Stream *stream)
 	{
 		Record	   *record = stream->events[i];
 
+		CHECK_FOR_INTERRUPTS();
 		prefix[i + 1] = prefix[i];
 		prefix[i + 1].scale = -1;
 		if (record_has(record, index))

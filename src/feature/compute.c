@@ -15,6 +15,8 @@
 
 #include "feature/feature.h"
 
+#define PREFETCH_ENTITIES 4
+
 typedef struct Computation
 {
 	FeatureRun *run;
@@ -191,6 +193,14 @@ compute_entity(Computation *c, Record **grouped, const uint32 *offsets)
 
 /* ---- all of them ---------------------------------------------------------------------- */
 
+/* Ask for the records of an entity that is computed soon. */
+static void
+prefetch_entity(Record **grouped, const uint32 *offsets, uint32 groups)
+{
+	for (uint32 i = offsets[0]; i < offsets[groups]; i++)
+		__builtin_prefetch(grouped[i]);
+}
+
 /* Compute the entities whose records these are; see record_store_finish(). */
 static void
 compute_part(Record **records, uint64 nrecords, uint32 divisor, uint32 nslots,
@@ -210,7 +220,13 @@ compute_part(Record **records, uint64 nrecords, uint32 divisor, uint32 nslots,
 	grouped = group_records(records, (uint32) nrecords, divisor, nslots, groups,
 							&offsets);
 	for (uint32 slot = 0; slot < nslots; slot++)
+	{
+		if (nslots - slot > PREFETCH_ENTITIES)
+			prefetch_entity(grouped,
+							&offsets[(uint64) (slot + PREFETCH_ENTITIES) * groups],
+							groups);
 		compute_entity(c, grouped, &offsets[(uint64) slot * groups]);
+	}
 	pfree(grouped);
 	pfree(offsets);
 }

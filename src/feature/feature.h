@@ -5,12 +5,14 @@
  *
  *	  FeatureSpec	one feature as given, its options checked	(spec.c)
  *	  FeaturePlan	all features analysed against the spine and the sources:
- *					streams, inputs, windows, result columns	(plan.c)
+ *					streams, inputs, windows, result columns	(plan.c,
+ *					plan_columns.c)
  *	  KeyTable		the entities of the spine					(key_table.c)
  *	  RecordStore	spine rows and events, in memory or spilled	(record_store.c)
- *	  read			one scan of the spine, one of every stream	(read.c)
+ *	  read			one scan of the spine, one of every stream	(read.c,
+ *					scan_sql.c)
  *	  compute		per entity: order, slide, aggregate, emit	(compute.c,
- *					window.c, aggregate.c)
+ *					window.c, aggregate.c, two_stacks.c)
  *
  * A "stream" is one distinct (source, entity, event time): it is scanned once,
  * whatever the number of windows and features over it.  An "input" is one
@@ -192,13 +194,31 @@ extern FeaturePlan *feature_plan(const char *spine, List *entity,
 extern char *feature_column_list(const FeaturePlan *plan);
 extern char *feature_column_type(TupleDesc desc, int column);
 
+/* ---- plan_columns.c: the entity and the event time ------------------------------ */
+
+extern Form_pg_attribute plan_source_attribute(const Source *source,
+											   const char *column,
+											   const char *argument);
+extern bool plan_time_is_local(const Source *source, const char *column);
+extern bool plan_column_is_nullable(const Source *source, const char *column);
+extern void plan_check_hashable(const char *column, Oid type);
+extern void plan_merge_key_types(FeaturePlan *plan, const Source *source,
+								 const List *entity);
+extern void plan_check_key_types(FeaturePlan *plan);
+
 /* ---- key_table.c: entities to numbers -------------------------------------- */
 
 typedef struct KeyTable KeyTable;
 
 extern KeyTable *key_table_create(const FeaturePlan *plan);
-extern int64 key_table_find(KeyTable *table, const Datum *key);
-extern uint32 key_table_add(KeyTable *table, const Datum *key, int64 time);
+extern bool key_table_words(KeyTable *table, const Datum *key, bool insert,
+							Datum *words, uint32 *result);
+extern bool key_table_keeps_words(const KeyTable *table);
+extern void key_table_prefetch_bucket(const KeyTable *table, uint32 hash);
+extern void key_table_prefetch_entry(const KeyTable *table, uint32 hash);
+extern int64 key_table_find(KeyTable *table, const Datum *words, uint32 hash);
+extern uint32 key_table_add(KeyTable *table, const Datum *words, uint32 hash,
+							int64 time);
 extern uint32 key_table_size(const KeyTable *table);
 extern void key_table_times(const KeyTable *table, uint32 key,
 							int64 *least, int64 *greatest);
@@ -334,6 +354,10 @@ typedef struct FeatureRun
 	FeatureCounts counts;
 } FeatureRun;
 
+extern char *feature_spine_sql(const FeaturePlan *plan,
+							   const FeatureRange *range);
+extern char *feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
+								const FeatureRange *range);
 extern void features_run(FeaturePlan *plan, const FeatureRange *range,
 						 Tuplestorestate *output, FeatureCounts *counts);
 extern void feature_read(FeatureRun *run);

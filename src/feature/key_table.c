@@ -27,7 +27,7 @@
 typedef enum KeyKind
 {
 	KEY_INT,					/* by value; equal if the Datums are */
-	KEY_STRING,					/* varlena; equal if the bytes are */
+	KEY_STRING,					/* by reference; equal if the bytes are */
 	KEY_GENERIC
 } KeyKind;
 
@@ -44,7 +44,7 @@ typedef struct Dictionary
 {
 	uint32		nstrings;
 	uint32		mask;
-	KeyString	   *strings;
+	KeyString  *strings;
 } Dictionary;
 
 typedef struct KeyColumn
@@ -76,7 +76,6 @@ struct KeyTable
 	MemoryContext context;
 	int			ncolumns;
 	KeyColumn  *columns;
-	Datum	   *words;			/* of the key at hand */
 	uint32		nkeys;
 	uint32		capacity;
 	Size		entry_size;
@@ -118,6 +117,7 @@ column_init(KeyColumn *column, Oid type, Oid collation)
 				column->kind = KEY_INT;
 			break;
 		case BYTEAOID:
+		case UUIDOID:
 			column->kind = KEY_STRING;
 			break;
 		case TEXTOID:
@@ -137,7 +137,6 @@ key_table_create(const FeaturePlan *plan)
 	table->context = CurrentMemoryContext;
 	table->ncolumns = plan->nkeys;
 	table->columns = palloc0_array(KeyColumn, plan->nkeys);
-	table->words = palloc0_array(Datum, plan->nkeys);
 	for (int i = 0; i < plan->nkeys; i++)
 	{
 		KeyColumn  *column = &table->columns[i];
@@ -160,7 +159,7 @@ key_table_create(const FeaturePlan *plan)
 static void
 grow_dictionary(KeyTable *table, Dictionary *dictionary)
 {
-	KeyString	   *old = dictionary->strings;
+	KeyString  *old = dictionary->strings;
 	uint32		old_mask = dictionary->mask;
 
 	dictionary->mask = old_mask * 2 + 1;
@@ -182,15 +181,24 @@ grow_dictionary(KeyTable *table, Dictionary *dictionary)
 
 /* Return the code of a string; 0 if it has none and shall not get one. */
 static uint32
-string_code(KeyTable *table, Dictionary *dictionary, Datum value, bool insert)
+string_code(KeyTable *table, KeyColumn *column, Datum value, bool insert)
 {
-	struct varlena *string = PG_DETOAST_DATUM_PACKED(value);
-	char	   *bytes = VARDATA_ANY(string);
-	Size		length = VARSIZE_ANY_EXHDR(string);
-	uint32		hash = hash_bytes((unsigned char *) bytes, length);
-	uint32		i = hash & dictionary->mask;
-	KeyString	   *s;
+	Dictionary *dictionary = &column->dictionary;
+	char	   *bytes = DatumGetPointer(value);
+	Size		length = column->typlen;
+	uint32		hash;
+	uint32		i;
+	KeyString  *s;
 
+	if (column->typlen == -1)
+	{
+		struct varlena *string = PG_DETOAST_DATUM_PACKED(value);
+
+		bytes = VARDATA_ANY(string);
+		length = VARSIZE_ANY_EXHDR(string);
+	}
+	hash = hash_bytes((unsigned char *) bytes, length);
+	i = hash & dictionary->mask;
 	for (;; i = (i + 1) & dictionary->mask)
 	{
 		s = &dictionary->strings[i];
@@ -215,11 +223,13 @@ string_code(KeyTable *table, Dictionary *dictionary, Datum value, bool insert)
 /* ---- keys ------------------------------------------------------------------------ */
 
 /*
- * Turn the columns of a key into words and hash them.  False: the key has a
- * string that the spine has nowhere.
+ * Turn the columns of a key into words, and hash them.  False: the key has a
+ * string that the spine has nowhere, and is not to get one.  Words may point
+ * into the key; see key_table_keeps_words().
  */
-static bool
-key_words(KeyTable *table, const Datum *key, bool insert, uint32 *result)
+bool
+key_table_words(KeyTable *table, const Datum *key, bool insert, Datum *words,
+				uint32 *result)
 {
 	uint64		hash = 0;
 
@@ -228,17 +238,17 @@ key_words(KeyTable *table, const Datum *key, bool insert, uint32 *result)
 		KeyColumn  *column = &table->columns[i];
 		uint64		h;
 
-		table->words[i] = key[i];
+		words[i] = key[i];
 		switch (column->kind)
 		{
 			case KEY_INT:
 				h = (uint64) key[i];
 				break;
 			case KEY_STRING:
-				h = string_code(table, &column->dictionary, key[i], insert);
+				h = string_code(table, column, key[i], insert);
 				if (h == 0)
 					return false;
-				table->words[i] = (Datum) h;
+				words[i] = (Datum) h;
 				break;
 			default:
 				h = DatumGetUInt32(FunctionCall1Coll(&column->hash,
@@ -252,8 +262,20 @@ key_words(KeyTable *table, const Datum *key, bool insert, uint32 *result)
 	return true;
 }
 
+/* Are words good for longer than the key that they were made of? */
+bool
+key_table_keeps_words(const KeyTable *table)
+{
+	for (int i = 0; i < table->ncolumns; i++)
+	{
+		if (table->columns[i].kind == KEY_GENERIC && !table->columns[i].typbyval)
+			return false;
+	}
+	return true;
+}
+
 static bool
-key_equal(KeyTable *table, uint32 number)
+key_equal(KeyTable *table, uint32 number, const Datum *words)
 {
 	const Datum *stored = key_entry(table, number)->words;
 
@@ -263,16 +285,16 @@ key_equal(KeyTable *table, uint32 number)
 
 		if (column->kind == KEY_GENERIC ?
 			!DatumGetBool(FunctionCall2Coll(&column->equal, column->collation,
-											stored[i], table->words[i])) :
-			stored[i] != table->words[i])
+											stored[i], words[i])) :
+			stored[i] != words[i])
 			return false;
 	}
 	return true;
 }
 
-/* Find the bucket of the key at hand: its own, or the free one to put it in. */
+/* Find the bucket of a key: its own, or the free one to put it in. */
 static Bucket *
-key_bucket(KeyTable *table, uint32 hash)
+key_bucket(KeyTable *table, const Datum *words, uint32 hash)
 {
 	uint32		i = hash & table->mask;
 
@@ -281,10 +303,27 @@ key_bucket(KeyTable *table, uint32 hash)
 		Bucket	   *bucket = &table->buckets[i];
 
 		if (bucket->key == 0 ||
-			(bucket->hash == hash && key_equal(table, bucket->key - 1)))
+			(bucket->hash == hash && key_equal(table, bucket->key - 1, words)))
 			return bucket;
 		i = (i + 1) & table->mask;
 	}
+}
+
+/* Ask for the bucket of a key that is looked up soon. */
+void
+key_table_prefetch_bucket(const KeyTable *table, uint32 hash)
+{
+	__builtin_prefetch(&table->buckets[hash & table->mask]);
+}
+
+/* Ask for what its bucket, which was asked for, most probably points to. */
+void
+key_table_prefetch_entry(const KeyTable *table, uint32 hash)
+{
+	const Bucket *bucket = &table->buckets[hash & table->mask];
+
+	if (bucket->key != 0 && bucket->hash == hash)
+		__builtin_prefetch(key_entry(table, bucket->key - 1));
 }
 
 static void
@@ -324,9 +363,9 @@ grow_entries(KeyTable *table)
 	table->capacity = capacity;
 }
 
-/* Give the key at hand a number, in the free bucket found for it. */
+/* Give a key a number, in the free bucket found for it. */
 static uint32
-insert_key(KeyTable *table, Bucket *bucket, uint32 hash)
+insert_key(KeyTable *table, Bucket *bucket, const Datum *words, uint32 hash)
 {
 	uint32		number = table->nkeys++;
 	KeyEntry   *entry;
@@ -345,11 +384,11 @@ insert_key(KeyTable *table, Bucket *bucket, uint32 hash)
 		KeyColumn  *column = &table->columns[i];
 
 		if (column->kind != KEY_GENERIC)
-			entry->words[i] = table->words[i];
+			entry->words[i] = words[i];
 		else if (column->typlen == -1)
-			entry->words[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(table->words[i]));
+			entry->words[i] = PointerGetDatum(PG_DETOAST_DATUM_COPY(words[i]));
 		else
-			entry->words[i] = datumCopy(table->words[i], column->typbyval,
+			entry->words[i] = datumCopy(words[i], column->typbyval,
 										column->typlen);
 	}
 	MemoryContextSwitchTo(before);
@@ -360,27 +399,20 @@ insert_key(KeyTable *table, Bucket *bucket, uint32 hash)
 
 /* Return the number of an entity, or -1 if the spine does not have it. */
 int64
-key_table_find(KeyTable *table, const Datum *key)
+key_table_find(KeyTable *table, const Datum *words, uint32 hash)
 {
-	uint32		hash;
-
-	if (!key_words(table, key, false, &hash))
-		return -1;
-	return (int64) key_bucket(table, hash)->key - 1;
+	return (int64) key_bucket(table, words, hash)->key - 1;
 }
 
 /* Return the number of the entity of a spine row, new or known. */
 uint32
-key_table_add(KeyTable *table, const Datum *key, int64 time)
+key_table_add(KeyTable *table, const Datum *words, uint32 hash, int64 time)
 {
-	uint32		hash;
-	Bucket	   *bucket;
-	uint32		number;
+	Bucket	   *bucket = key_bucket(table, words, hash);
+	uint32		number = bucket->key != 0 ? bucket->key - 1 :
+		insert_key(table, bucket, words, hash);
 	KeyEntry   *entry;
 
-	(void) key_words(table, key, true, &hash);
-	bucket = key_bucket(table, hash);
-	number = bucket->key != 0 ? bucket->key - 1 : insert_key(table, bucket, hash);
 	entry = key_entry(table, number);
 	entry->least = Min(entry->least, time);
 	entry->greatest = Max(entry->greatest, time);

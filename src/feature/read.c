@@ -6,6 +6,10 @@
  * The spine's least and greatest time bound every stream's scan, in its WHERE
  * clause, on the bare column, so that indexes and partitions serve.  An event
  * that no row can reach is dropped as it arrives; the rest become records.
+ *
+ * Rows are taken in batches: a row becomes a record beside the store, and the
+ * place of its entity is prefetched; when the batch is full, entities are
+ * looked up with their cache lines at hand, and records go to the store.
  */
 #include "postgres.h"
 
@@ -21,98 +25,41 @@
 
 #include "feature/feature.h"
 
+#define BATCH_ROWS 64
+#define BATCH_BYTES (64 * 1024)
+
+/* A row that waits for its entity to be looked up. */
+typedef struct Waiting
+{
+	uint32		hash;
+	bool		wanted;			/* false: no input wants the event */
+	Size		at;				/* of its record in the batch */
+} Waiting;
+
+typedef struct Batch
+{
+	int			nrows;
+	int			capacity;
+	Waiting		rows[BATCH_ROWS];
+	Datum	   *words;			/* nkeys a row */
+	char	   *records;
+	Size		used;
+	Size		size;
+} Batch;
+
 typedef struct FeatureReceiver
 {
 	DestReceiver pub;
 	FeatureRun *run;
 	FeaturePlan *plan;
+	MemoryContext context;
 	Stream	   *stream;			/* NULL for the spine */
 	uint32		number;			/* of the record's stream */
 	int			first;			/* column of the first of our own */
 	Datum	   *values;			/* of the event at hand, by input */
 	Size	   *sizes;			/* of those by reference */
+	Batch		batch;
 } FeatureReceiver;
-
-/* ---- statements ------------------------------------------------------------------ */
-
-static char *
-qualified_type(Oid type)
-{
-	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
-								FORMAT_TYPE_FORCE_QUALIFY);
-}
-
-static void
-append_keys(StringInfo sql, const FeaturePlan *plan, const List *columns,
-			const char *prefix)
-{
-	for (int i = 0; i < plan->nkeys; i++)
-		appendStringInfo(sql, "%s%s::%s, ", prefix,
-						 quote_identifier(list_nth(columns, i)),
-						 qualified_type(plan->key_types[i]));
-}
-
-static const char *
-axis_type(bool local)
-{
-	return local ? "pg_catalog.timestamp" : "pg_catalog.timestamptz";
-}
-
-/* Spine: its columns, the entity, the time, and whether it is before as_of. */
-static char *
-spine_sql(const FeaturePlan *plan, const FeatureRange *range)
-{
-	StringInfoData sql;
-	const char *time = quote_identifier(plan->event_time);
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT spine.*, ");
-	append_keys(&sql, plan, plan->entity, "spine.");
-	appendStringInfo(&sql, "spine.%s::%s", time, axis_type(plan->local));
-	if (range->as_of)
-		appendStringInfo(&sql, ", spine.%s OPERATOR(pg_catalog.<) $3", time);
-	appendStringInfo(&sql, " FROM %s AS spine", plan->spine->from);
-	if (range->from_time || range->to_time)
-	{
-		appendStringInfoString(&sql, " WHERE (true");
-		if (range->from_time)
-			appendStringInfo(&sql, " AND spine.%s OPERATOR(pg_catalog.>=) $1", time);
-		if (range->to_time)
-			appendStringInfo(&sql, " AND spine.%s OPERATOR(pg_catalog.<) $2", time);
-		appendStringInfoChar(&sql, ')');
-		/* Rows without a time belong to no interval: they are reported. */
-		if (plan->nullable_time)
-			appendStringInfo(&sql, " OR spine.%s IS NULL", time);
-	}
-	return sql.data;
-}
-
-/* Stream: the entity, the time, and every input. */
-static char *
-stream_sql(const FeaturePlan *plan, const Stream *stream,
-		   const FeatureRange *range)
-{
-	StringInfoData sql;
-	const char *time = quote_identifier(stream->event_time);
-	ListCell   *lc;
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	append_keys(&sql, plan, stream->entity, "");
-	appendStringInfo(&sql, "%s::%s", time, axis_type(stream->local));
-	foreach(lc, stream->inputs)
-		appendStringInfo(&sql, ", %s", ((Input *) lfirst(lc))->sql);
-	appendStringInfo(&sql, " FROM %s%s", stream->source->from,
-					 OidIsValid(stream->source->relid) ? "" : " AS source");
-	appendStringInfo(&sql, " WHERE (%s OPERATOR(pg_catalog.>=) $1 AND %s OPERATOR(pg_catalog.<=) $2",
-					 time, time);
-	if (range->as_of)
-		appendStringInfo(&sql, " AND %s OPERATOR(pg_catalog.<) $3", time);
-	appendStringInfoChar(&sql, ')');
-	if (stream->nullable_time)
-		appendStringInfo(&sql, " OR %s IS NULL", time);
-	return sql.data;
-}
 
 /* ---- receivers --------------------------------------------------------------------- */
 
@@ -138,6 +85,121 @@ has_null_key(const FeatureReceiver *receiver, const TupleTableSlot *slot)
 	return false;
 }
 
+/* ---- batches ------------------------------------------------------------------------ */
+
+static void flush_spine(FeatureReceiver *receiver);
+static void flush_events(FeatureReceiver *receiver);
+
+/* Look up the entities of the batch and move its records to the store. */
+static void
+flush_batch(FeatureReceiver *receiver)
+{
+	Batch	   *batch = &receiver->batch;
+
+	for (int i = 0; i < batch->nrows; i++)
+		key_table_prefetch_entry(receiver->run->keys, batch->rows[i].hash);
+	if (receiver->stream != NULL)
+		flush_events(receiver);
+	else
+		flush_spine(receiver);
+	batch->nrows = 0;
+	batch->used = 0;
+}
+
+/* Return room for a record of the next row of the batch. */
+static Record *
+batch_record(FeatureReceiver *receiver, Size size)
+{
+	Batch	   *batch = &receiver->batch;
+	Record	   *record;
+
+	if (batch->used + size > batch->size)
+	{
+		batch->size = Max(batch->used + size, BATCH_BYTES);
+		if (batch->records == NULL)
+			batch->records = MemoryContextAllocHuge(receiver->context, batch->size);
+		else
+			batch->records = repalloc_huge(batch->records, batch->size);
+	}
+	record = (Record *) (batch->records + batch->used);
+	record->size = (uint32) size;
+	return record;
+}
+
+/* The row's record is complete: let it wait, or flush the batch. */
+static void
+batch_append(FeatureReceiver *receiver, const Record *record, uint32 hash,
+			 bool wanted)
+{
+	Batch	   *batch = &receiver->batch;
+	Waiting    *row = &batch->rows[batch->nrows++];
+
+	row->hash = hash;
+	row->wanted = wanted;
+	row->at = batch->used;
+	batch->used += record->size;
+	if (batch->nrows == batch->capacity || batch->used >= BATCH_BYTES)
+		flush_batch(receiver);
+	else
+		key_table_prefetch_bucket(receiver->run->keys, hash);
+}
+
+static inline Datum *
+batch_words(FeatureReceiver *receiver, int row)
+{
+	return receiver->batch.words + row * receiver->plan->nkeys;
+}
+
+/* Copy a record of the batch, whose entity is known now, into the store. */
+static void
+store_record(FeatureReceiver *receiver, Record *record, uint32 key)
+{
+	Record	   *stored;
+
+	record->key = key;
+	stored = record_store_reserve(receiver->run->store, record->size);
+	memcpy(stored, record, record->size);
+	record_store_append(receiver->run->store);
+}
+
+/* ---- the spine ------------------------------------------------------------------------ */
+
+static void
+flush_spine(FeatureReceiver *receiver)
+{
+	Batch	   *batch = &receiver->batch;
+
+	for (int i = 0; i < batch->nrows; i++)
+	{
+		Record	   *record = (Record *) (batch->records + batch->rows[i].at);
+
+		store_record(receiver, record,
+					 key_table_add(receiver->run->keys, batch_words(receiver, i),
+								   batch->rows[i].hash, record->time));
+	}
+}
+
+static void
+take_row(FeatureReceiver *receiver, const TupleTableSlot *slot, int64 time)
+{
+	Size		header = MAXALIGN(sizeof(Record));
+	MinimalTuple tuple;
+	Record	   *record;
+	uint32		hash;
+
+	tuple = heap_form_minimal_tuple(receiver->plan->spine->columns,
+									slot->tts_values, slot->tts_isnull, 0);
+	(void) key_table_words(receiver->run->keys, &slot->tts_values[receiver->first],
+						   true, batch_words(receiver, receiver->batch.nrows),
+						   &hash);
+	record = batch_record(receiver, header + MAXALIGN(tuple->t_len));
+	record->time = time;
+	record->stream = 0;
+	record->present = 0;
+	memcpy((char *) record + header, tuple, tuple->t_len);
+	batch_append(receiver, record, hash, true);
+}
+
 static bool
 receive_spine(TupleTableSlot *slot, DestReceiver *self)
 {
@@ -145,11 +207,7 @@ receive_spine(TupleTableSlot *slot, DestReceiver *self)
 	FeatureRun *run = receiver->run;
 	int			time_column = receiver->first + receiver->plan->nkeys;
 	int64		time;
-	MinimalTuple tuple;
-	Record	   *record;
 	MemoryContext before;
-	Size		header = MAXALIGN(sizeof(Record));
-	uint32		key;
 
 	slot_getallattrs(slot);
 	run->counts.rows_read++;
@@ -166,22 +224,14 @@ receive_spine(TupleTableSlot *slot, DestReceiver *self)
 	time = DatumGetInt64(slot->tts_values[time_column]);
 	run->least_time = Min(run->least_time, time);
 	run->greatest_time = Max(run->greatest_time, time);
-
 	before = MemoryContextSwitchTo(run->scratch);
-	tuple = heap_form_minimal_tuple(receiver->plan->spine->columns,
-									slot->tts_values, slot->tts_isnull, 0);
-	key = key_table_add(run->keys, &slot->tts_values[receiver->first], time);
-	record = record_store_reserve(run->store, header + MAXALIGN(tuple->t_len));
-	record->time = time;
-	record->stream = 0;
-	record->present = 0;
-	record->key = key;
-	memcpy((char *) record + header, tuple, tuple->t_len);
-	record_store_append(run->store);
+	take_row(receiver, slot, time);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(run->scratch);
 	return true;
 }
+
+/* ---- events --------------------------------------------------------------------------- */
 
 /* Can no row of the entity reach an event of that time? */
 static bool
@@ -276,33 +326,54 @@ put_inputs(FeatureReceiver *receiver, Record *record, const uint32 *bits)
 	}
 }
 
+static void
+flush_events(FeatureReceiver *receiver)
+{
+	FeatureRun *run = receiver->run;
+	Batch	   *batch = &receiver->batch;
+
+	for (int i = 0; i < batch->nrows; i++)
+	{
+		Record	   *record = (Record *) (batch->records + batch->rows[i].at);
+		int64		key = key_table_find(run->keys, batch_words(receiver, i),
+										 batch->rows[i].hash);
+
+		if (key < 0)
+			run->counts.events_unknown++;
+		else if (out_of_reach(receiver, (uint32) key, record->time))
+			run->counts.events_unreached++;
+		else if (!batch->rows[i].wanted)
+			run->counts.events_filtered++;
+		else
+		{
+			store_record(receiver, record, (uint32) key);
+			run->counts.events_used++;
+		}
+	}
+}
+
 /* Take one event whose entity and time are not NULL. */
 static void
 take_event(FeatureReceiver *receiver, const TupleTableSlot *slot)
 {
-	FeatureRun *run = receiver->run;
-	int64		key = key_table_find(run->keys, slot->tts_values);
-	int64		time = DatumGetInt64(slot->tts_values[receiver->plan->nkeys]);
 	uint32		bits[(MaxTupleAttributeNumber + 31) / 32];
-	Size		size;
 	Record	   *record;
+	uint32		hash;
+	Size		size;
+	bool		wanted;
 
-	if (key < 0)
-		run->counts.events_unknown++;
-	else if (out_of_reach(receiver, (uint32) key, time))
-		run->counts.events_unreached++;
-	else if (!take_inputs(receiver, slot, bits, &size))
-		run->counts.events_filtered++;
-	else
+	if (!key_table_words(receiver->run->keys, slot->tts_values, false,
+						 batch_words(receiver, receiver->batch.nrows), &hash))
 	{
-		record = record_store_reserve(run->store, size);
-		record->time = time;
-		record->key = (uint32) key;
-		record->stream = receiver->number;
-		put_inputs(receiver, record, bits);
-		record_store_append(run->store);
-		run->counts.events_used++;
+		receiver->run->counts.events_unknown++;
+		return;
 	}
+	wanted = take_inputs(receiver, slot, bits, &size);
+	record = batch_record(receiver, size);
+	record->time = DatumGetInt64(slot->tts_values[receiver->plan->nkeys]);
+	record->stream = receiver->number;
+	put_inputs(receiver, record, bits);
+	batch_append(receiver, record, hash, wanted);
 }
 
 static bool
@@ -359,6 +430,9 @@ scan(FeatureReceiver *receiver, const char *sql, Oid bound_type,
 	rc = SPI_execute_extended(sql, &options);
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "scan for features returned %s", SPI_result_code_string(rc));
+	flush_batch(receiver);
+	if (receiver->batch.records != NULL)
+		pfree(receiver->batch.records);
 }
 
 static void
@@ -373,7 +447,10 @@ receiver_init(FeatureReceiver *receiver, FeatureRun *run, Stream *stream)
 	receiver->pub.mydest = DestTuplestore;
 	receiver->run = run;
 	receiver->plan = run->plan;
+	receiver->context = CurrentMemoryContext;
 	receiver->stream = stream;
+	receiver->batch.capacity = key_table_keeps_words(run->keys) ? BATCH_ROWS : 1;
+	receiver->batch.words = palloc_array(Datum, BATCH_ROWS * run->plan->nkeys);
 	if (stream == NULL)
 		receiver->first = run->plan->spine->columns->natts;
 	else
@@ -441,7 +518,7 @@ feature_read(FeatureRun *run)
 	run->least_time = PG_INT64_MAX;
 	run->greatest_time = PG_INT64_MIN;
 	receiver_init(&receiver, run, NULL);
-	scan(&receiver, spine_sql(plan, run->range), TIMESTAMPTZOID,
+	scan(&receiver, feature_spine_sql(plan, run->range), TIMESTAMPTZOID,
 		 run->range->from_time, run->range->to_time);
 	if (key_table_size(run->keys) == 0)
 		return;
@@ -454,7 +531,7 @@ feature_read(FeatureRun *run)
 		stream_bounds(run, foreach_current_index(lc), &from, &to);
 		receiver_init(&receiver, run, stream);
 		receiver.number = foreach_current_index(lc) + 1;
-		scan(&receiver, stream_sql(plan, stream, run->range),
+		scan(&receiver, feature_stream_sql(plan, stream, run->range),
 			 stream->local ? TIMESTAMPOID : TIMESTAMPTZOID, &from, &to);
 	}
 }
