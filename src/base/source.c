@@ -181,6 +181,7 @@ open_relation(Source *source, List *names, const char *argument)
 						   att->atttypid, att->atttypmod, att->attndims);
 		TupleDescInitEntryCollation(source->columns, n, att->attcollation);
 	}
+	TupleDescFinalize(source->columns);
 	relation_close(rel, NoLock);
 	source->from = pipeline_qualified_name(source->relid);
 }
