@@ -142,7 +142,6 @@ SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_
 SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_column_to_exist", "kwargs": {"column": "a"}, "arg": 0}]}', 1)$$);
 SELECT fails($$SELECT pipeline._check('{"keys": [{"name": "a", "arg": 7}], "checks": []}', 1)$$);
 SELECT fails($$SELECT pipeline._check('{"limit": 100000000, "keys": [], "checks": []}', 1)$$);
-SELECT fails($$SELECT pipeline._check_serialize(NULL)$$);
 \pset format aligned
 \pset tuples_only off
 SELECT pipeline.drop_suite('expect_suite 1');
