@@ -78,9 +78,38 @@ CREATE OR REPLACE FUNCTION pipeline.create_task(
   AS 'MODULE_PATHNAME', 'pipeline_create_task';
 COMMENT ON FUNCTION pipeline.create_task(text, text, text, text[], text, text, text, int, interval, float8, text, interval, boolean, text, int, int, text, interval, interval, text, interval, text, text, text, int, float8, jsonb, boolean, text) IS
 'Add a task to a pipeline: SQL that runs when the tasks it depends on have succeeded.
-command: one or more statements. If any row that they return has a boolean column "success" that is not true, the task fails but its writes stay. mode: atomic (all statements and the record of success in one transaction) or autocommit (each statement in its own, for VACUUM, CREATE INDEX CONCURRENTLY, procedures that commit). depends_on: tasks that must have succeeded, of the same pipeline. retries: attempts after the first. retry_delay, retry_backoff: wait before the first retry, and the factor that each further one multiplies it by, up to a day. retry_on: error, or any (also a false "success"). timeout: longest time of one attempt. allow_failure: its failure leaves the run succeeded, as degraded. priority: the highest ready task runs first. labels: over those of the pipeline. or_replace: replace an existing task; runs that have begun keep the old one.
+command: one or more statements. If any row that they return has a boolean column "success" that is not true, the task fails but its writes stay. mode: atomic (all statements and the record of success in one transaction) or autocommit (each statement in its own, for VACUUM, CREATE INDEX CONCURRENTLY, procedures that commit). depends_on: tasks of the same pipeline that come before. trigger_rule: what must have become of them, by Airflow''s names: all_success, all_failed, all_done, one_success, one_failed, one_done, none_failed, none_failed_min_one_success, none_skipped, all_skipped, always. condition: SQL boolean expression, evaluated as the owner when the task is about to run; unless it is true the task is skipped. retries: attempts after the first. retry_delay, retry_backoff: wait before the first retry, and the factor that each further one multiplies it by, up to a day. retry_on: error, or any (also a false "success"). timeout: longest time of one attempt. allow_failure: its failure leaves the run succeeded, as degraded. priority: the highest ready task runs first. labels: over those of the pipeline. or_replace: replace an existing task; runs that have begun keep the old one.
 The other arguments are not supported yet and must keep their defaults.
 Errors: 42704 for an unknown pipeline or predecessor, 42710 when it exists, 22023 for a bad argument or a cycle, 42601 when the command does not parse, 0A000 for what a task may not do.';
+
+CREATE OR REPLACE FUNCTION pipeline._trigger_state(trigger_rule text, pending int, succeeded int, failed int, skipped int) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE trigger_rule
+  WHEN 'all_success' THEN
+    CASE WHEN failed > 0 THEN 'upstream_failed' WHEN pending > 0 THEN 'waiting' WHEN skipped > 0 THEN 'skipped' ELSE 'ready' END
+  WHEN 'all_failed' THEN
+    CASE WHEN succeeded > 0 OR skipped > 0 THEN 'skipped' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'all_done' THEN
+    CASE WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'one_success' THEN
+    CASE WHEN succeeded > 0 THEN 'ready' WHEN pending > 0 THEN 'waiting' WHEN failed > 0 THEN 'upstream_failed' ELSE 'skipped' END
+  WHEN 'one_failed' THEN
+    CASE WHEN failed > 0 THEN 'ready' WHEN pending > 0 THEN 'waiting' ELSE 'skipped' END
+  WHEN 'one_done' THEN
+    CASE WHEN succeeded > 0 OR failed > 0 THEN 'ready' WHEN pending > 0 THEN 'waiting' ELSE 'skipped' END
+  WHEN 'none_failed' THEN
+    CASE WHEN failed > 0 THEN 'upstream_failed' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'none_failed_min_one_success' THEN
+    CASE WHEN failed > 0 THEN 'upstream_failed' WHEN pending > 0 THEN 'waiting' WHEN succeeded > 0 THEN 'ready' ELSE 'skipped' END
+  WHEN 'none_skipped' THEN
+    CASE WHEN skipped > 0 THEN 'skipped' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'all_skipped' THEN
+    CASE WHEN succeeded > 0 OR failed > 0 THEN 'skipped' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'always' THEN 'ready'
+END;
+COMMENT ON FUNCTION pipeline._trigger_state(text, int, int, int, int) IS
+'State of a waiting task by its trigger rule, with so many predecessors that have not ended, and that ended succeeded, failed (or upstream_failed) and skipped. Rules as in Airflow''s trigger_rule_dep; but all_success skips only when every predecessor has ended, so that the outcome does not depend on their order.';
+REVOKE ALL ON FUNCTION pipeline._trigger_state(text, int, int, int, int) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION pipeline.drop_task(pipeline text, task text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -67,10 +67,11 @@ runner_create_run(const char *pipeline, const char *run_type,
 	{
 		run_id = pipeline_sql_int8(0, 1);
 		tasks = pipeline_sql("INSERT INTO pipeline.task_runs (run_id, task, pipeline, owner, pending, command,"
-							 "   depends_on, mode, retries, retry_delay, retry_backoff, retry_on, timeout,"
-							 "   allow_failure, priority, labels)"
-							 " SELECT $1, t.task, t.pipeline, t.owner, cardinality(t.depends_on), t.command,"
-							 "   t.depends_on, t.mode, t.retries, t.retry_delay, t.retry_backoff, t.retry_on,"
+							 "   depends_on, mode, trigger_rule, condition, retries, retry_delay, retry_backoff, retry_on,"
+							 "   timeout, allow_failure, priority, labels)"
+							 " SELECT $1, t.task, t.pipeline, t.owner,"
+							 "   CASE t.trigger_rule WHEN 'always' THEN 0 ELSE cardinality(t.depends_on) END, t.command,"
+							 "   t.depends_on, t.mode, t.trigger_rule, t.condition, t.retries, t.retry_delay, t.retry_backoff, t.retry_on,"
 							 "   t.timeout, t.allow_failure, t.priority, p.labels || t.labels"
 							 " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
 							 " WHERE t.pipeline = $2",
@@ -244,6 +245,7 @@ pipeline_retry(PG_FUNCTION_ARGS)
 	n = pipeline_sql("UPDATE pipeline.task_runs r SET state = 'waiting', failures = 0, lost = 0, error = NULL,"
 					 "   ready_at = NULL, finished_at = NULL, owner = p.owner,"
 					 "   command = t.command, depends_on = t.depends_on, mode = t.mode, retries = t.retries,"
+					 "   trigger_rule = t.trigger_rule, condition = t.condition,"
 					 "   retry_delay = t.retry_delay, retry_backoff = t.retry_backoff, retry_on = t.retry_on,"
 					 "   timeout = t.timeout, allow_failure = t.allow_failure, priority = t.priority,"
 					 "   labels = p.labels || t.labels"
@@ -254,10 +256,17 @@ pipeline_retry(PG_FUNCTION_ARGS)
 	if (n > 0)
 	{
 		/* A predecessor that the run does not have cannot hold a task back. */
-		pipeline_sql("UPDATE pipeline.task_runs r SET pending ="
-					 " (SELECT count(*) FROM pipeline.task_runs d WHERE d.run_id = r.run_id"
-					 "  AND d.task = ANY (r.depends_on) AND d.state <> 'succeeded')"
-					 " WHERE r.run_id = $1 AND r.state = 'waiting'",
+		pipeline_sql("UPDATE pipeline.task_runs r SET up_succeeded = c.s, up_failed = c.f, up_skipped = c.k,"
+					 "   pending = CASE pipeline._trigger_state(r.trigger_rule, c.n - c.s - c.f - c.k, c.s, c.f, c.k)"
+					 "     WHEN 'ready' THEN 0 ELSE c.n - c.s - c.f - c.k END"
+					 " FROM (SELECT w.task, count(d.task)::int AS n,"
+					 "         (count(*) FILTER (WHERE d.state = 'succeeded'))::int AS s,"
+					 "         (count(*) FILTER (WHERE d.state = 'failed'))::int AS f,"
+					 "         (count(*) FILTER (WHERE d.state = 'skipped'))::int AS k"
+					 "       FROM pipeline.task_runs w LEFT JOIN pipeline.task_runs d"
+					 "         ON d.run_id = $1 AND d.task = ANY (w.depends_on)"
+					 "       WHERE w.run_id = $1 AND w.state = 'waiting' GROUP BY w.task) c"
+					 " WHERE r.run_id = $1 AND r.task = c.task",
 					 SPI_OK_UPDATE, sql_int8(run_id));
 		pipeline_sql("UPDATE pipeline.runs SET state = 'queued', open_tasks = $2, degraded = false,"
 					 " cancel_requested_at = NULL, finished_at = NULL,"

@@ -151,6 +151,7 @@ extern char *runner_role_problem(Oid role);
 typedef struct CommandResult
 {
 	bool		success;		/* no row said otherwise */
+	bool		skipped;		/* the condition was not true */
 	Jsonb	   *result;			/* of the last row-returning statement */
 	uint64		rows;
 	uint64		wal_bytes;
@@ -160,8 +161,9 @@ typedef struct CommandResult
 
 extern List *runner_parse_command(const char *command, bool atomic,
 								  const char *task);
-extern void runner_run_command(const char *command, bool atomic,
-							   MemoryContext context, CommandResult *result);
+extern void runner_run_command(const char *command, const char *condition,
+							   bool atomic, MemoryContext context,
+							   CommandResult *result);
 
 /* result.c */
 extern DestReceiver *runner_result_receiver(MemoryContext context,
@@ -182,6 +184,7 @@ typedef struct Claim
 	char	   *pipeline;
 	char	   *task;
 	char	   *command;
+	char	   *condition;		/* NULL: none */
 	bool		atomic;
 	char	   *timezone;
 	Jsonb	   *params;
@@ -196,6 +199,7 @@ typedef enum Outcome
 	OUTCOME_SUCCEEDED,
 	OUTCOME_UNSUCCESSFUL,		/* a row's "success" was not true */
 	OUTCOME_ERROR,
+	OUTCOME_SKIPPED,			/* its condition was not true */
 	OUTCOME_CANCELLED,
 	OUTCOME_LOST
 } Outcome;
