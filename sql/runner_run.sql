@@ -4,17 +4,6 @@ CREATE TABLE alice.run_log (n int GENERATED ALWAYS AS IDENTITY, line text);
 CREATE VIEW alice.last_tasks AS
   SELECT pipeline, task, state, attempts, error FROM pipeline.task_status
   WHERE run_id = (SELECT max(run_id) FROM pipeline.runs r WHERE r.pipeline = task_status.pipeline);
--- What a statement raises, without the numbers of runs.
-CREATE FUNCTION alice.raises(query text) RETURNS text LANGUAGE plpgsql AS $$
-DECLARE d text; h text;
-BEGIN
-  EXECUTE query;
-  RETURN 'nothing';
-EXCEPTION WHEN OTHERS THEN
-  GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
-  RETURN regexp_replace(concat_ws(' | ', sqlstate, sqlerrm, d, h), '\d+(?=[ ).:]|$)', 'N', 'g');
-END $$;
-GRANT USAGE ON SCHEMA alice TO pipeline_bob;
 -- A diamond, with everything that a task can ask.
 SELECT pipeline.create_pipeline('run diamond', timezone => 'America/New_York', params => '{"who": "nobody", "none": null, "n": 7, "o": {"a": [1]}}');
 SELECT pipeline.create_task('run diamond', 'top', $$INSERT INTO alice.run_log (line) VALUES ('top');

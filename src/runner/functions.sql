@@ -156,6 +156,25 @@ CREATE OR REPLACE FUNCTION pipeline.retry(run_id bigint) RETURNS int
 COMMENT ON FUNCTION pipeline.retry(bigint) IS
 'Run the tasks of an ended run again that failed, were held back or were cancelled, with their current definitions; what succeeded is not repeated. Returns how many.';
 
+CREATE OR REPLACE FUNCTION pipeline.clear(
+  run_id bigint,
+  task text,
+  downstream boolean DEFAULT true,
+  only_failed boolean DEFAULT false,
+  map_key text DEFAULT NULL,
+  note text DEFAULT NULL
+) RETURNS int
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_clear';
+COMMENT ON FUNCTION pipeline.clear(bigint, text, boolean, boolean, text, text) IS
+'Have a task of a run run again, whatever became of it, with its current definition; with downstream also everything after it. only_failed: of these only what failed, was held back or was cancelled. An ended run is queued again. note: kept in changes. map_key is not supported yet. Returns how many tasks were cleared (Airflow: clear). Errors: 42704, 42501, 55006 when one of them is running.';
+
+CREATE OR REPLACE FUNCTION pipeline.mark(run_id bigint, task text, state text, note text DEFAULT NULL) RETURNS int
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_mark';
+COMMENT ON FUNCTION pipeline.mark(bigint, text, text, text) IS
+'Say by hand what became of a task of a run: succeeded, failed or skipped. What was held back because of it is decided anew and may run; an ended run is queued again for that. note: why, kept in changes. Returns how many tasks wait to run because of it. Errors: 42704, 42501, 22023, 55006 when the task is running.';
+
 CREATE OR REPLACE FUNCTION pipeline.run_due(pipeline text DEFAULT NULL) RETURNS SETOF bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_run_due';

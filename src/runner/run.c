@@ -1,6 +1,6 @@
 /*
  * run.c
- *	  Runs: create, cancel, retry.
+ *	  Runs: create, cancel, and what a copy of a database does with them.
  */
 #include "postgres.h"
 
@@ -150,9 +150,12 @@ pipeline_run(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(run_id);
 }
 
-/* Lock a run the caller may operate; returns its state. */
-static char *
-lock_run(int64 run_id, char **pipeline)
+/*
+ * Lock a run that the caller may operate, inside an SPI connection; returns its
+ * state.  Raises 42704 and 42501.
+ */
+char *
+runner_lock_run(int64 run_id, char **pipeline)
 {
 	UserScope	scope;
 	bool		isnull;
@@ -191,7 +194,7 @@ pipeline_cancel(PG_FUNCTION_ARGS)
 	pipeline_not_null(fcinfo, 0, "run_id");
 	run_id = PG_GETARG_INT64(0);
 	SPI_connect();
-	state = lock_run(run_id, &pipeline);
+	state = runner_lock_run(run_id, &pipeline);
 	if (strcmp(state, "queued") != 0 && strcmp(state, "running") != 0)
 	{
 		SPI_finish();
@@ -217,68 +220,6 @@ pipeline_cancel(PG_FUNCTION_ARGS)
 	SPI_finish();
 	runner_at_commit_wake();
 	PG_RETURN_BOOL(true);
-}
-
-PG_FUNCTION_INFO_V1(pipeline_retry);
-
-/* SQL: retry(run_id); returns how many tasks run again. */
-Datum
-pipeline_retry(PG_FUNCTION_ARGS)
-{
-	int64		run_id;
-	UserScope	scope;
-	char	   *pipeline;
-	char	   *state;
-	uint64		n;
-
-	pipeline_not_null(fcinfo, 0, "run_id");
-	run_id = PG_GETARG_INT64(0);
-	runner_require_preload();
-	SPI_connect();
-	state = lock_run(run_id, &pipeline);
-	if (strcmp(state, "queued") == 0 || strcmp(state, "running") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("run " INT64_FORMAT " has not ended: it is %s", run_id, state),
-				 errhint("Wait for it, or cancel it first.")));
-	pipeline_extension_begin(&scope);
-	n = pipeline_sql("UPDATE pipeline.task_runs r SET state = 'waiting', failures = 0, lost = 0, error = NULL,"
-					 "   ready_at = NULL, finished_at = NULL, owner = p.owner,"
-					 "   command = t.command, depends_on = t.depends_on, mode = t.mode, retries = t.retries,"
-					 "   trigger_rule = t.trigger_rule, condition = t.condition,"
-					 "   retry_delay = t.retry_delay, retry_backoff = t.retry_backoff, retry_on = t.retry_on,"
-					 "   timeout = t.timeout, allow_failure = t.allow_failure, priority = t.priority,"
-					 "   labels = p.labels || t.labels"
-					 " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
-					 " WHERE r.run_id = $1 AND t.pipeline = r.pipeline AND t.task = r.task"
-					 " AND r.state IN ('failed', 'upstream_failed', 'cancelled')",
-					 SPI_OK_UPDATE, sql_int8(run_id));
-	if (n > 0)
-	{
-		/* A predecessor that the run does not have cannot hold a task back. */
-		pipeline_sql("UPDATE pipeline.task_runs r SET up_succeeded = c.s, up_failed = c.f, up_skipped = c.k,"
-					 "   pending = CASE pipeline._trigger_state(r.trigger_rule, c.n - c.s - c.f - c.k, c.s, c.f, c.k)"
-					 "     WHEN 'ready' THEN 0 ELSE c.n - c.s - c.f - c.k END"
-					 " FROM (SELECT w.task, count(d.task)::int AS n,"
-					 "         (count(*) FILTER (WHERE d.state = 'succeeded'))::int AS s,"
-					 "         (count(*) FILTER (WHERE d.state = 'failed'))::int AS f,"
-					 "         (count(*) FILTER (WHERE d.state = 'skipped'))::int AS k"
-					 "       FROM pipeline.task_runs w LEFT JOIN pipeline.task_runs d"
-					 "         ON d.run_id = $1 AND d.task = ANY (w.depends_on)"
-					 "       WHERE w.run_id = $1 AND w.state = 'waiting' GROUP BY w.task) c"
-					 " WHERE r.run_id = $1 AND r.task = c.task",
-					 SPI_OK_UPDATE, sql_int8(run_id));
-		pipeline_sql("UPDATE pipeline.runs SET state = 'queued', open_tasks = $2, degraded = false,"
-					 " cancel_requested_at = NULL, finished_at = NULL,"
-					 " owner = (SELECT owner FROM pipeline.pipelines p WHERE p.pipeline = runs.pipeline)"
-					 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) n));
-		pipeline_record_change("retry", "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
-							   NULL, NULL, NULL);
-	}
-	pipeline_scope_end(&scope);
-	SPI_finish();
-	runner_at_commit_wake();
-	PG_RETURN_INT32((int32) n);
 }
 
 PG_FUNCTION_INFO_V1(pipeline_resume_schedules);

@@ -216,12 +216,14 @@ extern int	runner_count_ready(Oid role);
 extern void runner_end_attempt(int64 run_id, const char *task,
 							   int64 attempt_id, const AttemptEnd *end);
 extern void runner_finish_run_if_done(int64 run_id);
+extern int64 runner_settle_successors(int64 run_id, List *ended);
 
 /* ---- run.c ------------------------------------------------------------------- */
 
 extern int64 runner_create_run(const char *pipeline, const char *run_type,
 							   const Jsonb *params, TimestampTz from,
 							   TimestampTz to);
+extern char *runner_lock_run(int64 run_id, char **pipeline);
 extern int64 runner_start_run(const char *pipeline, const Jsonb *params,
 							  const TimestampTz *interval);
 extern Jsonb *runner_merge_params(const PipelineDef *def, const Jsonb *given);

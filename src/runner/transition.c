@@ -177,7 +177,8 @@ runner_finish_run_if_done(int64 run_id)
 					 "         ORDER BY t.state, t.task)"
 					 "  FROM pipeline.task_runs t WHERE t.run_id = r.run_id"
 					 "  AND t.state IN ('failed', 'upstream_failed') AND NOT t.allow_failure),"
-					 " r.cancel_requested_at IS NOT NULL"
+					 " r.cancel_requested_at IS NOT NULL OR EXISTS (SELECT FROM pipeline.task_runs c"
+					 "   WHERE c.run_id = r.run_id AND c.state = 'cancelled')"
 					 " FROM pipeline.runs r WHERE r.run_id = $1"
 					 " AND r.state IN ('queued', 'running') AND r.open_tasks = 0",
 					 SPI_OK_SELECT, sql_int8(run_id)) == 0)
@@ -283,10 +284,11 @@ close_task(int64 run_id, const char *task, const char *state, const char *error)
 
 /*
  * Tell the successors of tasks that have ended, and those of the ones that
- * this ends in turn, held back or skipped.  Returns how many it ended.
+ * this ends in turn, held back or skipped.  Returns how many it ended.  The
+ * caller holds the lock on the run and acts as the owner of the extension.
  */
-static int64
-settle_successors(int64 run_id, List *ended)
+int64
+runner_settle_successors(int64 run_id, List *ended)
 {
 	int64		total = 0;
 
@@ -333,7 +335,7 @@ end_task(int64 run_id, const char *task, const char *state, const char *error)
 	int64		ended;
 
 	close_task(run_id, task, state, error);
-	ended = 1 + settle_successors(run_id, list_make1((char *) task));
+	ended = 1 + runner_settle_successors(run_id, list_make1((char *) task));
 	pipeline_sql("UPDATE pipeline.runs SET open_tasks = open_tasks - $2 WHERE run_id = $1",
 				 SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) ended));
 }
