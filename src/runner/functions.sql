@@ -320,6 +320,87 @@ COMMENT ON COLUMN pipeline.task_status.error IS 'As task_runs.error.';
 COMMENT ON COLUMN pipeline.task_status.result IS 'As attempts.result, of the last attempt.';
 COMMENT ON COLUMN pipeline.task_status.rows IS 'As attempts.rows, of the last attempt.';
 
+CREATE OR REPLACE FUNCTION pipeline.worker_status(
+  OUT acts boolean, OUT workers int, OUT busy int, OUT idle int, OUT starting int) RETURNS record
+  LANGUAGE c VOLATILE PARALLEL RESTRICTED
+  AS 'MODULE_PATHNAME', 'pipeline_worker_status';
+COMMENT ON FUNCTION pipeline.worker_status() IS
+'What the workers of the server do. acts: does this database run its pipelines (false in a copy until resume_schedules(), and when the library is not preloaded)? workers: how many there may be (pipeline.max_workers), in all databases; busy, idle, starting: how many are.';
+
+CREATE OR REPLACE VIEW pipeline.waiting WITH (security_invoker = true) AS
+SELECT t.run_id, t.pipeline, t.task, t.state,
+       coalesce(t.ready_at, CASE WHEN t.state = 'up_for_retry' THEN t.finished_at END, r.queued_at) AS since,
+       CASE
+         WHEN NOT w.acts THEN 'nothing runs in this database: it is a copy, or the library is not preloaded; see pipeline.resume_schedules()'
+         WHEN p.paused THEN 'the pipeline is paused' || coalesce(': ' || p.paused_reason, '')
+         WHEN r.state = 'queued' AND a.runs >= p.max_active_runs THEN
+           pg_catalog.format('for run %s of the pipeline to end: max_active_runs is %s', a.run_ids, p.max_active_runs)
+         WHEN r.state = 'queued' THEN 'for the scheduler to begin the run'
+         WHEN t.state = 'waiting' THEN
+           (SELECT 'for ' || pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.task, d.state), ', ' ORDER BY d.task)
+            FROM pipeline.task_runs d WHERE d.run_id = t.run_id AND d.task = ANY (t.depends_on)
+            AND d.state NOT IN ('succeeded', 'failed', 'upstream_failed', 'skipped', 'cancelled'))
+           || CASE t.trigger_rule WHEN 'all_success' THEN '' ELSE '; its trigger rule is ' || t.trigger_rule END
+         WHEN t.state = 'up_for_retry' THEN
+           pg_catalog.format('attempt %s failed (%s); it is tried again at %s', t.attempts, t.error, t.next_attempt_at)
+         WHEN w.busy >= w.workers THEN
+           pg_catalog.format('for a worker: all %s are busy (pipeline.max_workers)', w.workers)
+         WHEN w.idle + w.starting = 0 THEN 'for a worker, and none is idle or starting: max_worker_processes may be reached, the server''s log says so'
+         ELSE 'for a worker, which is on its way'
+       END AS why
+FROM pipeline.task_runs t
+JOIN pipeline.runs r USING (run_id)
+JOIN pipeline.pipelines p ON p.pipeline = t.pipeline
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.count(*) AS runs, pg_catalog.string_agg(x.run_id::text, ', ' ORDER BY x.run_id) AS run_ids
+  FROM pipeline.runs x WHERE x.pipeline = t.pipeline AND x.state = 'running') a
+CROSS JOIN pipeline.worker_status() w
+WHERE t.state IN ('waiting', 'ready', 'up_for_retry') AND r.state IN ('queued', 'running');
+COMMENT ON VIEW pipeline.waiting IS 'One row per task that has not begun though its run has not ended, and why it waits, in words.';
+COMMENT ON COLUMN pipeline.waiting.run_id IS 'As task_runs.run_id.';
+COMMENT ON COLUMN pipeline.waiting.pipeline IS 'As task_runs.pipeline.';
+COMMENT ON COLUMN pipeline.waiting.task IS 'As task_runs.task.';
+COMMENT ON COLUMN pipeline.waiting.state IS 'waiting, ready or up_for_retry.';
+COMMENT ON COLUMN pipeline.waiting.since IS 'Since when: ready or failed at, or the run queued at.';
+COMMENT ON COLUMN pipeline.waiting.why IS 'What it waits for.';
+
+CREATE OR REPLACE VIEW pipeline.failures WITH (security_invoker = true) AS
+SELECT a.run_id, t.pipeline, a.task, a.attempt, a.state, a.finished_at AS failed_at, a.finished_at - a.started_at AS duration,
+       a.sqlstate, a.error, a.error_detail, a.error_hint, a.error_context, a.statement, a.result, a.notices,
+       t.state AS task_state, t.next_attempt_at, r.state AS run_state,
+       (SELECT pg_catalog.array_agg(h.task ORDER BY h.task) FROM pipeline.task_runs h
+        WHERE h.run_id = a.run_id AND h.state = 'upstream_failed') AS held_back,
+       r.interval_start, r.interval_end, a.params, a.command, a.owner
+FROM pipeline.attempts a
+JOIN pipeline.task_runs t USING (run_id, task)
+JOIN pipeline.runs r USING (run_id)
+WHERE a.state IN ('failed', 'lost');
+COMMENT ON VIEW pipeline.failures IS 'One row per attempt that failed or was lost, with everything needed to understand it; the latest with ORDER BY failed_at DESC.';
+COMMENT ON COLUMN pipeline.failures.run_id IS 'As attempts.run_id.';
+COMMENT ON COLUMN pipeline.failures.pipeline IS 'As runs.pipeline.';
+COMMENT ON COLUMN pipeline.failures.task IS 'As attempts.task.';
+COMMENT ON COLUMN pipeline.failures.attempt IS 'As attempts.attempt.';
+COMMENT ON COLUMN pipeline.failures.state IS 'failed or lost.';
+COMMENT ON COLUMN pipeline.failures.failed_at IS 'When it ended.';
+COMMENT ON COLUMN pipeline.failures.duration IS 'How long it ran.';
+COMMENT ON COLUMN pipeline.failures.sqlstate IS 'As attempts.sqlstate; NULL when the command returned a "success" that was not true.';
+COMMENT ON COLUMN pipeline.failures.error IS 'As attempts.error.';
+COMMENT ON COLUMN pipeline.failures.error_detail IS 'As attempts.error_detail.';
+COMMENT ON COLUMN pipeline.failures.error_hint IS 'As attempts.error_hint.';
+COMMENT ON COLUMN pipeline.failures.error_context IS 'As attempts.error_context.';
+COMMENT ON COLUMN pipeline.failures.statement IS 'The statement of the command that failed.';
+COMMENT ON COLUMN pipeline.failures.result IS 'What the command returned: of a failed check, its counts.';
+COMMENT ON COLUMN pipeline.failures.notices IS 'As attempts.notices.';
+COMMENT ON COLUMN pipeline.failures.task_state IS 'What became of the task: up_for_retry, succeeded, failed, ...';
+COMMENT ON COLUMN pipeline.failures.next_attempt_at IS 'When it is tried again.';
+COMMENT ON COLUMN pipeline.failures.run_state IS 'What became of the run.';
+COMMENT ON COLUMN pipeline.failures.held_back IS 'Tasks of the run that did not run because one before them failed.';
+COMMENT ON COLUMN pipeline.failures.interval_start IS 'As runs.interval_start.';
+COMMENT ON COLUMN pipeline.failures.interval_end IS 'As runs.interval_end.';
+COMMENT ON COLUMN pipeline.failures.params IS 'Parameters of the run.';
+COMMENT ON COLUMN pipeline.failures.command IS 'The SQL that ran.';
+COMMENT ON COLUMN pipeline.failures.owner IS 'The role that it ran as.';
+
 CREATE OR REPLACE VIEW pipeline.schedules WITH (security_invoker = true) AS
 SELECT p.pipeline, p.schedule, p.timezone,
        CASE WHEN NOT p.paused THEN
@@ -351,4 +432,5 @@ CREATE POLICY task_runs_read ON pipeline.task_runs FOR SELECT USING (pipeline.is
 DROP POLICY IF EXISTS attempts_read ON pipeline.attempts;
 CREATE POLICY attempts_read ON pipeline.attempts FOR SELECT USING (pipeline.is_owner(owner));
 GRANT SELECT ON pipeline.pipelines, pipeline.tasks, pipeline.runs, pipeline.task_runs,
-  pipeline.attempts, pipeline.run_status, pipeline.task_status, pipeline.schedules TO PUBLIC;
+  pipeline.attempts, pipeline.run_status, pipeline.task_status, pipeline.waiting, pipeline.failures,
+  pipeline.schedules TO PUBLIC;
