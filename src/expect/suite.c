@@ -7,6 +7,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "alert/alert.h"
@@ -57,6 +58,23 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 				 errmsg("suite \"%s\" does not exist", name),
 				 errhint("The table pipeline.suites lists yours; create_suite() makes one.")));
 	return suite;
+}
+
+/*
+ * Raise 42501 unless the current user has the rights of the suite's owner as
+ * a member of that role.  The argument is SQL that will run as the owner, so
+ * whoever only administers may not give it.
+ */
+void
+pipeline_check_author(const Suite *suite, const char *argument)
+{
+	if (has_privs_of_role(GetUserId(), suite->owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be a member of the role that owns suite \"%s\" to give argument \"%s\"",
+					suite->name, argument),
+			 errhint("It is read with the rights of that role.")));
 }
 
 static void
@@ -160,6 +178,8 @@ pipeline_create_suite(PG_FUNCTION_ARGS)
 	check_arguments(fcinfo);
 	SPI_connect();
 	before = PG_GETARG_BOOL(6) ? pipeline_suite(pipeline_arg_text(fcinfo, 0), true, true) : NULL;
+	if (before)
+		pipeline_check_author(before, "target");
 	after = write_suite(fcinfo, before, search_path);
 	pipeline_record_change("create_suite", "suite", pipeline_arg_text(fcinfo, 0),
 						   before ? before->definition : NULL, after, NULL);
