@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "alert/alert.h"
 #include "scd/scd.h"
 
 enum
@@ -42,20 +43,26 @@ creation_schema(RangeVar *rv)
 	return schema;
 }
 
-/* The table exists: may the caller register it, and is it registered? */
+/* Before the table is locked: does the caller own it? */
+static void
+check_owns(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
+{
+	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
+
+	if (relkind != '\0' && !object_ownercheck(RelationRelationId, relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
+					   pipeline_qualified_name(relid));
+}
+
+/* The table exists and is locked: is it registered, and may it be? */
 static void
 check_existing(Dimension *dimension, bool or_replace, Dimension **before)
 {
-	if (!object_ownercheck(RelationRelationId, dimension->relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER,
-					   get_relkind_objtype(get_rel_relkind(dimension->relid)),
-					   dimension->name);
 	if (get_rel_persistence(dimension->relid) == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("a registered dimension cannot be temporary"),
 				 errhint("Merge into a temporary table by merge_scd2().")));
-	LockRelationOid(dimension->relid, ShareRowExclusiveLock);
 	*before = pipeline_scd_find(dimension->relid, true);
 	if (*before == NULL)
 		return;
@@ -137,7 +144,9 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 	Source	   *source;
 	UserScope	scope;
 
-	dimension->relid = RangeVarGetRelid(rv, NoLock, true);
+	/* Whoever renames or drops the table meanwhile: the name is looked up again. */
+	dimension->relid = RangeVarGetRelidExtended(rv, ShareRowExclusiveLock,
+												RVR_MISSING_OK, check_owns, NULL);
 	if (OidIsValid(dimension->relid))
 	{
 		dimension->name = pipeline_qualified_name(dimension->relid);
@@ -189,10 +198,7 @@ pipeline_create_dimension(PG_FUNCTION_ARGS)
 	dimension->labels = pipeline_arg_jsonb(fcinfo, ARG_LABELS);
 	dimension->description = pipeline_arg_text(fcinfo, ARG_DESCRIPTION);
 	dimension->search_path = pipeline_search_path();
-	if (!JB_ROOT_IS_OBJECT(dimension->labels))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"labels\" must be a JSON object")));
+	pipeline_check_labels(dimension->labels, "labels");
 	rv = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
 
 	SPI_connect();
