@@ -187,6 +187,17 @@ ALTER TABLE d DROP COLUMN merge_id;
 SELECT try($$SELECT pipeline.merge_dimension('d')$$);
 SELECT pipeline.drop_dimension('d', true);
 
+-- A rule that writes nothing is noticed; what cannot be merged is not made.
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id, 2 AS a', '{id}', 'delta')$$);
+SELECT (pipeline.merge_dimension('d')).inserted;
+CREATE RULE d_keep AS ON UPDATE TO d DO INSTEAD NOTHING;
+SELECT try($$SELECT pipeline.merge_dimension('d', source => 'SELECT 1 AS id, 3 AS a')$$);
+SELECT pipeline.drop_dimension('d', true);
+SELECT try(format($$SELECT pipeline.create_dimension('d', 'SELECT %s', '{c1}', 'delta')$$, string_agg(i || ' AS c' || i, ',')))
+FROM generate_series(1, 831) i;
+SELECT to_regclass('d');
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id', '{id}', 'delta', labels => '{"a b": "c"}')$$);
+
 -- A one-shot merge needs the rights itself, and sees every row or none.
 CREATE SCHEMA scd_errors_alice AUTHORIZATION pipeline_alice;
 SET ROLE pipeline_alice;

@@ -100,6 +100,22 @@ refuse_new_columns(const Dimension *dimension, const List *names)
 			 errhint("List them, leave \"type2\" out, or select fewer columns in the source.")));
 }
 
+/* Raise 54011 if the classifying query would have too many columns. */
+static void
+check_width(const Dimension *dimension, const Source *source)
+{
+	int			nkeys = list_length(dimension->business_key);
+	int			most = (MaxTupleAttributeNumber - CLASSIFY_COLUMNS + nkeys) / 2;
+
+	if (source->columns->natts > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("the source has too many columns for dimension %s", dimension->name),
+				 errdetail("It has %d; a merge reads both sides at once, %d columns of each at most.",
+						   source->columns->natts, most),
+				 errhint("Split the attributes over two dimensions.")));
+}
+
 /*
  * Bring the lists of columns and the columns of the source together: each
  * listed column must be in the source, and each column of the source in a
@@ -143,6 +159,7 @@ pipeline_scd_resolve(Dimension *dimension, Source *source)
 	}
 	if (extra != NIL)
 		refuse_new_columns(dimension, extra);
+	check_width(dimension, source);
 	dimension->type2_rest = false;
 }
 
