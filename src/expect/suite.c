@@ -106,6 +106,19 @@ check_target(const char *target, const ArrayType *row_key)
 		(void) pipeline_source_column(source, lfirst(lc), "row_key");
 }
 
+/* The alerts of a check have the source "suite/check": it must say which. */
+static void
+check_suite_name(const char *name)
+{
+	pipeline_check_name("suite", name);
+	if (strchr(name, '/') != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of a suite: \"%s\"", name),
+				 errdetail("Its alerts have the source \"suite/check\"."),
+				 errhint("Use a name without a slash.")));
+}
+
 /* The arguments of create_suite that have defaults and take no NULL. */
 static void
 check_arguments(FunctionCallInfo fcinfo)
@@ -120,7 +133,7 @@ check_arguments(FunctionCallInfo fcinfo)
 
 	for (int i = 0; i < lengthof(required); i++)
 		pipeline_not_null(fcinfo, required[i].argument, required[i].name);
-	pipeline_check_name("suite", pipeline_arg_text(fcinfo, 0));
+	check_suite_name(pipeline_arg_text(fcinfo, 0));
 	if (PG_GETARG_INT32(2) < 0 || PG_GETARG_INT32(2) > MAX_SAMPLE_LIMIT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
