@@ -23,7 +23,7 @@ typedef enum CheckKind
 	CHECK_SET,
 	CHECK_REGEX,
 	CHECK_LENGTH,
-	CHECK_UNIQUE,				/* a grouped query of its own */
+	CHECK_UNIQUE,				/* a query of its own */
 	CHECK_EXISTS,				/* from the columns alone */
 	CHECK_TYPE					/* from the columns alone */
 } CheckKind;
@@ -180,6 +180,9 @@ extern bool pipeline_automaton_matches(const Automaton *automaton,
 /* ---- check_eval.c: one value ----------------------------------------------- */
 
 extern bool pipeline_check_unexpected(CompiledCheck *check, Datum value);
+
+/* A value of more bytes is kept as a string of its beginning. */
+#define MAX_SAMPLE_BYTES 20000
 
 /* ---- check_plan.c: the statement of the shared scan ------------------------ */
 
