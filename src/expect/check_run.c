@@ -73,12 +73,13 @@ attempt(Attempt function, Run *run, void *arg)
 
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
-		if (must_propagate(edata->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		/* Only now: a subtransaction left open would outlive the statement. */
+		if (must_propagate(edata->sqlerrcode))
+			ReThrowError(edata);
 		error = MemoryContextStrdup(run->context,
 									psprintf("%s (%s)", edata->message,
 											 unpack_sql_state(edata->sqlerrcode)));
