@@ -45,6 +45,7 @@ SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', sample_limit => -1
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', sample_limit => 10001)$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', sample_limit => NULL)$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => '{id}')$$);
+SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => (SELECT array_agg('c' || i) FROM generate_series(1, 33) i))$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => '{NULL}')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', quarantine => 'copy')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', quarantine => 'burn')$$);
