@@ -210,6 +210,14 @@ SELECT try('SELECT pipeline.merge_dimension(' || :gone || ')') ~ '^42P01: the ta
 SELECT pipeline.drop_dimension(:gone);
 SELECT try('SELECT pipeline.merge_dimension(' || :gone || ')') ~ '^42704: relation with OID \d+ is not a registered dimension';
 
+-- A domain that takes no NULL leaves no room for the unknown member.
+CREATE DOMAIN filled AS text NOT NULL;
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id, ''x''::scd_errors.filled AS a', '{id}', 'delta')$$);
+SELECT to_regclass('d');
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id, ''x''::scd_errors.filled AS a', '{id}', 'delta', unknown_member => false)$$);
+SELECT (pipeline.merge_dimension('d')).inserted;
+SELECT pipeline.drop_dimension('d', true);
+
 -- Whoever only administers may merge, but not another source: it would be read
 -- with the rights of the owner.
 SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id', '{id}', 'delta')$$);

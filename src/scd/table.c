@@ -20,6 +20,7 @@
 #include "access/relation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -240,6 +241,20 @@ pipeline_scd_make_table(Dimension *dimension, Source *source,
 	return get_relname_relid(name, schema);
 }
 
+/* Is the type a domain that takes no NULL? */
+static bool
+refuses_null(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool		refuses;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	refuses = ((Form_pg_type) GETSTRUCT(tuple))->typnotnull;
+	ReleaseSysCache(tuple);
+	return refuses;
+}
+
 /* A column that must not be NULL leaves no room for the unknown member. */
 static void
 check_room_for_unknown(const Dimension *dimension)
@@ -251,7 +266,8 @@ check_room_for_unknown(const Dimension *dimension)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped && att->attnotnull && !att->atthasdef &&
+		if (!att->attisdropped && !att->atthasdef &&
+			(att->attnotnull || refuses_null(att->atttypid)) &&
 			is_listed(dimension, NameStr(att->attname)))
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
