@@ -85,11 +85,15 @@ notice_missing_index(const Dimension *dimension)
 {
 	StringInfoData sql;
 	ListCell   *lc;
+	UserScope	scope;
+	uint64		n;
 
 	initStringInfo(&sql);
 	foreach(lc, dimension->business_key)
 		appendStringInfo(&sql, "%s, ", quote_identifier(lfirst(lc)));
-	pipeline_sql("SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND i.indisunique"
+	/* Not by the owner's search_path, which may have operators of its own. */
+	pipeline_extension_begin(&scope);
+	n = pipeline_sql("SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND i.indisunique"
 				 " AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = $3 + 1"
 				 " AND (SELECT pg_catalog.bool_or(a.attname = $4) AND pg_catalog.count(*) FILTER (WHERE a.attname = ANY ($2)) = $3"
 				 " FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]))",
@@ -97,7 +101,8 @@ notice_missing_index(const Dimension *dimension)
 				 sql_array(pipeline_list_array(dimension->business_key)),
 				 sql_int8(list_length(dimension->business_key)),
 				 sql_text(dimension->names[META_VALID_FROM]));
-	if (SPI_processed == 0)
+	pipeline_scope_end(&scope);
+	if (n == 0)
 		ereport(NOTICE,
 				(errmsg("table %s has no unique index on its key and valid_from", dimension->name),
 				 errhint("CREATE UNIQUE INDEX ON %s (%s%s);", dimension->name, sql.data,
