@@ -42,7 +42,8 @@ reset_tasks(int64 run_id, const ArrayType *tasks)
 static void
 recount(int64 run_id)
 {
-	List	   *ended = NIL;
+	List	   *held_back = NIL;
+	List	   *skipped = NIL;
 	uint64		n;
 
 	n = pipeline_sql("UPDATE pipeline.task_runs r SET up_succeeded = c.s, up_failed = c.f, up_skipped = c.k,"
@@ -62,10 +63,14 @@ recount(int64 run_id)
 					 SPI_OK_UPDATE_RETURNING, sql_int8(run_id));
 	for (uint64 i = 0; i < n; i++)
 	{
-		if (strcmp(pipeline_sql_text(i, 2), "waiting") != 0)
-			ended = lappend(ended, pipeline_sql_text(i, 1));
+		char	   *state = pipeline_sql_text(i, 2);
+
+		if (strcmp(state, "upstream_failed") == 0)
+			held_back = lappend(held_back, pipeline_sql_text(i, 1));
+		else if (strcmp(state, "skipped") == 0)
+			skipped = lappend(skipped, pipeline_sql_text(i, 1));
 	}
-	(void) runner_settle_successors(run_id, ended);
+	(void) runner_settle_successors(run_id, held_back, skipped);
 }
 
 /*

@@ -216,7 +216,8 @@ extern int	runner_count_ready(Oid role);
 extern void runner_end_attempt(int64 run_id, const char *task,
 							   int64 attempt_id, const AttemptEnd *end);
 extern void runner_finish_run_if_done(int64 run_id);
-extern int64 runner_settle_successors(int64 run_id, List *ended);
+extern int64 runner_settle_successors(int64 run_id, List *held_back,
+									   List *skipped);
 
 /* ---- run.c ------------------------------------------------------------------- */
 

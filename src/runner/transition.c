@@ -283,47 +283,62 @@ close_task(int64 run_id, const char *task, const char *state, const char *error)
 }
 
 /*
- * Tell the successors of tasks that have ended, and those of the ones that
- * this ends in turn, held back or skipped.  Returns how many it ended.  The
- * caller holds the lock on the run and acts as the owner of the extension.
+ * Tell the waiting successors of tasks that have ended in one way; each
+ * decides by its rule.  Adds those that this ends to the two lists.
+ */
+static void
+tell_successors(int64 run_id, List *tasks, bool succeeded, bool failed,
+				bool skipped, List **held_back, List **now_skipped)
+{
+	uint64		n;
+
+	if (tasks == NIL)
+		return;
+	n = pipeline_sql("UPDATE pipeline.task_runs t"
+					 " SET (pending, up_succeeded, up_failed, up_skipped, state, ready_at, finished_at) ="
+					 "  (SELECT c.pending, c.succeeded, c.failed, c.skipped, v.state,"
+					 "     CASE v.state WHEN 'ready' THEN clock_timestamp() END,"
+					 "     CASE WHEN v.state IN ('upstream_failed', 'skipped') THEN clock_timestamp() END"
+					 "   FROM (SELECT t.pending - o.n AS pending, t.up_succeeded + $3 * o.n AS succeeded,"
+					 "           t.up_failed + $4 * o.n AS failed, t.up_skipped + $5 * o.n AS skipped"
+					 "         FROM (SELECT count(*)::int AS n FROM unnest(t.depends_on) d WHERE d = ANY ($2)) o) c,"
+					 "     LATERAL (SELECT pipeline._trigger_state(t.trigger_rule, c.pending, c.succeeded, c.failed, c.skipped) AS state) v)"
+					 " WHERE t.run_id = $1 AND t.state = 'waiting' AND t.depends_on && $2"
+					 " RETURNING t.task, t.state",
+					 SPI_OK_UPDATE_RETURNING, sql_int8(run_id),
+					 sql_array(pipeline_list_array(tasks)), sql_int4(succeeded),
+					 sql_int4(failed), sql_int4(skipped));
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *state = pipeline_sql_text(i, 2);
+
+		if (strcmp(state, "upstream_failed") == 0)
+			*held_back = lappend(*held_back, pipeline_sql_text(i, 1));
+		else if (strcmp(state, "skipped") == 0)
+			*now_skipped = lappend(*now_skipped, pipeline_sql_text(i, 1));
+	}
+}
+
+/*
+ * Go on from tasks that were held back or skipped until no more are; returns
+ * how many followed.  The caller holds the lock on the run and acts as the
+ * owner of the extension.
  */
 int64
-runner_settle_successors(int64 run_id, List *ended)
+runner_settle_successors(int64 run_id, List *held_back, List *skipped)
 {
 	int64		total = 0;
 
-	while (ended != NIL)
+	while (held_back != NIL || skipped != NIL)
 	{
-		uint64		n = pipeline_sql("UPDATE pipeline.task_runs t SET pending = t.pending - e.ended,"
-									 "   up_succeeded = t.up_succeeded + e.succeeded, up_failed = t.up_failed + e.failed,"
-									 "   up_skipped = t.up_skipped + e.skipped, state = v.state,"
-									 "   ready_at = CASE WHEN v.state = 'ready' THEN clock_timestamp() END,"
-									 "   finished_at = CASE WHEN v.state IN ('upstream_failed', 'skipped') THEN clock_timestamp() END"
-									 " FROM (SELECT s.task, count(*) AS ended,"
-									 "         count(*) FILTER (WHERE d.state = 'succeeded') AS succeeded,"
-									 "         count(*) FILTER (WHERE d.state IN ('failed', 'upstream_failed', 'cancelled')) AS failed,"
-									 "         count(*) FILTER (WHERE d.state = 'skipped') AS skipped"
-									 "       FROM pipeline.task_runs d JOIN pipeline.task_runs s"
-									 "         ON s.run_id = $1 AND s.state = 'waiting' AND d.task = ANY (s.depends_on)"
-									 "       WHERE d.run_id = $1 AND d.task = ANY ($2) GROUP BY s.task) e,"
-									 "   LATERAL (SELECT o.trigger_rule, o.pending - e.ended AS pending,"
-									 "         o.up_succeeded + e.succeeded AS s, o.up_failed + e.failed AS f, o.up_skipped + e.skipped AS k"
-									 "       FROM pipeline.task_runs o WHERE o.run_id = $1 AND o.task = e.task) c,"
-									 "   LATERAL (SELECT pipeline._trigger_state(c.trigger_rule, c.pending::int, c.s::int, c.f::int, c.k::int) AS state) v"
-									 " WHERE t.run_id = $1 AND t.task = e.task AND t.state = 'waiting'"
-									 " RETURNING t.task, t.state",
-									 SPI_OK_UPDATE_RETURNING, sql_int8(run_id),
-									 sql_array(pipeline_list_array(ended)));
+		List	   *next_held_back = NIL;
+		List	   *next_skipped = NIL;
 
-		ended = NIL;
-		for (uint64 i = 0; i < n; i++)
-		{
-			char	   *state = pipeline_sql_text(i, 2);
-
-			if (strcmp(state, "upstream_failed") == 0 || strcmp(state, "skipped") == 0)
-				ended = lappend(ended, pipeline_sql_text(i, 1));
-		}
-		total += list_length(ended);
+		tell_successors(run_id, held_back, false, true, false, &next_held_back, &next_skipped);
+		tell_successors(run_id, skipped, false, false, true, &next_held_back, &next_skipped);
+		total += list_length(next_held_back) + list_length(next_skipped);
+		held_back = next_held_back;
+		skipped = next_skipped;
 	}
 	return total;
 }
@@ -332,10 +347,17 @@ runner_settle_successors(int64 run_id, List *ended)
 static void
 end_task(int64 run_id, const char *task, const char *state, const char *error)
 {
+	bool		succeeded = strcmp(state, "succeeded") == 0;
+	bool		skipped = strcmp(state, "skipped") == 0;
+	List	   *held_back = NIL;
+	List	   *now_skipped = NIL;
 	int64		ended;
 
 	close_task(run_id, task, state, error);
-	ended = 1 + runner_settle_successors(run_id, list_make1((char *) task));
+	tell_successors(run_id, list_make1((char *) task), succeeded,
+					!succeeded && !skipped, skipped, &held_back, &now_skipped);
+	ended = 1 + list_length(held_back) + list_length(now_skipped) +
+		runner_settle_successors(run_id, held_back, now_skipped);
 	pipeline_sql("UPDATE pipeline.runs SET open_tasks = open_tasks - $2 WHERE run_id = $1",
 				 SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) ended));
 }
