@@ -53,6 +53,7 @@ database_of(Node *stmt)
 	}
 	else if (IsA(stmt, CreatedbStmt))
 	{
+		name = "template1";
 		foreach(lc, ((CreatedbStmt *) stmt)->options)
 		{
 			if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0)
