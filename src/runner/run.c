@@ -171,7 +171,7 @@ lock_run(int64 run_id, char **pipeline)
 	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
 	state = pipeline_sql_text(0, 3);
 	pipeline_scope_end(&scope);
-	pipeline_check_owner(owner, "pipeline", *pipeline);
+	pipeline_check_owner(owner, "run", psprintf(INT64_FORMAT, run_id));
 	return state;
 }
 

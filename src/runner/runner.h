@@ -144,6 +144,7 @@ typedef struct PipelineDef
 } PipelineDef;
 
 extern PipelineDef *runner_load_pipeline(const char *name);
+extern PipelineDef *runner_lock_pipeline(const char *name);
 extern char *runner_role_problem(Oid role);
 
 /* ---- command.c: parse, check and run the SQL of a task ---------------------- */
@@ -170,6 +171,7 @@ extern DestReceiver *runner_result_receiver(MemoryContext context,
 /* notices.c */
 extern void runner_capture_notices(MemoryContext context, List **notices);
 extern void runner_release_notices(void);
+extern char *runner_clip(const char *text);
 
 /* ---- transition.c: the state machine, in SQL -------------------------------- */
 
