@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "funcapi.h"
@@ -18,6 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/typcache.h"
 
 #include "runner/runner.h"
@@ -173,6 +175,41 @@ result_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+/*
+ * Turn JSON into jsonb; as a string when jsonb cannot hold what type json
+ * can, such as \u0000.  A task does not fail for what it returns.
+ */
+static Jsonb *
+to_jsonb_or_string(const char *json)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	StringInfoData string;
+	Jsonb	   *volatile jsonb = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (jsonb != NULL)
+		return jsonb;
+	initStringInfo(&string);
+	escape_json(&string, json);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string.data)));
+}
+
 /* Turn the kept rows into the result; the last such statement wins. */
 static void
 result_shutdown(DestReceiver *self)
@@ -182,8 +219,7 @@ result_shutdown(DestReceiver *self)
 	char	   *json = r->rows == 1 && !r->full ? r->json.data :
 		psprintf("[%s]", r->json.data);
 
-	r->result->result = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-														   CStringGetDatum(json)));
+	r->result->result = to_jsonb_or_string(json);
 	MemoryContextSwitchTo(old);
 }
 
