@@ -17,6 +17,8 @@ SELECT pipeline.create_task('edge', 'held', $$DO $do$DECLARE r record; BEGIN
 SELECT pipeline.create_task('edge', 'huge error', $$DO $do$BEGIN RAISE '%', repeat('x', 300000000); END$do$ $$);
 SELECT pipeline.create_task('edge', 'huge notices', $$DO $do$BEGIN FOR i IN 1..3 LOOP RAISE NOTICE '%', repeat('x', 1000000); END LOOP; END$do$ $$);
 SELECT pipeline.create_task('edge', 'json', $$SELECT '"\u0000"'::json AS nul$$);
+SELECT pipeline.create_task('edge', 'huge row', $$SELECT repeat(chr(1), 180000000) AS a, true AS success$$);
+SELECT pipeline.create_task('edge', 'huge record', $$SELECT ROW(repeat(chr(1), 180000000))$$);
 -- What a task leaves behind does not reach the next, nor the bookkeeping.
 SELECT pipeline.create_task('edge', 'leave', $$SET lock_timeout = '1ms'; SET default_transaction_read_only = on; SELECT 1$$);
 SELECT pipeline.create_task('edge', 'isolation', $$SELECT current_setting('transaction_isolation') AS isolation$$, mode => 'autocommit');
