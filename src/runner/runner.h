@@ -53,7 +53,7 @@ typedef struct WorkerSlot
 	StopReason	stop;
 	TimestampTz reserved_at;	/* when starting */
 	bool		connected;		/* it could connect; stays until reserved again */
-	bool		leave;			/* asked to make room when idle */
+	bool		leave;			/* asked to make room after its task */
 } WorkerSlot;
 
 /* Databases that the launcher knows of at one time. */
@@ -92,7 +92,8 @@ extern int	runner_wake_idle_workers(Oid database, Oid role, int most);
 extern bool runner_stop_attempt(int64 attempt_id, StopReason reason,
 								int signal);
 extern bool runner_attempt_alive(int64 attempt_id);
-extern void runner_ask_idle_to_leave(Oid role, int most);
+extern bool runner_has_worker(Oid database, Oid role);
+extern void runner_ask_to_leave(Oid role, int most, bool urgent);
 extern int	runner_reserve_slot(Oid database, Oid role, uint32 *generation);
 extern void runner_release_slot(int slot, uint32 generation);
 

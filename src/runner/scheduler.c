@@ -472,6 +472,15 @@ set_wanted(bool wanted)
 	LWLockRelease(runner_shared->lock);
 }
 
+static void
+start_workers(Oid role, int tasks, long *timeout)
+{
+	long		again = runner_start_workers(MyDatabaseId, role, tasks);
+
+	if (again > 0 && (*timeout < 0 || again < *timeout))
+		*timeout = again;
+}
+
 /* Look, and start workers for what is ready.  False: no extension here. */
 static bool
 schedule(long *timeout)
@@ -492,13 +501,19 @@ schedule(long *timeout)
 	there = look(context, &list, timeout);
 	if (there)
 		set_wanted(true);
+	/* Roles that have no worker first; then each what it can use. */
 	foreach(lc, list)
 	{
 		Demand	   *d = lfirst(lc);
-		long		again = runner_start_workers(MyDatabaseId, d->role, d->tasks);
 
-		if (again > 0 && (*timeout < 0 || again < *timeout))
-			*timeout = again;
+		if (!runner_has_worker(MyDatabaseId, d->role))
+			start_workers(d->role, 1, timeout);
+	}
+	foreach(lc, list)
+	{
+		Demand	   *d = lfirst(lc);
+
+		start_workers(d->role, d->tasks, timeout);
 	}
 	MemoryContextDelete(context);
 	return there;

@@ -235,21 +235,50 @@ runner_attempt_alive(int64 attempt_id)
 	return found;
 }
 
-/* Ask idle workers that do not serve this role here to make room, `most` at most. */
+/* Has the role a worker here, or one that is starting? */
+bool
+runner_has_worker(Oid database, Oid role)
+{
+	bool		found = false;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots && !found; i++)
+		found = runner_shared->slots[i].state != SLOT_FREE &&
+			runner_shared->slots[i].database == database &&
+			runner_shared->slots[i].role == role;
+	LWLockRelease(runner_shared->lock);
+	return found;
+}
+
+/*
+ * Ask idle workers that do not serve this role here to make room, `most` at
+ * most.  Failing that, a busy one when it has ended its task, if `urgent`.
+ */
 void
-runner_ask_idle_to_leave(Oid role, int most)
+runner_ask_to_leave(Oid role, int most, bool urgent)
 {
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < runner_shared->nslots && most > 0; i++)
 	{
 		WorkerSlot *slot = &runner_shared->slots[i];
 
+		/* One that was asked and is still busy is enough. */
+		if (slot->state == SLOT_BUSY && slot->leave)
+			urgent = false;
 		if (slot->state != SLOT_IDLE || slot->leave ||
 			(slot->role == role && slot->database == MyDatabaseId))
 			continue;
 		slot->leave = true;
 		SetLatch(&slot->proc->procLatch);
+		urgent = false;
 		most--;
+	}
+	for (int i = 0; i < runner_shared->nslots && urgent; i++)
+	{
+		if (runner_shared->slots[i].state != SLOT_BUSY)
+			continue;
+		runner_shared->slots[i].leave = true;
+		urgent = false;
 	}
 	LWLockRelease(runner_shared->lock);
 }

@@ -223,7 +223,7 @@ claim_next(const Claim *current, MemoryContext context)
 	 * superuser, claims none; the scheduler then pauses its pipelines.
 	 */
 	role_problem = runner_role_problem(my_start.role) != NULL;
-	if (!role_problem)
+	if (!role_problem && !my_slot->leave)
 		next = runner_claim_task(my_start.role, context);
 	own_attempts(current ? current->attempt_id : (next ? next->attempt_id : 0),
 				 current && next ? next->attempt_id : 0);
@@ -459,6 +459,6 @@ pipeline_worker_main(Datum arg)
 	{
 		while (run_ready_tasks())
 			;
-	} while (!role_problem && wait_idle());
+	} while (!role_problem && !my_slot->leave && wait_idle());
 	proc_exit(0);
 }

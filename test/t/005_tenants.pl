@@ -71,6 +71,19 @@ $run = run_pipeline($node, 'p');
 wait_run($node, $run, 'succeeded', 'a run here gets a place');
 is($node->safe_psql('postgres', "SELECT notices FROM pipeline.attempts WHERE run_id = $run"), '{"NOTICE: said"}', 'notices are kept when log_min_messages is log');
 
+# Nobody waits for the end of somebody's long queue.
+$node->safe_psql('postgres', q{
+	SELECT pipeline.create_pipeline('queue', run_as => 'bob');
+	SELECT pipeline.create_task('queue', 't' || n, 'SELECT pg_sleep(0.1)') FROM generate_series(1, 200) n;
+});
+my $queue = as_bob("SELECT pipeline.run('queue')");
+wait_for($node, "SELECT count(*) FROM pipeline.attempts WHERE run_id = $queue AND state = 'running'", '3', 'bob has all slots');
+$run = run_pipeline($node, 'p');
+wait_run($node, $run, 'succeeded', 'alice gets one');
+is($node->safe_psql('postgres', "SELECT state FROM pipeline.runs WHERE run_id = $queue"), 'running', 'before bob has ended');
+as_bob("SELECT pipeline.cancel($queue)");
+wait_run($node, $queue, 'cancelled', 'cancelled');
+
 # A transaction that stays open locks its own runs only.
 as_bob("SELECT pipeline.pause('bobs', 'test')");
 my $bobs = as_bob("SELECT pipeline.run('bobs')");
