@@ -93,7 +93,12 @@ BEGIN
 END
 $$;
 SET SESSION AUTHORIZATION pipeline_alice;
+-- What is dropped alerts nobody any more.
+SELECT alertname, source FROM pipeline.firing_alerts WHERE source LIKE 'edge%' ORDER BY 1, 2;
+SELECT pipeline.drop_task('edge', 'held');
+SELECT alertname, source FROM pipeline.firing_alerts WHERE source LIKE 'edge%' ORDER BY 1, 2;
 SELECT count(pipeline.drop_pipeline(pipeline)) FROM pipeline.pipelines WHERE pipeline LIKE 'edge%';
+SELECT count(*) FROM pipeline.firing_alerts WHERE source LIKE 'edge%';
 DROP FUNCTION alice.edge;
 DROP TABLE alice.edge_log;
 RESET SESSION AUTHORIZATION;

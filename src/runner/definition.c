@@ -313,6 +313,7 @@ pipeline_drop_pipeline(PG_FUNCTION_ARGS)
 				 errhint("Wait for it, or call pipeline.cancel(" INT64_FORMAT ").", run_id)));
 	}
 	before = pipeline_as_jsonb(name);
+	runner_resolve_dropped(name, NULL);
 	pipeline_sql("DELETE FROM pipeline.pipelines WHERE pipeline = $1", SPI_OK_DELETE,
 				 sql_text(name));
 	pipeline_record_change("drop_pipeline", "pipeline", name, before, NULL, NULL);

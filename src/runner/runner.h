@@ -215,6 +215,7 @@ extern int	runner_count_ready(Oid role);
 extern void runner_end_attempt(int64 run_id, const char *task,
 							   int64 attempt_id, const AttemptEnd *end);
 extern void runner_finish_run_if_done(int64 run_id);
+extern void runner_resolve_dropped(const char *pipeline, const char *task);
 
 /* ---- run.c ------------------------------------------------------------------- */
 

@@ -341,6 +341,7 @@ pipeline_drop_task(PG_FUNCTION_ARGS)
 				 errmsg("other tasks depend on task \"%s\" of pipeline \"%s\"", task, pipeline),
 				 errdetail("They are: %s.", pipeline_sql_text(0, 1)),
 				 errhint("Replace or drop those first.")));
+	runner_resolve_dropped(pipeline, task);
 	pipeline_sql("DELETE FROM pipeline.tasks WHERE pipeline = $1 AND task = $2",
 				 SPI_OK_DELETE, sql_text(pipeline), sql_text(task));
 	pipeline_record_change("drop_task", "task", psprintf("%s/%s", pipeline, task),
