@@ -75,7 +75,11 @@ prepare() {
 # Run a command as the user that owns the cluster.
 if [ "$(id -u)" = 0 ]; then
   RUN_USER=postgres
-  as_user() { runuser -u "$RUN_USER" -- env PATH="$PATH" HOME="$WORK" "$@"; }
+  # The user may not be able to enter the checkout.
+  as_user() {
+    (case $PWD in "$WORK"*) ;; *) cd "$WORK" ;; esac
+     exec runuser -u "$RUN_USER" -- env PATH="$PATH" HOME="$WORK" "$@")
+  }
 else
   RUN_USER=$(id -un)
   as_user() { "$@"; }

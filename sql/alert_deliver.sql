@@ -81,6 +81,8 @@ RESET ROLE;
 \! psql -qXAt -v VERBOSITY=terse -c "SET client_min_messages = log" -c "SET ROLE alert_deliver_alice" -c "SELECT pipeline.raise_alert('AlertDeliver', E'two\nlines', source => 'alert_deliver/log') > 0" -c "SELECT pipeline.acknowledge(alert_id, 'a note') FROM pipeline.firing_alerts WHERE source = 'alert_deliver/log'" 2>&1 | sed 's/alert [0-9]* /alert N /'
 -- More than one line, and none for what rolled back.
 \! psql -qXAt -v VERBOSITY=terse -c "SET client_min_messages = log" -c "SET ROLE alert_deliver_alice" -c "BEGIN; SELECT pipeline.raise_alert('AlertDeliver', 'line ' || i, source => 'alert_deliver/log' || i) > 0 FROM generate_series(1, 3) i; COMMIT" -c "BEGIN; SELECT pipeline.raise_alert('AlertDeliver', 'gone', source => 'alert_deliver/gone') > 0; ROLLBACK" 2>&1 | sed 's/alert [0-9]* /alert N /'
+-- A client that cannot be told in its encoding is not told, and all is well.
+\! PGCLIENTENCODING=LATIN1 psql -qXAt -v VERBOSITY=terse -c "SET client_min_messages = log" -c "SET ROLE alert_deliver_alice" -c "SELECT pipeline.raise_alert('AlertDeliver', 'Z' || chr(252) || 'rich ' || chr(28450), source => 'alert_deliver/log latin1') > 0" -c "SELECT count(*) FROM pipeline.firing_alerts WHERE source = 'alert_deliver/log latin1'" 2>&1
 
 SELECT alert_deliver.dblink_disconnect('listener');
 SELECT count(pipeline.resolve_alert(alert_id)) FROM pipeline.firing_alerts WHERE alertname = 'AlertDeliver';

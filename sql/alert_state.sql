@@ -46,7 +46,9 @@ SELECT event, state, severity, role, note FROM pipeline.alert_events WHERE alert
 
 -- A fingerprint of one's own.
 SELECT pipeline.raise_alert('AlertState', 'own', fingerprint => 'alert_state own') AS e \gset
-SELECT pipeline.raise_alert('AlertOther', 'own', fingerprint => 'alert_state own') = :e AS same;
+SELECT pipeline.raise_alert('AlertOther', 'own', 'critical', '{"x": "y"}', 'elsewhere', fingerprint => 'alert_state own') = :e AS same;
+-- The alert keeps its name, its source and its labels, but for the severity.
+SELECT alertname, severity, source, labels FROM pipeline.alerts WHERE alert_id = :e;
 SELECT pipeline.resolve_alert('alert_state own');
 SELECT pipeline.resolve_alert('alert_state own');
 SELECT pipeline.resolve_alert('no such fingerprint');

@@ -62,6 +62,22 @@ RESET ROLE;
 SELECT success, errored FROM pipeline.validate('expect_rights b');
 SELECT error FROM pipeline.expectation_results WHERE validation_id = (SELECT max(validation_id) FROM pipeline.validations WHERE suite = 'expect_rights b');
 SELECT current_user = session_user AS myself, current_setting('search_path');
+-- Whoever only administers validates and drops, but gives no SQL to run as the owner.
+CREATE ROLE expect_rights_admin;
+ALTER SYSTEM SET pipeline.admin_role = 'expect_rights_admin';
+SELECT pg_reload_conf();
+SELECT pg_sleep(1);
+GRANT USAGE ON SCHEMA pipeline TO expect_rights_admin;
+SET ROLE expect_rights_admin;
+SELECT success, rows FROM pipeline.validate('expect_rights a');
+SELECT pipeline.validate('expect_rights a', 'true');
+SELECT pipeline.expect('expect_rights a', 'expect_table_row_count_to_equal', '{"value": 1}', row_condition => 'true');
+SELECT pipeline.create_suite('expect_rights a', 'SELECT 1 AS pin', or_replace => true);
+RESET ROLE;
+ALTER SYSTEM RESET pipeline.admin_role;
+SELECT pg_reload_conf();
+REVOKE USAGE ON SCHEMA pipeline FROM expect_rights_admin;
+DROP ROLE expect_rights_admin;
 -- The owner loses the right to read: the check errs, visibly.
 SET ROLE pipeline_alice;
 REVOKE SELECT ON alice.expect_secret FROM pipeline_alice;

@@ -45,6 +45,7 @@ SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', sample_limit => -1
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', sample_limit => 10001)$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', sample_limit => NULL)$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => '{id}')$$);
+SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => (SELECT array_agg('c' || i) FROM generate_series(1, 33) i))$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => '{NULL}')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', quarantine => 'copy')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', quarantine => 'burn')$$);
@@ -127,6 +128,8 @@ SELECT fails($$SELECT * FROM pipeline.check_now('"Or ders"', '[{"type": "expect_
 SELECT fails($$SELECT * FROM pipeline.check_now('DELETE FROM "Or ders"', '[{"type": "expect_column_to_exist", "kwargs": {"column": "a"}}]')$$);
 SELECT pipeline.drop_expectation('expect_suite 1', name) FROM pipeline.expectations WHERE suite = 'expect_suite 1';
 SELECT fails($$SELECT pipeline.validate('expect_suite 1')$$);
+-- A slash would make the source of an alert ambiguous.
+SELECT fails($$SELECT pipeline.create_suite('expect/suite', '"Or ders"')$$);
 -- The target is gone.
 SELECT pipeline.expect('expect_suite 1', 'expect_table_row_count_to_equal', '{"value": 0}') > 0;
 DROP TABLE "Or ders";
@@ -142,7 +145,6 @@ SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_
 SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_column_to_exist", "kwargs": {"column": "a"}, "arg": 0}]}', 1)$$);
 SELECT fails($$SELECT pipeline._check('{"keys": [{"name": "a", "arg": 7}], "checks": []}', 1)$$);
 SELECT fails($$SELECT pipeline._check('{"limit": 100000000, "keys": [], "checks": []}', 1)$$);
-SELECT fails($$SELECT pipeline._check_serialize(NULL)$$);
 \pset format aligned
 \pset tuples_only off
 SELECT pipeline.drop_suite('expect_suite 1');

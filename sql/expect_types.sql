@@ -56,6 +56,12 @@ SELECT a.attname, format_type(a.atttypid, a.atttypmod), r.observed_value, r.succ
 FROM pg_attribute a, pipeline.check_now('t', jsonb_build_array(jsonb_build_object('type', 'expect_column_values_to_be_of_type',
   'kwargs', jsonb_build_object('column', a.attname, 'type_', format_type(a.atttypid, a.atttypmod))))) r
 WHERE attrelid = 't'::regclass AND attnum > 0 ORDER BY attnum;
+-- Uniqueness of what can be grouped but not sorted, and of what has neither.
+CREATE TABLE unsorted (x xid, y xid, p point);
+INSERT INTO unsorted VALUES ('1', '1', '(1,1)'), ('2', '1', '(2,2)'), (NULL, NULL, NULL);
+SELECT u.* FROM pipeline.check_now('unsorted', '[{"type": "expect_column_values_to_be_unique", "kwargs": {"column": "x"}},
+ {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "y"}}, {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "p"}}]') AS r,
+ LATERAL (SELECT r.success, r.element_count, r.missing_count, r.unexpected_count, r.partial_unexpected_list, r.error) AS u;
 -- The order of columns and rows that comparisons need not agree with.
 SELECT * FROM n('to_exist', '{"column": "i2", "column_index": 0}', '{"column": "i2", "column_index": 1}', '{"column": "I2"}');
 -- Compressed and out-of-line values.
@@ -66,4 +72,12 @@ SELECT success, unexpected_count, length(partial_unexpected_list ->> 0) FROM pip
  {"type": "expect_column_values_to_match_regex", "kwargs": {"column": "s", "regex": "^(ab)+$"}},
  {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "s", "value_set": ["ab"]}},
  {"type": "expect_column_values_to_be_between", "kwargs": {"column": "s", "min_value": "ab", "max_value": "ac"}}]');
+-- Samples stay small: what is long is cut; they are jsonb, which not all json can be.
+CREATE TABLE huge (id int, s text, a text[], j json);
+INSERT INTO huge SELECT i, repeat('€', 10000), ARRAY[repeat('x', 30000)], '"\u0000"' FROM generate_series(1, 2) i;
+SELECT success, unexpected_count, octet_length(partial_unexpected_list ->> 0) AS bytes, right(partial_unexpected_list ->> 0, 5) AS ending
+FROM pipeline.check_now('huge', '[
+ {"type": "expect_column_values_to_be_null", "kwargs": {"column": "s"}}, {"type": "expect_column_values_to_be_null", "kwargs": {"column": "a"}},
+ {"type": "expect_column_values_to_be_null", "kwargs": {"column": "j"}}, {"type": "expect_column_values_to_be_unique", "kwargs": {"column": "s"}},
+ {"type": "expect_column_values_to_be_null", "kwargs": {"column": "id"}}]');
 DROP SCHEMA expect_types CASCADE;

@@ -114,6 +114,22 @@ CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES;
 SELECT * FROM n('nothing', '{"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}');
 SELECT * FROM n('SELECT 1 AS a, 2 AS a', '{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "a"}}');
 
+-- A statement that is cancelled is no check that errs, and it is over: nothing
+-- of it stays open.
+\set VERBOSITY terse
+SET statement_timeout = '100ms';
+SELECT * FROM n('SELECT 1 AS a', '{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "a"}, "row_condition": "pg_sleep(60) IS NOT NULL"}');
+SELECT * FROM n('SELECT 1 AS a', '{"type": "expect_column_values_to_be_unique", "kwargs": {"column": "a"}, "row_condition": "pg_sleep(60) IS NOT NULL"}');
+RESET statement_timeout;
+SELECT * FROM n('SELECT 1 AS a', '{"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}');
+
+-- No samples are asked for: the summary shows none.
+SELECT pipeline.create_suite('expect_validate none', 'SELECT 1 AS a', 0);
+SELECT pipeline.expect('expect_validate none', 'expect_column_values_to_be_null', '{"column": "a"}') > 0 AS ok;
+SELECT success FROM pipeline.validate('expect_validate none');
+SELECT summary FROM pipeline.firing_alerts WHERE source LIKE 'expect_validate none/%';
+SELECT pipeline.drop_suite('expect_validate none');
+
 -- Dropping an expectation, or the suite, resolves what it raised; the history
 -- stays.
 SELECT pipeline.drop_expectation('expect_validate', 'divides by zero');

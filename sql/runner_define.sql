@@ -70,8 +70,6 @@ SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', timeout => '0');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', labels => '[]');
 SELECT pipeline.create_task('define 1', 'd', NULL);
 -- What belongs to the surface but does nothing yet is refused, not ignored.
-SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', trigger_rule => 'one_success');
-SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', condition => 'true');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', pool => 'p');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', pool_slots => 2);
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', wait_for => 'true');

@@ -162,6 +162,15 @@ CREATE VIEW w AS TABLE keys_only;
 SELECT pipeline.drop_dimension('keys_only', drop_table => true);
 SELECT count(*) FROM pipeline.dimensions WHERE dimension = 'keys_only'::regclass;
 
+-- The operators of the owner's search_path have no say in what is checked.
+CREATE FUNCTION never(name, text) RETURNS boolean LANGUAGE sql AS 'SELECT false';
+CREATE OPERATOR = (LEFTARG = name, RIGHTARG = text, FUNCTION = never);
+CREATE TABLE indexed (surrogate_key bigint GENERATED ALWAYS AS IDENTITY, id int, valid_from timestamptz, valid_to timestamptz,
+                      is_current boolean, close_reason text, merge_id bigint, UNIQUE (id, valid_from));
+SET search_path = scd_create, pg_catalog;
+SELECT pipeline.create_dimension('indexed', 'SELECT 1 AS id', '{id}', 'delta');
+SET search_path = scd_create;
+
 -- Clean up.
 SELECT count(pipeline.drop_dimension(dimension)) FROM pipeline.dimensions WHERE search_path = 'scd_create' OR source LIKE '%scd_create.%';
 SET client_min_messages = warning;

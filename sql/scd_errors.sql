@@ -187,6 +187,56 @@ ALTER TABLE d DROP COLUMN merge_id;
 SELECT try($$SELECT pipeline.merge_dimension('d')$$);
 SELECT pipeline.drop_dimension('d', true);
 
+-- A rule that writes nothing is noticed; what cannot be merged is not made.
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id, 2 AS a', '{id}', 'delta')$$);
+SELECT (pipeline.merge_dimension('d')).inserted;
+CREATE RULE d_keep AS ON UPDATE TO d DO INSTEAD NOTHING;
+SELECT try($$SELECT pipeline.merge_dimension('d', source => 'SELECT 1 AS id, 3 AS a')$$);
+SELECT pipeline.drop_dimension('d', true);
+SELECT try(format($$SELECT pipeline.create_dimension('d', 'SELECT %s', '{c1}', 'delta')$$, string_agg(i || ' AS c' || i, ',')))
+FROM generate_series(1, 831) i;
+SELECT to_regclass('d');
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id', '{id}', 'delta', labels => '{"a b": "c"}')$$);
+
+-- A generated column takes no value; a table that is gone is said to be gone.
+CREATE TABLE d (surrogate_key int GENERATED ALWAYS AS IDENTITY, id int, a text GENERATED ALWAYS AS ('x') STORED, valid_from timestamptz,
+                valid_to timestamptz, is_current boolean, close_reason text, merge_id bigint);
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id, ''y'' AS a', '{id}', 'delta')$$);
+DROP TABLE d;
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id', '{id}', 'delta')$$);
+SELECT 'd'::regclass::oid AS gone \gset
+DROP TABLE d;
+SELECT try('SELECT pipeline.merge_dimension(' || :gone || ')') ~ '^42P01: the table of dimension \d+ does not exist\n  It was dropped; use drop_dimension';
+SELECT pipeline.drop_dimension(:gone);
+SELECT try('SELECT pipeline.merge_dimension(' || :gone || ')') ~ '^42704: relation with OID \d+ is not a registered dimension';
+
+-- A domain that takes no NULL leaves no room for the unknown member.
+CREATE DOMAIN filled AS text NOT NULL;
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id, ''x''::scd_errors.filled AS a', '{id}', 'delta')$$);
+SELECT to_regclass('d');
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id, ''x''::scd_errors.filled AS a', '{id}', 'delta', unknown_member => false)$$);
+SELECT (pipeline.merge_dimension('d')).inserted;
+SELECT pipeline.drop_dimension('d', true);
+
+-- Whoever only administers may merge, but not another source: it would be read
+-- with the rights of the owner.
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 1 AS id', '{id}', 'delta')$$);
+CREATE ROLE scd_errors_admin;
+GRANT USAGE ON SCHEMA pipeline, scd_errors TO scd_errors_admin;
+ALTER SYSTEM SET pipeline.admin_role = 'scd_errors_admin';
+SELECT pg_reload_conf();
+SELECT pg_sleep(1);
+SET ROLE scd_errors_admin;
+SELECT (pipeline.merge_dimension('d')).inserted;
+SELECT try($$SELECT pipeline.merge_dimension('d', source => 'SELECT 2 AS id')$$);
+SELECT try($$SELECT pipeline.create_dimension('d', 'SELECT 2 AS id', '{id}', 'delta', or_replace => true)$$);
+RESET ROLE;
+ALTER SYSTEM RESET pipeline.admin_role;
+SELECT pg_reload_conf();
+REVOKE USAGE ON SCHEMA pipeline, scd_errors FROM scd_errors_admin;
+DROP ROLE scd_errors_admin;
+SELECT pipeline.drop_dimension('d', true);
+
 -- A one-shot merge needs the rights itself, and sees every row or none.
 CREATE SCHEMA scd_errors_alice AUTHORIZATION pipeline_alice;
 SET ROLE pipeline_alice;

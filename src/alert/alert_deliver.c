@@ -11,8 +11,10 @@
 
 #include "access/xact.h"
 #include "commands/async.h"
+#include "common/string.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
+#include "utils/guc.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
@@ -55,6 +57,24 @@ add_line(int level, const char *text)
 	MemoryContextSwitchTo(old);
 }
 
+/*
+ * Write a line, after the commit.  An error would now bring the server down,
+ * and a client whose encoding lacks a character of the line would cause one:
+ * such a client is not sent it.
+ */
+static void
+write_line(const PendingLine *line)
+{
+	int			client_level = client_min_messages;
+
+	if (pg_get_client_encoding() != GetDatabaseEncoding() && !pg_is_ascii(line->text))
+		client_min_messages = ERROR;
+	ereport(line->level,
+			(errmsg_internal("%s", line->text),
+			 errhidestmt(true), errhidecontext(true)));
+	client_min_messages = client_level;
+}
+
 /* At commit write the lines; at abort forget them. */
 static void
 at_end_of_transaction(XactEvent event, void *arg)
@@ -74,13 +94,7 @@ at_end_of_transaction(XactEvent event, void *arg)
 		case XACT_EVENT_COMMIT:
 			pending_lines = NIL;
 			foreach(lc, lines)
-			{
-				PendingLine *line = lfirst(lc);
-
-				ereport(line->level,
-						(errmsg_internal("%s", line->text),
-						 errhidestmt(true), errhidecontext(true)));
-			}
+				write_line(lfirst(lc));
 			break;
 		case XACT_EVENT_ABORT:
 			pending_lines = NIL;

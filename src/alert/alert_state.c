@@ -56,10 +56,12 @@ insert_alert(const AlertSpec *spec, const Jsonb *labels, const char *fingerprint
 	return pipeline_sql_int8(0, 1);
 }
 
-/* Count an occurrence of the open alert.  Returns its id, or 0 if none is. */
+/*
+ * Count an occurrence of the open alert; what it is called stays, also where
+ * the fingerprint was given.  Returns its id, or 0 if none is.
+ */
 static int64
-count_occurrence(const AlertSpec *spec, const Jsonb *labels,
-				 const char *fingerprint)
+count_occurrence(const AlertSpec *spec, const char *fingerprint)
 {
 	int64		alert_id;
 	bool		refire;
@@ -76,12 +78,12 @@ count_occurrence(const AlertSpec *spec, const Jsonb *labels,
 	refire = pipeline_sql_bool(0, 3);
 
 	pipeline_sql("UPDATE pipeline.alerts SET occurrences = occurrences + 1, last_seen = clock_timestamp(),"
-				 " severity = $2, summary = $3, labels = $4, detail = coalesce($5, '{}'),"
-				 " state = CASE WHEN $6 THEN 'firing' ELSE state END"
+				 " severity = $2, summary = $3, labels = labels || jsonb_build_object('severity', $2),"
+				 " detail = coalesce($4, '{}'), state = CASE WHEN $5 THEN 'firing' ELSE state END"
 				 " WHERE alert_id = $1", SPI_OK_UPDATE,
 				 sql_int8(alert_id), sql_text(spec->severity),
-				 sql_text(spec->summary), sql_jsonb(labels),
-				 sql_jsonb(spec->detail), sql_bool(refire));
+				 sql_text(spec->summary), sql_jsonb(spec->detail),
+				 sql_bool(refire));
 	if (strcmp(before, spec->severity) != 0)
 		record_event(alert_id, spec->owner, "severity_changed",
 					 psprintf("%s -> %s", before, spec->severity));
@@ -121,7 +123,7 @@ pipeline_alert_raise(const AlertSpec *spec, const char *fingerprint)
 			break;
 		}
 		/* None here means that it was resolved in between: try again. */
-		alert_id = count_occurrence(spec, labels, identity);
+		alert_id = count_occurrence(spec, identity);
 		if (alert_id != 0)
 			break;
 	}

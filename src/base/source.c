@@ -55,14 +55,15 @@ reads_only_walker(Node *node, void *context)
 
 /* Parse the text, whatever it is, with an error that names the argument. */
 static List *
-parse_text(const char *text, const char *argument)
+parse_text(const char *text, const char *prefix, const char *argument)
 {
+	const char *sql = psprintf("%s%s", prefix, text);
 	List	   *raw = NIL;
 	MemoryContext context = CurrentMemoryContext;
 
 	PG_TRY();
 	{
-		raw = raw_parser(text, RAW_PARSE_DEFAULT);
+		raw = raw_parser(sql, RAW_PARSE_DEFAULT);
 	}
 	PG_CATCH();
 	{
@@ -117,7 +118,7 @@ query_columns(RawStmt *raw, const char *text, const char *argument)
 static void
 open_query(Source *source, const char *argument)
 {
-	List	   *raw = parse_text(source->text, argument);
+	List	   *raw = parse_text(source->text, "", argument);
 	RawStmt    *stmt;
 	int			len;
 
@@ -181,6 +182,7 @@ open_relation(Source *source, List *names, const char *argument)
 						   att->atttypid, att->atttypmod, att->attndims);
 		TupleDescInitEntryCollation(source->columns, n, att->attcollation);
 	}
+	TupleDescFinalize(source->columns);
 	relation_close(rel, NoLock);
 	source->from = pipeline_qualified_name(source->relid);
 }
@@ -254,7 +256,7 @@ pipeline_source_column(const Source *source, const char *column,
 char *
 pipeline_expression(const char *text, const char *argument)
 {
-	List	   *raw = parse_text(psprintf("SELECT %s", text), argument);
+	List	   *raw = parse_text(text, "SELECT ", argument);
 	SelectStmt *select;
 	ResTarget  *target;
 
@@ -276,14 +278,15 @@ pipeline_expression(const char *text, const char *argument)
 			select->withClause == NULL &&
 			!(IsA(target->val, ColumnRef) &&
 			  IsA(llast(((ColumnRef *) target->val)->fields), A_Star)) &&
-			strchr(text, ';') == NULL)
+			/* Nothing but the end of the text ended it: no semicolon. */
+			linitial_node(RawStmt, raw)->stmt_len == 0)
 			return psprintf("(%s\n)", text);
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("argument \"%s\" is not one expression", argument),
 			 errdetail("It is: %s", text),
-			 errhint("Give one SQL expression over the source's columns, without an alias.")));
+			 errhint("Give one SQL expression, without an alias.")));
 	return NULL;
 }
 

@@ -23,7 +23,7 @@ typedef enum CheckKind
 	CHECK_SET,
 	CHECK_REGEX,
 	CHECK_LENGTH,
-	CHECK_UNIQUE,				/* a grouped query of its own */
+	CHECK_UNIQUE,				/* a query of its own */
 	CHECK_EXISTS,				/* from the columns alone */
 	CHECK_TYPE					/* from the columns alone */
 } CheckKind;
@@ -181,6 +181,9 @@ extern bool pipeline_automaton_matches(const Automaton *automaton,
 
 extern bool pipeline_check_unexpected(CompiledCheck *check, Datum value);
 
+/* A value of more bytes is kept as a string of its beginning. */
+#define MAX_SAMPLE_BYTES 20000
+
 /* ---- check_plan.c: the statement of the shared scan ------------------------ */
 
 typedef struct ScanTarget
@@ -221,5 +224,6 @@ typedef struct Suite
 } Suite;
 
 extern Suite *pipeline_suite(const char *name, bool missing_ok, bool lock);
+extern void pipeline_check_author(const Suite *suite, const char *argument);
 
 #endif							/* PIPELINE_CHECK_H */

@@ -18,10 +18,12 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/makefuncs.h"
 #include "utils/builtins.h"
@@ -29,6 +31,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
 #include "utils/jsonb.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "expect/check.h"
@@ -211,12 +214,45 @@ start(FunctionCallInfo fcinfo)
 	return state;
 }
 
+/* Text as a JSON string; what is too long is cut. */
+static char *
+quoted_text(char *text)
+{
+	StringInfoData buf;
+	int			len = strlen(text);
+
+	if (len > MAX_SAMPLE_BYTES)
+	{
+		text[pg_mbcliplen(text, len, MAX_SAMPLE_BYTES)] = '\0';
+		text = psprintf("%s...", text);
+	}
+	initStringInfo(&buf);
+	escape_json(&buf, text);
+	return buf.data;
+}
+
+/*
+ * An argument as JSON.  It ends up in jsonb among others, so that a value of
+ * many megabytes is a string of its beginning, and json with an escape, which
+ * jsonb may refuse (\u0000), is a string of all of it.
+ */
 static char *
 json_text(RowScan *scan, FunctionCallInfo fcinfo, int arg)
 {
+	Oid			typid = get_fn_expr_argtype(fcinfo->flinfo, arg + 2);
+	Datum		value = PG_GETARG_DATUM(arg + 2);
+	Oid			output;
+	bool		is_varlena;
+	char	   *json;
+
 	if (PG_ARGISNULL(arg + 2))
 		return "null";
-	return TextDatumGetCString(FunctionCall1(&scan->to_json[arg], PG_GETARG_DATUM(arg + 2)));
+	getTypeOutputInfo(typid, &output, &is_varlena);
+	if (is_varlena && get_typlen(typid) == -1 &&
+		toast_raw_datum_size(value) > MAX_SAMPLE_BYTES)
+		return quoted_text(OidOutputFunctionCall(output, value));
+	json = TextDatumGetCString(FunctionCall1(&scan->to_json[arg], value));
+	return getBaseType(typid) == JSONOID && strstr(json, "\\u") ? quoted_text(json) : json;
 }
 
 /* The key of the row as a JSON object. */

@@ -13,6 +13,7 @@
 #include "catalog/pg_collation.h"
 #include "common/hashfn.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "regex/regex.h"
 #include "utils/memutils.h"
 
@@ -54,6 +55,8 @@ regex_failed(int code, regex_t *re)
 {
 	char		message[100];
 
+	/* The matcher gives up when it is to be cancelled: that is no fault. */
+	CHECK_FOR_INTERRUPTS();
 	pg_regerror(code, re, message, sizeof(message));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),

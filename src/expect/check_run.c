@@ -4,11 +4,11 @@
  *
  * First each check is prepared by itself: its column, its kwargs against the
  * column's type, its condition.  Then all that look at rows share one scan.
- * If that errs (a condition that divides by zero, say) they run again one by
- * one, so that only the check at fault has no verdict.  Uniqueness is a
- * grouped query of its own, and a second one for its sample if it found
- * duplicates.  Whatever can err runs in a subtransaction.  All statements see
- * one snapshot.
+ * If that errs (a condition that divides by zero, say) they run again half by
+ * half, until only the check at fault has no verdict.  Uniqueness is a query
+ * of its own that sorts the values, and two more if it finds duplicates: how
+ * many rows have them, and a sample.  Whatever can err runs in a
+ * subtransaction.  All statements see one snapshot.
  */
 #include "postgres.h"
 
@@ -25,6 +25,7 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 #include "utils/snapmgr.h"
+#include "utils/typcache.h"
 
 #include "expect/check.h"
 
@@ -72,12 +73,13 @@ attempt(Attempt function, Run *run, void *arg)
 
 		MemoryContextSwitchTo(context);
 		edata = CopyErrorData();
-		if (must_propagate(edata->sqlerrcode))
-			PG_RE_THROW();
 		FlushErrorState();
 		RollbackAndReleaseCurrentSubTransaction();
 		MemoryContextSwitchTo(context);
 		CurrentResourceOwner = owner;
+		/* Only now: a subtransaction left open would outlive the statement. */
+		if (must_propagate(edata->sqlerrcode))
+			ReThrowError(edata);
 		error = MemoryContextStrdup(run->context,
 									psprintf("%s (%s)", edata->message,
 											 unpack_sql_state(edata->sqlerrcode)));
@@ -256,7 +258,7 @@ scan(Run *run, void *arg)
 
 /* ---- uniqueness ---------------------------------------------------------------- */
 
-/* FROM and WHERE of a grouped query. */
+/* FROM and WHERE of a query of its own. */
 static char *
 from_where(const ScanTarget *target, const char *condition)
 {
@@ -273,23 +275,28 @@ from_where(const ScanTarget *target, const char *condition)
 
 /*
  * Sample the rows whose value occurs more than once, in the order of the
- * values.  Grouping, not an operator of ours, decides what is equal.
+ * values.  Grouping, not an operator of ours, decides what is equal; values
+ * that cannot be sorted (xid) are grouped by their text here.
  */
 static void
-sample_duplicates(Run *run, Check *check, const char *column, const char *from)
+sample_duplicates(Run *run, Check *check, const char *column, const char *from,
+				  bool sortable)
 {
 	bool		has_key = run->target->row_key != NIL;
 	bool		isnull;
 	MemoryContext old;
 
-	pipeline_sql_generated(psprintf("SELECT pg_catalog.jsonb_agg(s.v), pg_catalog.jsonb_agg(s.k) FROM ("
+	pipeline_sql_generated(psprintf("SELECT pg_catalog.jsonb_agg(CASE WHEN pg_catalog.octet_length(s.v::pg_catalog.text) OPERATOR(pg_catalog.>) %d"
+									" THEN pg_catalog.to_jsonb(pg_catalog.left(s.v::pg_catalog.text, %d) OPERATOR(pg_catalog.||) '...'::pg_catalog.text)"
+									" ELSE pg_catalog.to_jsonb(s.v) END), pg_catalog.jsonb_agg(s.k) FROM ("
 									"SELECT d.v, d.k FROM ("
-									"SELECT %s AS v, %s AS k, pg_catalog.count(*) OVER (PARTITION BY %s) AS n %s) AS d"
+									"SELECT %s AS v, %s AS k, pg_catalog.count(*) OVER (PARTITION BY %s%s) AS n %s) AS d"
 									" WHERE d.n OPERATOR(pg_catalog.>) 1 AND pg_catalog.num_nulls(d.v) OPERATOR(pg_catalog.=) 0"
 									" LIMIT %d) AS s",
-									column,
+									MAX_SAMPLE_BYTES, MAX_SAMPLE_BYTES / 4, column,
 									has_key ? pipeline_key_expression(run->target) : "NULL::pg_catalog.jsonb",
-									column, from, run->target->sample_limit),
+									column, sortable ? "" : "::pg_catalog.text", from,
+									run->target->sample_limit),
 						   SPI_OK_SELECT, true);
 	old = MemoryContextSwitchTo(run->context);
 	for (int i = 1; i <= (has_key ? 2 : 1); i++)
@@ -305,42 +312,70 @@ sample_duplicates(Run *run, Check *check, const char *column, const char *from)
 	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Evaluate uniqueness: every row whose value is not alone is unexpected. */
+/* Can the values of a column be sorted? */
+static bool
+is_sortable(const ScanTarget *target, const Check *check)
+{
+	int			column = pipeline_source_column(target->source,
+												pipeline_kwarg_text(check->kwargs, "column"),
+												"kwargs");
+
+	return OidIsValid(lookup_type_cache(TupleDescAttr(target->source->columns, column - 1)->atttypid,
+										TYPECACHE_LT_OPR)->lt_opr);
+}
+
+/* Run a query of three counts: elements, missing, unexpected. */
+static void
+count_values(const char *sql, int64 counts[3])
+{
+	pipeline_sql_generated(sql, SPI_OK_SELECT, true);
+	for (int i = 0; i < 3; i++)
+	{
+		bool		isnull;
+		Datum		value = pipeline_sql_datum(0, i + 1, &isnull);
+
+		counts[i] = isnull ? 0 : DatumGetInt64(value);
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/*
+ * Evaluate uniqueness: every row whose value is not alone is unexpected.  As a
+ * rule there is none, and sorting the values finds that out several times
+ * sooner than grouping the rows, which is left for when there are some.
+ */
 static void
 unique(Run *run, void *arg)
 {
 	Check	   *check = arg;
 	char	   *column = pipeline_check_argument(run->target, check);
 	char	   *from = from_where(run->target, pipeline_check_condition(check));
-	StringInfoData counts;
+	bool		sortable = is_sortable(run->target, check);
+	int64		counts[3] = {0};
+	char	   *json;
 	MemoryContext old;
-	int64		unexpected;
 
-	pipeline_sql_generated(psprintf("SELECT pg_catalog.sum(g.n)::pg_catalog.int8,"
-									" pg_catalog.sum(g.n) FILTER (WHERE pg_catalog.num_nulls(g.v) OPERATOR(pg_catalog.=) 1)::pg_catalog.int8,"
-									" pg_catalog.sum(g.n) FILTER (WHERE pg_catalog.num_nulls(g.v) OPERATOR(pg_catalog.=) 0"
-									" AND g.n OPERATOR(pg_catalog.>) 1)::pg_catalog.int8"
-									" FROM (SELECT %s AS v, pg_catalog.count(*) AS n %s GROUP BY 1) AS g",
-									column, from), SPI_OK_SELECT, true);
-	initStringInfo(&counts);
-	for (int i = 0; i < 3; i++)
-	{
-		static const char *const keys[] = {"elements", "missing", "unexpected"};
-		char	   *value = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, i + 1);
-
-		appendStringInfo(&counts, "%s\"%s\": %s", i ? ", " : "{", keys[i], value ? value : "0");
-		unexpected = value ? strtoi64(value, NULL, 10) : 0;
-	}
-	appendStringInfoChar(&counts, '}');
-	SPI_freetuptable(SPI_tuptable);
+	if (sortable)
+		count_values(psprintf("SELECT pg_catalog.count(*), pg_catalog.count(*) OPERATOR(pg_catalog.-) pg_catalog.count(%s),"
+							  " pg_catalog.count(%s) OPERATOR(pg_catalog.-) pg_catalog.count(DISTINCT %s) %s",
+							  column, column, column, from), counts);
+	if (!sortable || counts[2] > 0)
+		count_values(psprintf("SELECT pg_catalog.sum(g.n)::pg_catalog.int8,"
+							  " pg_catalog.sum(g.n) FILTER (WHERE pg_catalog.num_nulls(g.v) OPERATOR(pg_catalog.=) 1)::pg_catalog.int8,"
+							  " pg_catalog.sum(g.n) FILTER (WHERE pg_catalog.num_nulls(g.v) OPERATOR(pg_catalog.=) 0"
+							  " AND g.n OPERATOR(pg_catalog.>) 1)::pg_catalog.int8"
+							  " FROM (SELECT %s AS v, pg_catalog.count(*) AS n %s GROUP BY 1) AS g",
+							  column, from), counts);
+	json = psprintf("{\"elements\": " INT64_FORMAT ", \"missing\": " INT64_FORMAT ", \"unexpected\": " INT64_FORMAT "}",
+					counts[0], counts[1], counts[2]);
 
 	old = MemoryContextSwitchTo(run->context);
 	pipeline_check_counted(check,
-						   DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(counts.data))),
+						   DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json))),
 						   run->target->row_key != NIL);
 	MemoryContextSwitchTo(old);
-	if (unexpected > 0 && run->target->sample_limit > 0)
-		sample_duplicates(run, check, column, from);
+	if (counts[2] > 0 && run->target->sample_limit > 0)
+		sample_duplicates(run, check, column, from, sortable);
 }
 
 /* ---- all of it ------------------------------------------------------------------ */
@@ -362,26 +397,29 @@ scanned(const List *checks)
 	return list;
 }
 
-/* Run the shared scan, and the checks one by one if it errs. */
+/*
+ * Run the shared scan of some checks.  If it errs, scan for each half of them:
+ * a few checks at fault among many cost a few scans, not one for each check.
+ */
 static void
-scan_all(Run *run, const List *checks, Check *counter)
+scan_shared(Run *run, List *checks)
 {
-	List	   *shared = lcons(counter, scanned(checks));
+	int			half = list_length(checks) / 2;
 	ListCell   *lc;
-	char	   *error = attempt(scan, run, shared);
+	char	   *error = attempt(scan, run, checks);
 
 	if (error == NULL)
 		return;
-	foreach(lc, shared)
+	CHECK_FOR_INTERRUPTS();
+	foreach(lc, checks)
+		memset(&((Check *) lfirst(lc))->result, 0, sizeof(CheckResult));
+	if (half == 0)
 	{
-		Check	   *check = lfirst(lc);
-
-		CHECK_FOR_INTERRUPTS();
-		memset(&check->result, 0, sizeof(CheckResult));
-		error = attempt(scan, run, list_make1(check));
-		if (error)
-			set_error(check, error);
+		set_error(linitial(checks), error);
+		return;
 	}
+	scan_shared(run, list_truncate(list_copy(checks), half));
+	scan_shared(run, list_copy_tail(checks, half));
 }
 
 /* A check that counts the rows of the target. */
@@ -421,7 +459,7 @@ pipeline_checks_run(const ScanTarget *target, List *checks)
 		if (error)
 			set_error(lfirst(lc), error);
 	}
-	scan_all(&run, checks, counter);
+	scan_shared(&run, lcons(counter, scanned(checks)));
 	foreach(lc, checks)
 	{
 		Check	   *check = lfirst(lc);

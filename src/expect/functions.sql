@@ -66,7 +66,7 @@ CREATE OR REPLACE FUNCTION pipeline.create_suite(
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_create_suite';
 COMMENT ON FUNCTION pipeline.create_suite(text, text, integer, text[], text, jsonb, boolean, text) IS
-'Create a suite of expectations on target: the name of a table or view, or one read-only query, read with the rights and the search_path of the caller. sample_limit: how many unexpected values to keep per check (0 to 10000); row_key: columns whose values are kept with them; quarantine: none; labels: for the alerts of its checks. or_replace keeps the expectations. A suite that exists: 42710.';
+'Create a suite of expectations; its name has no slash. target: the name of a table or view, or one read-only query, read with the rights and the search_path of the caller. sample_limit: how many unexpected values to keep per check (0 to 10000); row_key: columns whose values are kept with them; quarantine: none; labels: for the alerts of its checks. or_replace keeps the expectations. A suite that exists: 42710.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_suite(name text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -223,7 +223,7 @@ pipeline_result_summary(const Check *check)
 	{
 		appendStringInfo(&buf, INT64_FORMAT " of " INT64_FORMAT " %s unexpected", r->unexpected,
 						 r->elements - r->missing, r->elements - r->missing == 1 ? "value" : "values");
-		if (r->unexpected > 0)
+		if (r->unexpected > 0 && JB_ROOT_COUNT(r->values) > 0)
 		{
 			appendStringInfoString(&buf, ", such as ");
 			append_clipped(&buf, r->keys ? r->keys : r->values);

@@ -7,6 +7,7 @@
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 
 #include "alert/alert.h"
@@ -59,6 +60,23 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 	return suite;
 }
 
+/*
+ * Raise 42501 unless the current user has the rights of the suite's owner as
+ * a member of that role.  The argument is SQL that will run as the owner, so
+ * whoever only administers may not give it.
+ */
+void
+pipeline_check_author(const Suite *suite, const char *argument)
+{
+	if (has_privs_of_role(GetUserId(), suite->owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be a member of the role that owns suite \"%s\" to give argument \"%s\"",
+					suite->name, argument),
+			 errhint("It is read with the rights of that role.")));
+}
+
 static void
 check_quarantine(const char *quarantine)
 {
@@ -88,6 +106,19 @@ check_target(const char *target, const ArrayType *row_key)
 		(void) pipeline_source_column(source, lfirst(lc), "row_key");
 }
 
+/* The alerts of a check have the source "suite/check": it must say which. */
+static void
+check_suite_name(const char *name)
+{
+	pipeline_check_name("suite", name);
+	if (strchr(name, '/') != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of a suite: \"%s\"", name),
+				 errdetail("Its alerts have the source \"suite/check\"."),
+				 errhint("Use a name without a slash.")));
+}
+
 /* The arguments of create_suite that have defaults and take no NULL. */
 static void
 check_arguments(FunctionCallInfo fcinfo)
@@ -102,7 +133,7 @@ check_arguments(FunctionCallInfo fcinfo)
 
 	for (int i = 0; i < lengthof(required); i++)
 		pipeline_not_null(fcinfo, required[i].argument, required[i].name);
-	pipeline_check_name("suite", pipeline_arg_text(fcinfo, 0));
+	check_suite_name(pipeline_arg_text(fcinfo, 0));
 	if (PG_GETARG_INT32(2) < 0 || PG_GETARG_INT32(2) > MAX_SAMPLE_LIMIT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -160,6 +191,8 @@ pipeline_create_suite(PG_FUNCTION_ARGS)
 	check_arguments(fcinfo);
 	SPI_connect();
 	before = PG_GETARG_BOOL(6) ? pipeline_suite(pipeline_arg_text(fcinfo, 0), true, true) : NULL;
+	if (before)
+		pipeline_check_author(before, "target");
 	after = write_suite(fcinfo, before, search_path);
 	pipeline_record_change("create_suite", "suite", pipeline_arg_text(fcinfo, 0),
 						   before ? before->definition : NULL, after, NULL);

@@ -310,6 +310,8 @@ pipeline_validate(PG_FUNCTION_ARGS)
 	INSTR_TIME_SET_CURRENT(start);
 	SPI_connect();
 	suite = pipeline_suite(pipeline_arg_text(fcinfo, 0), false, false);
+	if (where)
+		pipeline_check_author(suite, "where_clause");
 	checks = suite_checks(suite);
 	tally = count_up(checks, evaluate(suite, where, checks, &dataset));
 	if (PG_GETARG_BOOL(2) && !tally.success)

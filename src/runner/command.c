@@ -132,14 +132,32 @@ run_statement(RawStmt *raw, const char *command, bool toplevel,
 }
 
 /*
- * Run a command.  Atomic: in the caller's transaction, deferred constraints
- * checked at the end.  Otherwise the caller is outside a transaction and so is
- * it afterwards; `context` must outlive both.  Errors go through, leaving the
- * text of the statement in result->statement.
+ * Is the task's condition true?  In the current transaction, as the task's
+ * role; `context` must outlive it.
+ */
+static bool
+condition_holds(const char *condition, MemoryContext context)
+{
+	CommandResult rows = {0};
+	char	   *sql;
+
+	MemoryContextSwitchTo(context);
+	sql = psprintf("SELECT 1 WHERE %s", pipeline_expression(condition, "condition"));
+	run_statement(linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT)),
+				  sql, false, None_Receiver, &rows);
+	return rows.rows > 0;
+}
+
+/*
+ * Run a command, unless there is a condition and it is not true.  Atomic: in
+ * the caller's transaction, deferred constraints checked at the end.
+ * Otherwise the caller is outside a transaction and so is it afterwards;
+ * `context` must outlive both.  Errors go through, leaving the text of the
+ * statement in result->statement.
  */
 void
-runner_run_command(const char *command, bool atomic, MemoryContext context,
-				   CommandResult *result)
+runner_run_command(const char *command, const char *condition, bool atomic,
+				   MemoryContext context, CommandResult *result)
 {
 	MemoryContext old = MemoryContextSwitchTo(context);
 	List	   *raw;
@@ -148,8 +166,19 @@ runner_run_command(const char *command, bool atomic, MemoryContext context,
 	ListCell   *lc;
 
 	result->success = true;
-	raw = runner_parse_command(command, atomic, "this");
-	if (atomic)
+	if (condition)
+	{
+		result->statement = psprintf("condition: %s", condition);
+		pgstat_report_activity(STATE_RUNNING, result->statement);
+		if (!atomic)
+			StartTransactionCommand();
+		result->skipped = !condition_holds(condition, context);
+		if (!atomic)
+			CommitTransactionCommand();
+		MemoryContextSwitchTo(context);
+	}
+	raw = result->skipped ? NIL : runner_parse_command(command, atomic, "this");
+	if (atomic && !result->skipped)
 		raw = list_concat(raw, raw_parser("SET CONSTRAINTS ALL IMMEDIATE",
 										  RAW_PARSE_DEFAULT));
 	receiver = runner_result_receiver(context, result);

@@ -78,9 +78,38 @@ CREATE OR REPLACE FUNCTION pipeline.create_task(
   AS 'MODULE_PATHNAME', 'pipeline_create_task';
 COMMENT ON FUNCTION pipeline.create_task(text, text, text, text[], text, text, text, int, interval, float8, text, interval, boolean, text, int, int, text, interval, interval, text, interval, text, text, text, int, float8, jsonb, boolean, text) IS
 'Add a task to a pipeline: SQL that runs when the tasks it depends on have succeeded.
-command: one or more statements. If any row that they return has a boolean column "success" that is not true, the task fails but its writes stay. mode: atomic (all statements and the record of success in one transaction) or autocommit (each statement in its own, for VACUUM, CREATE INDEX CONCURRENTLY, procedures that commit). depends_on: tasks that must have succeeded, of the same pipeline. retries: attempts after the first. retry_delay, retry_backoff: wait before the first retry, and the factor that each further one multiplies it by, up to a day. retry_on: error, or any (also a false "success"). timeout: longest time of one attempt. allow_failure: its failure leaves the run succeeded, as degraded. priority: the highest ready task runs first. labels: over those of the pipeline. or_replace: replace an existing task; runs that have begun keep the old one.
+command: one or more statements. If any row that they return has a boolean column "success" that is not true, the task fails but its writes stay. mode: atomic (all statements and the record of success in one transaction) or autocommit (each statement in its own, for VACUUM, CREATE INDEX CONCURRENTLY, procedures that commit). depends_on: tasks of the same pipeline that come before. trigger_rule: what must have become of them, by Airflow''s names: all_success, all_failed, all_done, one_success, one_failed, one_done, none_failed, none_failed_min_one_success, none_skipped, all_skipped, always. condition: SQL boolean expression, evaluated as the owner when the task is about to run; unless it is true the task is skipped. retries: attempts after the first. retry_delay, retry_backoff: wait before the first retry, and the factor that each further one multiplies it by, up to a day. retry_on: error, or any (also a false "success"). timeout: longest time of one attempt. allow_failure: its failure leaves the run succeeded, as degraded. priority: the highest ready task runs first. labels: over those of the pipeline. or_replace: replace an existing task; runs that have begun keep the old one.
 The other arguments are not supported yet and must keep their defaults.
 Errors: 42704 for an unknown pipeline or predecessor, 42710 when it exists, 22023 for a bad argument or a cycle, 42601 when the command does not parse, 0A000 for what a task may not do.';
+
+CREATE OR REPLACE FUNCTION pipeline._trigger_state(trigger_rule text, pending int, succeeded int, failed int, skipped int) RETURNS text
+  LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE trigger_rule
+  WHEN 'all_success' THEN
+    CASE WHEN failed > 0 THEN 'upstream_failed' WHEN pending > 0 THEN 'waiting' WHEN skipped > 0 THEN 'skipped' ELSE 'ready' END
+  WHEN 'all_failed' THEN
+    CASE WHEN succeeded > 0 OR skipped > 0 THEN 'skipped' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'all_done' THEN
+    CASE WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'one_success' THEN
+    CASE WHEN succeeded > 0 THEN 'ready' WHEN pending > 0 THEN 'waiting' WHEN failed > 0 THEN 'upstream_failed' ELSE 'skipped' END
+  WHEN 'one_failed' THEN
+    CASE WHEN failed > 0 THEN 'ready' WHEN pending > 0 THEN 'waiting' ELSE 'skipped' END
+  WHEN 'one_done' THEN
+    CASE WHEN succeeded > 0 OR failed > 0 THEN 'ready' WHEN pending > 0 THEN 'waiting' ELSE 'skipped' END
+  WHEN 'none_failed' THEN
+    CASE WHEN failed > 0 THEN 'upstream_failed' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'none_failed_min_one_success' THEN
+    CASE WHEN failed > 0 THEN 'upstream_failed' WHEN pending > 0 THEN 'waiting' WHEN succeeded > 0 THEN 'ready' ELSE 'skipped' END
+  WHEN 'none_skipped' THEN
+    CASE WHEN skipped > 0 THEN 'skipped' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'all_skipped' THEN
+    CASE WHEN succeeded > 0 OR failed > 0 THEN 'skipped' WHEN pending = 0 THEN 'ready' ELSE 'waiting' END
+  WHEN 'always' THEN 'ready'
+END;
+COMMENT ON FUNCTION pipeline._trigger_state(text, int, int, int, int) IS
+'State of a waiting task by its trigger rule, with so many predecessors that have not ended, and that ended succeeded, failed (or upstream_failed) and skipped. Rules as in Airflow''s trigger_rule_dep; but all_success skips only when every predecessor has ended, so that the outcome does not depend on their order.';
+REVOKE ALL ON FUNCTION pipeline._trigger_state(text, int, int, int, int) FROM PUBLIC;
 
 CREATE OR REPLACE FUNCTION pipeline.drop_task(pipeline text, task text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -126,6 +155,25 @@ CREATE OR REPLACE FUNCTION pipeline.retry(run_id bigint) RETURNS int
   AS 'MODULE_PATHNAME', 'pipeline_retry';
 COMMENT ON FUNCTION pipeline.retry(bigint) IS
 'Run the tasks of an ended run again that failed, were held back or were cancelled, with their current definitions; what succeeded is not repeated. Returns how many.';
+
+CREATE OR REPLACE FUNCTION pipeline.clear(
+  run_id bigint,
+  task text,
+  downstream boolean DEFAULT true,
+  only_failed boolean DEFAULT false,
+  map_key text DEFAULT NULL,
+  note text DEFAULT NULL
+) RETURNS int
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_clear';
+COMMENT ON FUNCTION pipeline.clear(bigint, text, boolean, boolean, text, text) IS
+'Have a task of a run run again, whatever became of it, with its current definition; with downstream also everything after it. only_failed: of these only what failed, was held back or was cancelled. An ended run is queued again. note: kept in changes. map_key is not supported yet. Returns how many tasks were cleared (Airflow: clear). Errors: 42704, 42501, 55006 when one of them is running.';
+
+CREATE OR REPLACE FUNCTION pipeline.mark(run_id bigint, task text, state text, note text DEFAULT NULL) RETURNS int
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_mark';
+COMMENT ON FUNCTION pipeline.mark(bigint, text, text, text) IS
+'Say by hand what became of a task of a run: succeeded, failed or skipped. What was held back because of it is decided anew and may run; an ended run is queued again for that. note: why, kept in changes. Returns how many tasks wait to run because of it. Errors: 42704, 42501, 22023, 55006 when the task is running.';
 
 CREATE OR REPLACE FUNCTION pipeline.run_due(pipeline text DEFAULT NULL) RETURNS SETOF bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -272,6 +320,87 @@ COMMENT ON COLUMN pipeline.task_status.error IS 'As task_runs.error.';
 COMMENT ON COLUMN pipeline.task_status.result IS 'As attempts.result, of the last attempt.';
 COMMENT ON COLUMN pipeline.task_status.rows IS 'As attempts.rows, of the last attempt.';
 
+CREATE OR REPLACE FUNCTION pipeline.worker_status(
+  OUT acts boolean, OUT workers int, OUT busy int, OUT idle int, OUT starting int) RETURNS record
+  LANGUAGE c VOLATILE PARALLEL RESTRICTED
+  AS 'MODULE_PATHNAME', 'pipeline_worker_status';
+COMMENT ON FUNCTION pipeline.worker_status() IS
+'What the workers of the server do. acts: does this database run its pipelines (false in a copy until resume_schedules(), and when the library is not preloaded)? workers: how many there may be (pipeline.max_workers), in all databases; busy, idle, starting: how many are.';
+
+CREATE OR REPLACE VIEW pipeline.waiting WITH (security_invoker = true) AS
+SELECT t.run_id, t.pipeline, t.task, t.state,
+       coalesce(t.ready_at, CASE WHEN t.state = 'up_for_retry' THEN t.finished_at END, r.queued_at) AS since,
+       CASE
+         WHEN NOT w.acts THEN 'nothing runs in this database: it is a copy, or the library is not preloaded; see pipeline.resume_schedules()'
+         WHEN p.paused THEN 'the pipeline is paused' || coalesce(': ' || p.paused_reason, '')
+         WHEN r.state = 'queued' AND a.runs >= p.max_active_runs THEN
+           pg_catalog.format('for run %s of the pipeline to end: max_active_runs is %s', a.run_ids, p.max_active_runs)
+         WHEN r.state = 'queued' THEN 'for the scheduler to begin the run'
+         WHEN t.state = 'waiting' THEN
+           (SELECT 'for ' || pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.task, d.state), ', ' ORDER BY d.task)
+            FROM pipeline.task_runs d WHERE d.run_id = t.run_id AND d.task = ANY (t.depends_on)
+            AND d.state NOT IN ('succeeded', 'failed', 'upstream_failed', 'skipped', 'cancelled'))
+           || CASE t.trigger_rule WHEN 'all_success' THEN '' ELSE '; its trigger rule is ' || t.trigger_rule END
+         WHEN t.state = 'up_for_retry' THEN
+           pg_catalog.format('attempt %s failed (%s); it is tried again at %s', t.attempts, t.error, t.next_attempt_at)
+         WHEN w.busy >= w.workers THEN
+           pg_catalog.format('for a worker: all %s are busy (pipeline.max_workers)', w.workers)
+         WHEN w.idle + w.starting = 0 THEN 'for a worker, and none is idle or starting: max_worker_processes may be reached, the server''s log says so'
+         ELSE 'for a worker, which is on its way'
+       END AS why
+FROM pipeline.task_runs t
+JOIN pipeline.runs r USING (run_id)
+JOIN pipeline.pipelines p ON p.pipeline = t.pipeline
+CROSS JOIN LATERAL (
+  SELECT pg_catalog.count(*) AS runs, pg_catalog.string_agg(x.run_id::text, ', ' ORDER BY x.run_id) AS run_ids
+  FROM pipeline.runs x WHERE x.pipeline = t.pipeline AND x.state = 'running') a
+CROSS JOIN pipeline.worker_status() w
+WHERE t.state IN ('waiting', 'ready', 'up_for_retry') AND r.state IN ('queued', 'running');
+COMMENT ON VIEW pipeline.waiting IS 'One row per task that has not begun though its run has not ended, and why it waits, in words.';
+COMMENT ON COLUMN pipeline.waiting.run_id IS 'As task_runs.run_id.';
+COMMENT ON COLUMN pipeline.waiting.pipeline IS 'As task_runs.pipeline.';
+COMMENT ON COLUMN pipeline.waiting.task IS 'As task_runs.task.';
+COMMENT ON COLUMN pipeline.waiting.state IS 'waiting, ready or up_for_retry.';
+COMMENT ON COLUMN pipeline.waiting.since IS 'Since when: ready or failed at, or the run queued at.';
+COMMENT ON COLUMN pipeline.waiting.why IS 'What it waits for.';
+
+CREATE OR REPLACE VIEW pipeline.failures WITH (security_invoker = true) AS
+SELECT a.run_id, t.pipeline, a.task, a.attempt, a.state, a.finished_at AS failed_at, a.finished_at - a.started_at AS duration,
+       a.sqlstate, a.error, a.error_detail, a.error_hint, a.error_context, a.statement, a.result, a.notices,
+       t.state AS task_state, t.next_attempt_at, r.state AS run_state,
+       (SELECT pg_catalog.array_agg(h.task ORDER BY h.task) FROM pipeline.task_runs h
+        WHERE h.run_id = a.run_id AND h.state = 'upstream_failed') AS held_back,
+       r.interval_start, r.interval_end, a.params, a.command, a.owner
+FROM pipeline.attempts a
+JOIN pipeline.task_runs t USING (run_id, task)
+JOIN pipeline.runs r USING (run_id)
+WHERE a.state IN ('failed', 'lost');
+COMMENT ON VIEW pipeline.failures IS 'One row per attempt that failed or was lost, with everything needed to understand it; the latest with ORDER BY failed_at DESC.';
+COMMENT ON COLUMN pipeline.failures.run_id IS 'As attempts.run_id.';
+COMMENT ON COLUMN pipeline.failures.pipeline IS 'As runs.pipeline.';
+COMMENT ON COLUMN pipeline.failures.task IS 'As attempts.task.';
+COMMENT ON COLUMN pipeline.failures.attempt IS 'As attempts.attempt.';
+COMMENT ON COLUMN pipeline.failures.state IS 'failed or lost.';
+COMMENT ON COLUMN pipeline.failures.failed_at IS 'When it ended.';
+COMMENT ON COLUMN pipeline.failures.duration IS 'How long it ran.';
+COMMENT ON COLUMN pipeline.failures.sqlstate IS 'As attempts.sqlstate; NULL when the command returned a "success" that was not true.';
+COMMENT ON COLUMN pipeline.failures.error IS 'As attempts.error.';
+COMMENT ON COLUMN pipeline.failures.error_detail IS 'As attempts.error_detail.';
+COMMENT ON COLUMN pipeline.failures.error_hint IS 'As attempts.error_hint.';
+COMMENT ON COLUMN pipeline.failures.error_context IS 'As attempts.error_context.';
+COMMENT ON COLUMN pipeline.failures.statement IS 'The statement of the command that failed.';
+COMMENT ON COLUMN pipeline.failures.result IS 'What the command returned: of a failed check, its counts.';
+COMMENT ON COLUMN pipeline.failures.notices IS 'As attempts.notices.';
+COMMENT ON COLUMN pipeline.failures.task_state IS 'What became of the task: up_for_retry, succeeded, failed, ...';
+COMMENT ON COLUMN pipeline.failures.next_attempt_at IS 'When it is tried again.';
+COMMENT ON COLUMN pipeline.failures.run_state IS 'What became of the run.';
+COMMENT ON COLUMN pipeline.failures.held_back IS 'Tasks of the run that did not run because one before them failed.';
+COMMENT ON COLUMN pipeline.failures.interval_start IS 'As runs.interval_start.';
+COMMENT ON COLUMN pipeline.failures.interval_end IS 'As runs.interval_end.';
+COMMENT ON COLUMN pipeline.failures.params IS 'Parameters of the run.';
+COMMENT ON COLUMN pipeline.failures.command IS 'The SQL that ran.';
+COMMENT ON COLUMN pipeline.failures.owner IS 'The role that it ran as.';
+
 CREATE OR REPLACE VIEW pipeline.schedules WITH (security_invoker = true) AS
 SELECT p.pipeline, p.schedule, p.timezone,
        CASE WHEN NOT p.paused THEN
@@ -303,4 +432,5 @@ CREATE POLICY task_runs_read ON pipeline.task_runs FOR SELECT USING (pipeline.is
 DROP POLICY IF EXISTS attempts_read ON pipeline.attempts;
 CREATE POLICY attempts_read ON pipeline.attempts FOR SELECT USING (pipeline.is_owner(owner));
 GRANT SELECT ON pipeline.pipelines, pipeline.tasks, pipeline.runs, pipeline.task_runs,
-  pipeline.attempts, pipeline.run_status, pipeline.task_status, pipeline.schedules TO PUBLIC;
+  pipeline.attempts, pipeline.run_status, pipeline.task_status, pipeline.waiting, pipeline.failures,
+  pipeline.schedules TO PUBLIC;

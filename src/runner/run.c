@@ -1,6 +1,6 @@
 /*
  * run.c
- *	  Runs: create, cancel, retry.
+ *	  Runs: create, cancel, and what a copy of a database does with them.
  */
 #include "postgres.h"
 
@@ -67,10 +67,11 @@ runner_create_run(const char *pipeline, const char *run_type,
 	{
 		run_id = pipeline_sql_int8(0, 1);
 		tasks = pipeline_sql("INSERT INTO pipeline.task_runs (run_id, task, pipeline, owner, pending, command,"
-							 "   depends_on, mode, retries, retry_delay, retry_backoff, retry_on, timeout,"
-							 "   allow_failure, priority, labels)"
-							 " SELECT $1, t.task, t.pipeline, t.owner, cardinality(t.depends_on), t.command,"
-							 "   t.depends_on, t.mode, t.retries, t.retry_delay, t.retry_backoff, t.retry_on,"
+							 "   depends_on, mode, trigger_rule, condition, retries, retry_delay, retry_backoff, retry_on,"
+							 "   timeout, allow_failure, priority, labels)"
+							 " SELECT $1, t.task, t.pipeline, t.owner,"
+							 "   CASE t.trigger_rule WHEN 'always' THEN 0 ELSE cardinality(t.depends_on) END, t.command,"
+							 "   t.depends_on, t.mode, t.trigger_rule, t.condition, t.retries, t.retry_delay, t.retry_backoff, t.retry_on,"
 							 "   t.timeout, t.allow_failure, t.priority, p.labels || t.labels"
 							 " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
 							 " WHERE t.pipeline = $2",
@@ -149,9 +150,12 @@ pipeline_run(PG_FUNCTION_ARGS)
 	PG_RETURN_INT64(run_id);
 }
 
-/* Lock a run the caller may operate; returns its state. */
-static char *
-lock_run(int64 run_id, char **pipeline)
+/*
+ * Lock a run that the caller may operate, inside an SPI connection; returns its
+ * state.  Raises 42704 and 42501.
+ */
+char *
+runner_lock_run(int64 run_id, char **pipeline)
 {
 	UserScope	scope;
 	bool		isnull;
@@ -190,7 +194,7 @@ pipeline_cancel(PG_FUNCTION_ARGS)
 	pipeline_not_null(fcinfo, 0, "run_id");
 	run_id = PG_GETARG_INT64(0);
 	SPI_connect();
-	state = lock_run(run_id, &pipeline);
+	state = runner_lock_run(run_id, &pipeline);
 	if (strcmp(state, "queued") != 0 && strcmp(state, "running") != 0)
 	{
 		SPI_finish();
@@ -216,60 +220,6 @@ pipeline_cancel(PG_FUNCTION_ARGS)
 	SPI_finish();
 	runner_at_commit_wake();
 	PG_RETURN_BOOL(true);
-}
-
-PG_FUNCTION_INFO_V1(pipeline_retry);
-
-/* SQL: retry(run_id); returns how many tasks run again. */
-Datum
-pipeline_retry(PG_FUNCTION_ARGS)
-{
-	int64		run_id;
-	UserScope	scope;
-	char	   *pipeline;
-	char	   *state;
-	uint64		n;
-
-	pipeline_not_null(fcinfo, 0, "run_id");
-	run_id = PG_GETARG_INT64(0);
-	runner_require_preload();
-	SPI_connect();
-	state = lock_run(run_id, &pipeline);
-	if (strcmp(state, "queued") == 0 || strcmp(state, "running") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("run " INT64_FORMAT " has not ended: it is %s", run_id, state),
-				 errhint("Wait for it, or cancel it first.")));
-	pipeline_extension_begin(&scope);
-	n = pipeline_sql("UPDATE pipeline.task_runs r SET state = 'waiting', failures = 0, lost = 0, error = NULL,"
-					 "   ready_at = NULL, finished_at = NULL, owner = p.owner,"
-					 "   command = t.command, depends_on = t.depends_on, mode = t.mode, retries = t.retries,"
-					 "   retry_delay = t.retry_delay, retry_backoff = t.retry_backoff, retry_on = t.retry_on,"
-					 "   timeout = t.timeout, allow_failure = t.allow_failure, priority = t.priority,"
-					 "   labels = p.labels || t.labels"
-					 " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
-					 " WHERE r.run_id = $1 AND t.pipeline = r.pipeline AND t.task = r.task"
-					 " AND r.state IN ('failed', 'upstream_failed', 'cancelled')",
-					 SPI_OK_UPDATE, sql_int8(run_id));
-	if (n > 0)
-	{
-		/* A predecessor that the run does not have cannot hold a task back. */
-		pipeline_sql("UPDATE pipeline.task_runs r SET pending ="
-					 " (SELECT count(*) FROM pipeline.task_runs d WHERE d.run_id = r.run_id"
-					 "  AND d.task = ANY (r.depends_on) AND d.state <> 'succeeded')"
-					 " WHERE r.run_id = $1 AND r.state = 'waiting'",
-					 SPI_OK_UPDATE, sql_int8(run_id));
-		pipeline_sql("UPDATE pipeline.runs SET state = 'queued', open_tasks = $2, degraded = false,"
-					 " cancel_requested_at = NULL, finished_at = NULL,"
-					 " owner = (SELECT owner FROM pipeline.pipelines p WHERE p.pipeline = runs.pipeline)"
-					 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) n));
-		pipeline_record_change("retry", "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
-							   NULL, NULL, NULL);
-	}
-	pipeline_scope_end(&scope);
-	SPI_finish();
-	runner_at_commit_wake();
-	PG_RETURN_INT32((int32) n);
 }
 
 PG_FUNCTION_INFO_V1(pipeline_resume_schedules);

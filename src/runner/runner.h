@@ -153,6 +153,7 @@ extern char *runner_role_problem(Oid role);
 typedef struct CommandResult
 {
 	bool		success;		/* no row said otherwise */
+	bool		skipped;		/* the condition was not true */
 	Jsonb	   *result;			/* of the last row-returning statement */
 	uint64		rows;
 	uint64		wal_bytes;
@@ -162,8 +163,9 @@ typedef struct CommandResult
 
 extern List *runner_parse_command(const char *command, bool atomic,
 								  const char *task);
-extern void runner_run_command(const char *command, bool atomic,
-							   MemoryContext context, CommandResult *result);
+extern void runner_run_command(const char *command, const char *condition,
+							   bool atomic, MemoryContext context,
+							   CommandResult *result);
 
 /* result.c */
 extern DestReceiver *runner_result_receiver(MemoryContext context,
@@ -185,6 +187,7 @@ typedef struct Claim
 	char	   *pipeline;
 	char	   *task;
 	char	   *command;
+	char	   *condition;		/* NULL: none */
 	bool		atomic;
 	char	   *timezone;
 	Jsonb	   *params;
@@ -199,6 +202,7 @@ typedef enum Outcome
 	OUTCOME_SUCCEEDED,
 	OUTCOME_UNSUCCESSFUL,		/* a row's "success" was not true */
 	OUTCOME_ERROR,
+	OUTCOME_SKIPPED,			/* its condition was not true */
 	OUTCOME_CANCELLED,
 	OUTCOME_LOST
 } Outcome;
@@ -216,12 +220,14 @@ extern void runner_end_attempt(int64 run_id, const char *task,
 							   int64 attempt_id, const AttemptEnd *end);
 extern void runner_finish_run_if_done(int64 run_id);
 extern void runner_resolve_dropped(const char *pipeline, const char *task);
+extern int64 runner_settle_successors(int64 run_id, List *ended);
 
 /* ---- run.c ------------------------------------------------------------------- */
 
 extern int64 runner_create_run(const char *pipeline, const char *run_type,
 							   const Jsonb *params, TimestampTz from,
 							   TimestampTz to);
+extern char *runner_lock_run(int64 run_id, char **pipeline);
 extern int64 runner_start_run(const char *pipeline, const Jsonb *params,
 							  const TimestampTz *interval);
 extern Jsonb *runner_merge_params(const PipelineDef *def, const Jsonb *given);

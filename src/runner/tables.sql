@@ -40,6 +40,8 @@ CREATE TABLE pipeline.tasks (
   command text NOT NULL,
   depends_on text[] NOT NULL,
   mode text NOT NULL CHECK (mode IN ('atomic', 'autocommit')),
+  trigger_rule text NOT NULL,
+  condition text,
   retries int NOT NULL CHECK (retries >= 0),
   retry_delay interval NOT NULL,
   retry_backoff float8 NOT NULL,
@@ -58,7 +60,9 @@ COMMENT ON COLUMN pipeline.tasks.pipeline IS 'The pipeline.';
 COMMENT ON COLUMN pipeline.tasks.task IS 'Name of the task, unique in its pipeline.';
 COMMENT ON COLUMN pipeline.tasks.owner IS 'Owner of the pipeline.';
 COMMENT ON COLUMN pipeline.tasks.command IS 'SQL: one or more statements.';
-COMMENT ON COLUMN pipeline.tasks.depends_on IS 'Tasks that must succeed before.';
+COMMENT ON COLUMN pipeline.tasks.depends_on IS 'Tasks that must end before, as trigger_rule says.';
+COMMENT ON COLUMN pipeline.tasks.trigger_rule IS 'What must have become of the tasks that it depends on: a rule of Airflow''s, by its name.';
+COMMENT ON COLUMN pipeline.tasks.condition IS 'SQL boolean expression, evaluated when the task is about to run; unless it is true the task is skipped.';
 COMMENT ON COLUMN pipeline.tasks.mode IS 'atomic: all statements, the result and the successors'' release in one transaction. autocommit: each statement in its own.';
 COMMENT ON COLUMN pipeline.tasks.retries IS 'How many times a failed attempt is tried again.';
 COMMENT ON COLUMN pipeline.tasks.retry_delay IS 'Wait before the first retry.';
@@ -119,6 +123,9 @@ CREATE TABLE pipeline.task_runs (
     CHECK (state IN ('waiting', 'ready', 'running', 'up_for_retry', 'succeeded',
                      'failed', 'upstream_failed', 'skipped', 'cancelled')),
   pending int NOT NULL,
+  up_succeeded int NOT NULL DEFAULT 0,
+  up_failed int NOT NULL DEFAULT 0,
+  up_skipped int NOT NULL DEFAULT 0,
   attempts int NOT NULL DEFAULT 0,
   failures int NOT NULL DEFAULT 0,
   lost int NOT NULL DEFAULT 0,
@@ -130,6 +137,8 @@ CREATE TABLE pipeline.task_runs (
   command text NOT NULL,
   depends_on text[] NOT NULL,
   mode text NOT NULL,
+  trigger_rule text NOT NULL,
+  condition text,
   retries int NOT NULL,
   retry_delay interval NOT NULL,
   retry_backoff float8 NOT NULL,
@@ -147,7 +156,10 @@ COMMENT ON COLUMN pipeline.task_runs.task IS 'The task.';
 COMMENT ON COLUMN pipeline.task_runs.pipeline IS 'The pipeline.';
 COMMENT ON COLUMN pipeline.task_runs.owner IS 'The role that the task runs as.';
 COMMENT ON COLUMN pipeline.task_runs.state IS 'waiting, ready, running, up_for_retry, succeeded, failed, upstream_failed, skipped or cancelled.';
-COMMENT ON COLUMN pipeline.task_runs.pending IS 'Predecessors that have not succeeded yet.';
+COMMENT ON COLUMN pipeline.task_runs.pending IS 'Predecessors that have not ended yet.';
+COMMENT ON COLUMN pipeline.task_runs.up_succeeded IS 'Predecessors that succeeded.';
+COMMENT ON COLUMN pipeline.task_runs.up_failed IS 'Predecessors that ended failed, upstream_failed or cancelled.';
+COMMENT ON COLUMN pipeline.task_runs.up_skipped IS 'Predecessors that were skipped.';
 COMMENT ON COLUMN pipeline.task_runs.attempts IS 'Attempts so far.';
 COMMENT ON COLUMN pipeline.task_runs.failures IS 'Attempts that used up a retry.';
 COMMENT ON COLUMN pipeline.task_runs.lost IS 'Attempts whose worker died without a word.';
@@ -159,6 +171,8 @@ COMMENT ON COLUMN pipeline.task_runs.error IS 'Message of the last failed attemp
 COMMENT ON COLUMN pipeline.task_runs.command IS 'As tasks.command.';
 COMMENT ON COLUMN pipeline.task_runs.depends_on IS 'As tasks.depends_on.';
 COMMENT ON COLUMN pipeline.task_runs.mode IS 'As tasks.mode.';
+COMMENT ON COLUMN pipeline.task_runs.trigger_rule IS 'As tasks.trigger_rule.';
+COMMENT ON COLUMN pipeline.task_runs.condition IS 'As tasks.condition.';
 COMMENT ON COLUMN pipeline.task_runs.retries IS 'As tasks.retries.';
 COMMENT ON COLUMN pipeline.task_runs.retry_delay IS 'As tasks.retry_delay.';
 COMMENT ON COLUMN pipeline.task_runs.retry_backoff IS 'As tasks.retry_backoff.';
@@ -178,7 +192,7 @@ CREATE TABLE pipeline.attempts (
   attempt int NOT NULL,
   owner regrole NOT NULL,
   state text NOT NULL DEFAULT 'running'
-    CHECK (state IN ('running', 'succeeded', 'failed', 'lost', 'cancelled')),
+    CHECK (state IN ('running', 'succeeded', 'failed', 'skipped', 'lost', 'cancelled')),
   pid int NOT NULL,
   started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
   finished_at timestamptz,
@@ -204,7 +218,7 @@ COMMENT ON COLUMN pipeline.attempts.run_id IS 'The run.';
 COMMENT ON COLUMN pipeline.attempts.task IS 'The task.';
 COMMENT ON COLUMN pipeline.attempts.attempt IS 'Number of the attempt at this task in this run, from 1.';
 COMMENT ON COLUMN pipeline.attempts.owner IS 'The role that it ran as.';
-COMMENT ON COLUMN pipeline.attempts.state IS 'running, succeeded, failed, lost (its worker died without a word) or cancelled.';
+COMMENT ON COLUMN pipeline.attempts.state IS 'running, succeeded, failed, skipped (its condition was not true), lost (its worker died without a word) or cancelled.';
 COMMENT ON COLUMN pipeline.attempts.pid IS 'Process ID of its worker.';
 COMMENT ON COLUMN pipeline.attempts.started_at IS 'When the worker took it.';
 COMMENT ON COLUMN pipeline.attempts.finished_at IS 'When it ended.';

@@ -41,8 +41,6 @@ static const struct
 	const char *name;
 	const char *value;
 }			fixed_arguments[] = {
-	{ARG_TRIGGER_RULE, "trigger_rule", "all_success"},
-	{ARG_CONDITION, "condition", NULL},
 	{ARG_POOL, "pool", "default"},
 	{ARG_POOL_SLOTS, "pool_slots", "1"},
 	{ARG_WAIT_FOR, "wait_for", NULL},
@@ -157,6 +155,13 @@ check_interval(const Interval *value, const char *argument, bool zero_ok,
 					 zero_ok ? "not below" : "above", most_days)));
 }
 
+/* Rules by Airflow's names; _trigger_state() in functions.sql decides. */
+static const char *const trigger_rules[] = {
+	"all_success", "all_failed", "all_done", "one_success", "one_failed",
+	"one_done", "none_failed", "none_failed_min_one_success", "none_skipped",
+	"all_skipped", "always", NULL
+};
+
 static void
 check_retries(FunctionCallInfo fcinfo)
 {
@@ -243,6 +248,7 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 	}			required[] = {
 		{ARG_PIPELINE, "pipeline"}, {ARG_TASK, "task"}, {ARG_COMMAND, "command"},
 		{ARG_DEPENDS_ON, "depends_on"}, {ARG_MODE, "mode"},
+		{ARG_TRIGGER_RULE, "trigger_rule"},
 		{ARG_RETRIES, "retries"}, {ARG_RETRY_DELAY, "retry_delay"},
 		{ARG_RETRY_BACKOFF, "retry_backoff"}, {ARG_RETRY_ON, "retry_on"},
 		{ARG_ALLOW_FAILURE, "allow_failure"}, {ARG_PRIORITY, "priority"},
@@ -270,6 +276,9 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 	timeout = PG_ARGISNULL(ARG_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(ARG_TIMEOUT);
 	pipeline_check_name("task", task);
 	pipeline_check_choice("mode", mode, modes);
+	pipeline_check_choice("trigger_rule", pipeline_arg_text(fcinfo, ARG_TRIGGER_RULE), trigger_rules);
+	if (!PG_ARGISNULL(ARG_CONDITION))
+		(void) pipeline_expression(pipeline_arg_text(fcinfo, ARG_CONDITION), "condition");
 	check_retries(fcinfo);
 	check_interval(timeout, "timeout", false, 20);
 	pipeline_check_labels(PG_GETARG_JSONB_P(ARG_LABELS), "labels");
@@ -287,11 +296,13 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 				 errhint("With or_replace => true its definition is replaced; runs that have begun keep the old one.")));
 	check_dependencies(pipeline, task, depends_on);
 	pipeline_sql("INSERT INTO pipeline.tasks (pipeline, task, owner, command, depends_on, mode, retries,"
-				 "   retry_delay, retry_backoff, retry_on, timeout, allow_failure, priority, labels, description)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
+				 "   retry_delay, retry_backoff, retry_on, timeout, allow_failure, priority, labels, description,"
+				 "   trigger_rule, condition)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
 				 " ON CONFLICT (pipeline, task) DO UPDATE SET owner = $3, command = $4, depends_on = $5,"
 				 "   mode = $6, retries = $7, retry_delay = $8, retry_backoff = $9, retry_on = $10,"
-				 "   timeout = $11, allow_failure = $12, priority = $13, labels = $14, description = $15",
+				 "   timeout = $11, allow_failure = $12, priority = $13, labels = $14, description = $15,"
+				 "   trigger_rule = $16, condition = $17",
 				 SPI_OK_INSERT, sql_text(pipeline), sql_text(task), sql_role(def->owner),
 				 sql_text(command), sql_array(pipeline_list_array(depends_on)),
 				 sql_text(mode), sql_int4(PG_GETARG_INT32(ARG_RETRIES)),
@@ -301,7 +312,9 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 				 sql_bool(PG_GETARG_BOOL(ARG_ALLOW_FAILURE)),
 				 sql_int4(PG_GETARG_INT32(ARG_PRIORITY)),
 				 sql_jsonb(PG_GETARG_JSONB_P(ARG_LABELS)),
-				 sql_text(pipeline_arg_text(fcinfo, ARG_DESCRIPTION)));
+				 sql_text(pipeline_arg_text(fcinfo, ARG_DESCRIPTION)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_TRIGGER_RULE)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_CONDITION)));
 	pipeline_record_change("create_task", "task", psprintf("%s/%s", pipeline, task),
 						   before, task_as_jsonb(pipeline, task), NULL);
 	pipeline_scope_end(&scope);

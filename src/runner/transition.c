@@ -68,7 +68,7 @@ runner_claim_task(Oid role, MemoryContext context)
 					 "   RETURNING attempt_id, params)"
 					 " SELECT o.attempt_id, t.run_id, t.attempts, t.pipeline, t.task, t.command,"
 					 "        t.mode = 'atomic', t.timezone, o.params, t.labels, t.timeout,"
-					 "        r.interval_start, r.interval_end"
+					 "        r.interval_start, r.interval_end, t.condition"
 					 " FROM taken t, opened o, pipeline.runs r WHERE r.run_id = t.run_id",
 					 SPI_OK_SELECT, sql_role(role), sql_int4(MyProcPid)) > 0)
 	{
@@ -92,6 +92,7 @@ runner_claim_task(Oid role, MemoryContext context)
 			claim->timeout = DatumGetIntervalP(datumCopy(timeout, false, sizeof(Interval)));
 		claim->interval_start = DatumGetTimestampTz(pipeline_sql_datum(0, 12, &isnull));
 		claim->interval_end = DatumGetTimestampTz(pipeline_sql_datum(0, 13, &isnull));
+		claim->condition = pipeline_sql_text(0, 14);
 		MemoryContextSwitchTo(old);
 	}
 	pipeline_scope_end(&scope);
@@ -210,7 +211,8 @@ runner_finish_run_if_done(int64 run_id)
 					 "         ORDER BY t.state, t.task)"
 					 "  FROM pipeline.task_runs t WHERE t.run_id = r.run_id"
 					 "  AND t.state IN ('failed', 'upstream_failed') AND NOT t.allow_failure),"
-					 " r.cancel_requested_at IS NOT NULL"
+					 " r.cancel_requested_at IS NOT NULL OR EXISTS (SELECT FROM pipeline.task_runs c"
+					 "   WHERE c.run_id = r.run_id AND c.state = 'cancelled')"
 					 " FROM pipeline.runs r WHERE r.run_id = $1"
 					 " AND r.state IN ('queued', 'running') AND r.open_tasks = 0",
 					 SPI_OK_SELECT, sql_int8(run_id)) == 0)
@@ -305,39 +307,71 @@ close_attempt(int64 attempt_id, const char *state, const AttemptEnd *end,
 				 errdetail("Its run was removed, or it was taken for lost.")));
 }
 
+/* Write a task's final state. */
 static void
-release_successors(int64 run_id, const char *task)
+close_task(int64 run_id, const char *task, const char *state, const char *error)
 {
-	pipeline_sql("UPDATE pipeline.task_runs SET state = 'succeeded', finished_at = clock_timestamp(), error = NULL"
-				 " WHERE run_id = $1 AND task = $2", SPI_OK_UPDATE,
-				 sql_int8(run_id), sql_text(task));
-	pipeline_sql("UPDATE pipeline.task_runs SET pending = pending - 1,"
-				 " state = CASE WHEN pending = 1 THEN 'ready' ELSE state END,"
-				 " ready_at = CASE WHEN pending = 1 THEN clock_timestamp() END"
-				 " WHERE run_id = $1 AND state = 'waiting' AND $2 = ANY (depends_on)",
-				 SPI_OK_UPDATE, sql_int8(run_id), sql_text(task));
-	pipeline_sql("UPDATE pipeline.runs SET open_tasks = open_tasks - 1 WHERE run_id = $1",
-				 SPI_OK_UPDATE, sql_int8(run_id));
-}
-
-/* End the task for good, and hold back everything that waits for it. */
-static void
-fail_task(int64 run_id, const char *task, const char *state, const char *error)
-{
-	uint64		held;
-
 	pipeline_sql("UPDATE pipeline.task_runs SET state = $3, finished_at = clock_timestamp(), error = $4"
 				 " WHERE run_id = $1 AND task = $2", SPI_OK_UPDATE,
 				 sql_int8(run_id), sql_text(task), sql_text(state), sql_text(error));
-	held = pipeline_sql("WITH RECURSIVE held AS (SELECT $2 AS task UNION"
-						"  SELECT t.task FROM held h JOIN pipeline.task_runs t"
-						"  ON t.run_id = $1 AND h.task = ANY (t.depends_on))"
-						" UPDATE pipeline.task_runs t SET state = $3, finished_at = clock_timestamp()"
-						" FROM held WHERE t.run_id = $1 AND t.task = held.task AND t.state = 'waiting'",
-						SPI_OK_UPDATE, sql_int8(run_id), sql_text(task),
-						sql_text(strcmp(state, "cancelled") == 0 ? "cancelled" : "upstream_failed"));
-	pipeline_sql("UPDATE pipeline.runs SET open_tasks = open_tasks - 1 - $2 WHERE run_id = $1",
-				 SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) held));
+}
+
+/*
+ * Tell the successors of tasks that have ended, and those of the ones that
+ * this ends in turn, held back or skipped.  Returns how many it ended.  The
+ * caller holds the lock on the run and acts as the owner of the extension.
+ */
+int64
+runner_settle_successors(int64 run_id, List *ended)
+{
+	int64		total = 0;
+
+	while (ended != NIL)
+	{
+		uint64		n = pipeline_sql("UPDATE pipeline.task_runs t SET pending = t.pending - e.ended,"
+									 "   up_succeeded = t.up_succeeded + e.succeeded, up_failed = t.up_failed + e.failed,"
+									 "   up_skipped = t.up_skipped + e.skipped, state = v.state,"
+									 "   ready_at = CASE WHEN v.state = 'ready' THEN clock_timestamp() END,"
+									 "   finished_at = CASE WHEN v.state IN ('upstream_failed', 'skipped') THEN clock_timestamp() END"
+									 " FROM (SELECT s.task, count(*) AS ended,"
+									 "         count(*) FILTER (WHERE d.state = 'succeeded') AS succeeded,"
+									 "         count(*) FILTER (WHERE d.state IN ('failed', 'upstream_failed', 'cancelled')) AS failed,"
+									 "         count(*) FILTER (WHERE d.state = 'skipped') AS skipped"
+									 "       FROM pipeline.task_runs d JOIN pipeline.task_runs s"
+									 "         ON s.run_id = $1 AND s.state = 'waiting' AND d.task = ANY (s.depends_on)"
+									 "       WHERE d.run_id = $1 AND d.task = ANY ($2) GROUP BY s.task) e,"
+									 "   LATERAL (SELECT o.trigger_rule, o.pending - e.ended AS pending,"
+									 "         o.up_succeeded + e.succeeded AS s, o.up_failed + e.failed AS f, o.up_skipped + e.skipped AS k"
+									 "       FROM pipeline.task_runs o WHERE o.run_id = $1 AND o.task = e.task) c,"
+									 "   LATERAL (SELECT pipeline._trigger_state(c.trigger_rule, c.pending::int, c.s::int, c.f::int, c.k::int) AS state) v"
+									 " WHERE t.run_id = $1 AND t.task = e.task AND t.state = 'waiting'"
+									 " RETURNING t.task, t.state",
+									 SPI_OK_UPDATE_RETURNING, sql_int8(run_id),
+									 sql_array(pipeline_list_array(ended)));
+
+		ended = NIL;
+		for (uint64 i = 0; i < n; i++)
+		{
+			char	   *state = pipeline_sql_text(i, 2);
+
+			if (strcmp(state, "upstream_failed") == 0 || strcmp(state, "skipped") == 0)
+				ended = lappend(ended, pipeline_sql_text(i, 1));
+		}
+		total += list_length(ended);
+	}
+	return total;
+}
+
+/* End a task for good, and all that follows from it. */
+static void
+end_task(int64 run_id, const char *task, const char *state, const char *error)
+{
+	int64		ended;
+
+	close_task(run_id, task, state, error);
+	ended = 1 + runner_settle_successors(run_id, list_make1((char *) task));
+	pipeline_sql("UPDATE pipeline.runs SET open_tasks = open_tasks - $2 WHERE run_id = $1",
+				 SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) ended));
 }
 
 /* Have the task run again: at once, or after the wait that its retries ask. */
@@ -374,6 +408,7 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 		[OUTCOME_SUCCEEDED] = "succeeded",
 		[OUTCOME_UNSUCCESSFUL] = "failed",
 		[OUTCOME_ERROR] = "failed",
+		[OUTCOME_SKIPPED] = "skipped",
 		[OUTCOME_CANCELLED] = "cancelled",
 		[OUTCOME_LOST] = "lost",
 	};
@@ -398,12 +433,14 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 
 	if (end->outcome == OUTCOME_SUCCEEDED)
 	{
-		release_successors(run_id, task);
+		end_task(run_id, task, "succeeded", NULL);
 		pipeline_resolve_alerts(row.owner, "TaskFailed",
 								psprintf("%s/%s", row.pipeline, task));
 	}
+	else if (end->outcome == OUTCOME_SKIPPED)
+		end_task(run_id, task, "skipped", NULL);
 	else if (end->outcome == OUTCOME_CANCELLED || row.cancelling)
-		fail_task(run_id, task, "cancelled", error);
+		end_task(run_id, task, "cancelled", error);
 	else
 	{
 		again = row.failures < row.retries;
@@ -418,7 +455,7 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 					  end->outcome == OUTCOME_LOST, error);
 		else
 		{
-			fail_task(run_id, task, "failed", error);
+			end_task(run_id, task, "failed", error);
 			alert_task(row.owner, row.pipeline, run_id, task, row.attempt,
 					   row.labels, error);
 		}

@@ -99,11 +99,12 @@ static void
 check_committed(int64 run_id)
 {
 	UserScope	scope;
+	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT 1 FROM pipeline.runs WHERE run_id = $1"
-					 " AND xmin = pg_current_xact_id_if_assigned()::xid AND state = 'queued'",
-					 SPI_OK_SELECT, sql_int8(run_id)) > 0)
+	if (pipeline_sql("SELECT xmin FROM pipeline.runs WHERE run_id = $1 AND state = 'queued'",
+					 SPI_OK_SELECT, sql_int8(run_id)) > 0 &&
+		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(pipeline_sql_datum(0, 1, &isnull))))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("run " INT64_FORMAT " was created by this transaction and cannot start before it commits", run_id),

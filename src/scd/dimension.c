@@ -12,6 +12,7 @@
 #include "utils/lsyscache.h"
 #include "utils/varlena.h"
 
+#include "alert/alert.h"
 #include "scd/scd.h"
 
 enum
@@ -42,20 +43,26 @@ creation_schema(RangeVar *rv)
 	return schema;
 }
 
-/* The table exists: may the caller register it, and is it registered? */
+/* Before the table is locked: does the caller own it? */
+static void
+check_owns(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
+{
+	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
+
+	if (relkind != '\0' && !object_ownercheck(RelationRelationId, relid, GetUserId()))
+		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
+					   pipeline_qualified_name(relid));
+}
+
+/* The table exists and is locked: is it registered, and may it be? */
 static void
 check_existing(Dimension *dimension, bool or_replace, Dimension **before)
 {
-	if (!object_ownercheck(RelationRelationId, dimension->relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER,
-					   get_relkind_objtype(get_rel_relkind(dimension->relid)),
-					   dimension->name);
 	if (get_rel_persistence(dimension->relid) == RELPERSISTENCE_TEMP)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
 				 errmsg("a registered dimension cannot be temporary"),
 				 errhint("Merge into a temporary table by merge_scd2().")));
-	LockRelationOid(dimension->relid, ShareRowExclusiveLock);
 	*before = pipeline_scd_find(dimension->relid, true);
 	if (*before == NULL)
 		return;
@@ -78,11 +85,15 @@ notice_missing_index(const Dimension *dimension)
 {
 	StringInfoData sql;
 	ListCell   *lc;
+	UserScope	scope;
+	uint64		n;
 
 	initStringInfo(&sql);
 	foreach(lc, dimension->business_key)
 		appendStringInfo(&sql, "%s, ", quote_identifier(lfirst(lc)));
-	pipeline_sql("SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND i.indisunique"
+	/* Not by the owner's search_path, which may have operators of its own. */
+	pipeline_extension_begin(&scope);
+	n = pipeline_sql("SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = $1 AND i.indisunique"
 				 " AND i.indisvalid AND i.indpred IS NULL AND i.indnkeyatts = $3 + 1"
 				 " AND (SELECT pg_catalog.bool_or(a.attname = $4) AND pg_catalog.count(*) FILTER (WHERE a.attname = ANY ($2)) = $3"
 				 " FROM pg_catalog.pg_attribute a WHERE a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey::int2[]))",
@@ -90,7 +101,8 @@ notice_missing_index(const Dimension *dimension)
 				 sql_array(pipeline_list_array(dimension->business_key)),
 				 sql_int8(list_length(dimension->business_key)),
 				 sql_text(dimension->names[META_VALID_FROM]));
-	if (SPI_processed == 0)
+	pipeline_scope_end(&scope);
+	if (n == 0)
 		ereport(NOTICE,
 				(errmsg("table %s has no unique index on its key and valid_from", dimension->name),
 				 errhint("CREATE UNIQUE INDEX ON %s (%s%s);", dimension->name, sql.data,
@@ -137,7 +149,9 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 	Source	   *source;
 	UserScope	scope;
 
-	dimension->relid = RangeVarGetRelid(rv, NoLock, true);
+	/* Whoever renames or drops the table meanwhile: the name is looked up again. */
+	dimension->relid = RangeVarGetRelidExtended(rv, ShareRowExclusiveLock,
+												RVR_MISSING_OK, check_owns, NULL);
 	if (OidIsValid(dimension->relid))
 	{
 		dimension->name = pipeline_qualified_name(dimension->relid);
@@ -189,10 +203,7 @@ pipeline_create_dimension(PG_FUNCTION_ARGS)
 	dimension->labels = pipeline_arg_jsonb(fcinfo, ARG_LABELS);
 	dimension->description = pipeline_arg_text(fcinfo, ARG_DESCRIPTION);
 	dimension->search_path = pipeline_search_path();
-	if (!JB_ROOT_IS_OBJECT(dimension->labels))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"labels\" must be a JSON object")));
+	pipeline_check_labels(dimension->labels, "labels");
 	rv = makeRangeVarFromNameList(textToQualifiedNameList(PG_GETARG_TEXT_PP(0)));
 
 	SPI_connect();

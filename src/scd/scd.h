@@ -149,6 +149,9 @@ typedef struct MergeDelta
 	uint64		content[2];		/* fingerprint of the batch */
 } MergeDelta;
 
+/* What the classifying query returns beside the columns of either side. */
+#define CLASSIFY_COLUMNS 5
+
 /* Layout of the rows of a delta; the columns follow, named c1, c2, ... */
 #define DELTA_SEQ 0				/* int8: number of the source row */
 #define DELTA_CLASS 1			/* "char": CLASS_ */

@@ -20,6 +20,7 @@
 #include "access/relation.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -100,6 +101,22 @@ refuse_new_columns(const Dimension *dimension, const List *names)
 			 errhint("List them, leave \"type2\" out, or select fewer columns in the source.")));
 }
 
+/* Raise 54011 if the classifying query would have too many columns. */
+static void
+check_width(const Dimension *dimension, const Source *source)
+{
+	int			nkeys = list_length(dimension->business_key);
+	int			most = (MaxTupleAttributeNumber - CLASSIFY_COLUMNS + nkeys) / 2;
+
+	if (source->columns->natts > most)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("the source has too many columns for dimension %s", dimension->name),
+				 errdetail("It has %d; a merge reads both sides at once, %d columns of each at most.",
+						   source->columns->natts, most),
+				 errhint("Split the attributes over two dimensions.")));
+}
+
 /*
  * Bring the lists of columns and the columns of the source together: each
  * listed column must be in the source, and each column of the source in a
@@ -143,6 +160,7 @@ pipeline_scd_resolve(Dimension *dimension, Source *source)
 	}
 	if (extra != NIL)
 		refuse_new_columns(dimension, extra);
+	check_width(dimension, source);
 	dimension->type2_rest = false;
 }
 
@@ -223,6 +241,20 @@ pipeline_scd_make_table(Dimension *dimension, Source *source,
 	return get_relname_relid(name, schema);
 }
 
+/* Is the type a domain that takes no NULL? */
+static bool
+refuses_null(Oid type)
+{
+	HeapTuple	tuple = SearchSysCache1(TYPEOID, ObjectIdGetDatum(type));
+	bool		refuses;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for type %u", type);
+	refuses = ((Form_pg_type) GETSTRUCT(tuple))->typnotnull;
+	ReleaseSysCache(tuple);
+	return refuses;
+}
+
 /* A column that must not be NULL leaves no room for the unknown member. */
 static void
 check_room_for_unknown(const Dimension *dimension)
@@ -234,7 +266,8 @@ check_room_for_unknown(const Dimension *dimension)
 	{
 		Form_pg_attribute att = TupleDescAttr(desc, i);
 
-		if (!att->attisdropped && att->attnotnull && !att->atthasdef &&
+		if (!att->attisdropped && !att->atthasdef &&
+			(att->attnotnull || refuses_null(att->atttypid)) &&
 			is_listed(dimension, NameStr(att->attname)))
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
