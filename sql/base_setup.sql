@@ -10,7 +10,7 @@ CREATE SCHEMA bob AUTHORIZATION pipeline_bob;
 SELECT extversion = (SELECT default_version FROM pg_available_extensions WHERE name = 'pipeline') AS current
 FROM pg_extension WHERE extname = 'pipeline';
 -- What a statement raises, without the numbers of runs.
-CREATE FUNCTION alice.raises(query text) RETURNS text LANGUAGE plpgsql AS $$
+CREATE FUNCTION public.raises(query text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE d text; h text;
 BEGIN
   EXECUTE query;
@@ -19,5 +19,3 @@ EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
   RETURN sqlstate || ' | ' || regexp_replace(concat_ws(' | ', sqlerrm, nullif(d, ''), nullif(h, '')), '\d+(?=[ ).:]|$)', 'N', 'g');
 END $$;
-GRANT USAGE ON SCHEMA alice TO pipeline_bob;
-ALTER FUNCTION alice.raises(text) OWNER TO pipeline_alice;

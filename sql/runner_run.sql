@@ -114,8 +114,8 @@ SELECT pipeline.create_task('run cancel', 'running', 'INSERT INTO alice.run_log 
 SELECT pipeline.create_task('run cancel', 'waiting', 'SELECT 1', '{running}');
 SELECT pipeline.run('run cancel') AS run \gset
 SELECT pipeline.wait_for_run(:run, '0.3 s') IN ('queued', 'running') AS goes_on;
-SELECT alice.raises($$SELECT pipeline.drop_pipeline('run cancel')$$);
-SELECT alice.raises(format('SELECT pipeline.retry(%s)', :run));
+SELECT public.raises($$SELECT pipeline.drop_pipeline('run cancel')$$);
+SELECT public.raises(format('SELECT pipeline.retry(%s)', :run));
 SET SESSION AUTHORIZATION pipeline_bob;
 SELECT pipeline.cancel(:run);
 SELECT pipeline.retry(:run);
@@ -140,7 +140,7 @@ SELECT task, state, attempts FROM pipeline.task_status WHERE run_id = :run ORDER
 SELECT pipeline.resume('run cancel');
 -- Waiting where it cannot end.
 BEGIN;
-SELECT alice.raises($$SELECT pipeline.wait_for_run(pipeline.run('run clean'))$$);
+SELECT public.raises($$SELECT pipeline.wait_for_run(pipeline.run('run clean'))$$);
 ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT pipeline.wait_for_run(:run);

@@ -1,6 +1,5 @@
 -- Why a task waits, in words; what failed, with everything about it.
 SET SESSION AUTHORIZATION pipeline_alice;
-SELECT acts, workers > 0 AS workers, busy + idle + starting <= workers AS within FROM pipeline.worker_status();
 CREATE VIEW alice.waiting AS
 SELECT task, state, since <= clock_timestamp() AS since,
   regexp_replace(regexp_replace(why, 'run [0-9]+', 'run N'), 'at [A-Z][a-z]{2} .*', 'at T') AS why
@@ -16,6 +15,7 @@ BEGIN
   END LOOP;
 END $$;
 SELECT pipeline.create_pipeline('waiting');
+SELECT acts, workers > 0 AS workers, busy + idle + starting <= workers AS within FROM pipeline.worker_status();
 SELECT pipeline.create_task('waiting', 'slow', 'SELECT pg_advisory_xact_lock(4713)');
 SELECT pipeline.create_task('waiting', 'failing', 'SELECT 1/0', retries => 1, retry_delay => '1 hour');
 SELECT pipeline.create_task('waiting', 'next', 'SELECT 1', '{slow,failing}', trigger_rule => 'all_done');

@@ -362,6 +362,9 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 	TupleDescInitEntry(delta->close_desc, 1, "rel", OIDOID, -1, 0);
 	TupleDescInitEntry(delta->close_desc, 2, "tid", TIDOID, -1, 0);
 	TupleDescInitEntry(delta->close_desc, 3, "reason", TEXTOID, -1, 0);
+	TupleDescFinalize(delta->row_desc);
+	TupleDescFinalize(delta->reject_desc);
+	TupleDescFinalize(delta->close_desc);
 	delta->open = tuplestore_begin_heap(false, false, work_mem);
 	delta->overwrite = tuplestore_begin_heap(false, false, work_mem);
 	delta->close = tuplestore_begin_heap(false, false, work_mem);

@@ -53,6 +53,7 @@ pipeline_scd_keep_rejects(const MergePlan *plan, const MergeDelta *delta,
 	desc = CreateTemplateTupleDesc(2);
 	TupleDescInitEntry(desc, 1, "content", JSONBOID, -1, 0);
 	TupleDescInitEntry(desc, 2, "reason", TEXTOID, -1, 0);
+	TupleDescFinalize(desc);
 	pipeline_scd_delta_register(REJECT_JSON, desc, delta->reject_json);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("INSERT INTO pipeline.rejects (merge_id, dimension, owner, row, reason)"
