@@ -224,6 +224,7 @@ extern int64 runner_settle_successors(int64 run_id, List *ended);
 
 /* ---- run.c ------------------------------------------------------------------- */
 
+extern void runner_check_run_owner(Oid owner, int64 run_id);
 extern int64 runner_create_run(const char *pipeline, const char *run_type,
 							   const Jsonb *params, TimestampTz from,
 							   TimestampTz to);

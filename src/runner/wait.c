@@ -84,7 +84,7 @@ read_state(int64 run_id)
 	state = pipeline_sql_text(0, 1);
 	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
 	pipeline_scope_end(&scope);
-	pipeline_check_owner(owner, "run", psprintf(INT64_FORMAT, run_id));
+	runner_check_run_owner(owner, run_id);
 	return state;
 }
 
