@@ -37,6 +37,18 @@ refuse_statement(const char *task, const char *what, const char *hint)
 			 errhint("%s", hint)));
 }
 
+/*
+ * Does it set a property of the transaction?  By name only the isolation level
+ * matters to us: what a task makes read-only is made writable after it.
+ */
+static bool
+sets_transaction(const VariableSetStmt *stmt)
+{
+	if (stmt->kind == VAR_SET_MULTI)
+		return strcmp(stmt->name, "SESSION CHARACTERISTICS") != 0;
+	return stmt->name != NULL && pg_strcasecmp(stmt->name, "transaction_isolation") == 0;
+}
+
 /* Refuse what would end our transaction or talk to a client. */
 static void
 check_statement(Node *stmt, bool atomic, const char *task)
@@ -46,8 +58,7 @@ check_statement(Node *stmt, bool atomic, const char *task)
 						 "An atomic task is one transaction already; with mode => 'autocommit' each statement is one." :
 						 "In an autocommit task each statement is a transaction; put statements that belong together into a procedure or a DO block.");
 	if (atomic && IsA(stmt, VariableSetStmt) &&
-		((VariableSetStmt *) stmt)->kind == VAR_SET_MULTI &&
-		strcmp(((VariableSetStmt *) stmt)->name, "SESSION CHARACTERISTICS") != 0)
+		sets_transaction((VariableSetStmt *) stmt))
 		refuse_statement(task, "SET TRANSACTION",
 						 "Tasks run at READ COMMITTED, in a transaction that the runner begins.");
 	if (IsA(stmt, CopyStmt) && ((CopyStmt *) stmt)->filename == NULL)

@@ -313,10 +313,10 @@ bool
 runner_cron_last(const CronExpr *expr, pg_tz *tz, TimestampTz at,
 				 TimestampTz *last)
 {
-	int64		back = 2 * SECS_PER_MINUTE;
+	const int64 most = (int64) SEARCH_DAYS * SECS_PER_DAY;
 
 	/* Look back further and further, then walk forward to the last one. */
-	for (; back < (int64) SEARCH_DAYS * SECS_PER_DAY; back *= 6)
+	for (int64 back = 2 * SECS_PER_MINUTE;; back = Min(back * 6, most))
 	{
 		TimestampTz t = at - back * USECS_PER_SEC;
 		bool		found = false;
@@ -326,10 +326,9 @@ runner_cron_last(const CronExpr *expr, pg_tz *tz, TimestampTz at,
 			*last = t;
 			found = true;
 		}
-		if (found)
-			return true;
+		if (found || back == most)
+			return found;
 	}
-	return false;
 }
 
 /* Return a time zone by name, full or abbreviated; raises 22023. */

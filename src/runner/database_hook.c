@@ -53,6 +53,7 @@ database_of(Node *stmt)
 	}
 	else if (IsA(stmt, CreatedbStmt))
 	{
+		name = "template1";
 		foreach(lc, ((CreatedbStmt *) stmt)->options)
 		{
 			if (strcmp(((DefElem *) lfirst(lc))->defname, "template") == 0)
@@ -70,7 +71,11 @@ hold(Oid database)
 	bool		any = false;
 
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
-	slot = runner_database_slot(database, false);
+	/* A worker can outlive the scheduler, after DROP EXTENSION. */
+	for (int i = 0; i < runner_shared->nslots && !any; i++)
+		any = runner_shared->slots[i].database == database &&
+			runner_shared->slots[i].state != SLOT_FREE;
+	slot = runner_database_slot(database, any);
 	if (slot != NULL)
 	{
 		slot->held = true;
@@ -152,7 +157,9 @@ process_utility(PlannedStmt *pstmt, const char *query, bool read_only_tree,
 
 	if (context == PROCESS_UTILITY_TOPLEVEL && runner_is_preloaded())
 		database = database_of(pstmt->utilityStmt);
-	if (!OidIsValid(database) || database == MyDatabaseId ||
+	/* The current database can be copied, and nothing else of these. */
+	if (!OidIsValid(database) ||
+		(database == MyDatabaseId && !IsA(pstmt->utilityStmt, CreatedbStmt)) ||
 		!object_ownercheck(DatabaseRelationId, database, GetUserId()) ||
 		!hold(database))
 	{

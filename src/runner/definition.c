@@ -14,6 +14,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert.h"
 #include "runner/runner.h"
 
 /* ---- roles --------------------------------------------------------------- */
@@ -45,14 +46,20 @@ runner_role_problem(Oid role)
 	return problem;
 }
 
-/* Choose and check the owner of a pipeline that the caller creates. */
+/*
+ * Choose and check the owner of a pipeline: run_as, or else whoever owns it
+ * already, or else the caller.  Replacing a definition alone must not make the
+ * tasks that others wrote run as the caller.
+ */
 static Oid
-choose_owner(FunctionCallInfo fcinfo, int argument)
+choose_owner(FunctionCallInfo fcinfo, int argument, Oid present)
 {
-	Oid			owner = PG_ARGISNULL(argument) ? GetUserId() : PG_GETARG_OID(argument);
+	Oid			owner = PG_ARGISNULL(argument) ? present : PG_GETARG_OID(argument);
 	char	   *problem;
 
-	if (owner != GetUserId() && !member_can_set_role(GetUserId(), owner))
+	if (!OidIsValid(owner))
+		owner = GetUserId();
+	if (owner != GetUserId() && owner != present && !member_can_set_role(GetUserId(), owner))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be able to SET ROLE \"%s\"", GetUserNameFromId(owner, false)),
@@ -61,7 +68,9 @@ choose_owner(FunctionCallInfo fcinfo, int argument)
 	if (problem)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 errmsg("a pipeline cannot run as role \"%s\"", GetUserNameFromId(owner, false)),
+				 errmsg("a pipeline cannot run as role \"%s\"",
+						SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(owner)) ?
+						GetUserNameFromId(owner, false) : psprintf("%u", owner)),
 				 errdetail_internal("The %s.", problem),
 				 errhint("Choose another role with run_as.")));
 	return owner;
@@ -108,6 +117,28 @@ runner_load_pipeline(const char *name)
 	params = pipeline_sql_datum(0, 5, &isnull);
 	def->params = DatumGetJsonbPCopy(params);
 	pipeline_scope_end(&scope);
+	return def;
+}
+
+/*
+ * Lock a pipeline's definition and load it.  The rights of the current user
+ * are checked before, so that nobody can lock what is not theirs, and again
+ * after the wait, in which the owner may have changed.  The lock does not keep
+ * runs from being created.
+ */
+PipelineDef *
+runner_lock_pipeline(const char *name)
+{
+	UserScope	scope;
+	PipelineDef *def;
+
+	pipeline_check_owner(runner_load_pipeline(name)->owner, "pipeline", name);
+	pipeline_extension_begin(&scope);
+	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR NO KEY UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+	pipeline_scope_end(&scope);
+	def = runner_load_pipeline(name);
+	pipeline_check_owner(def->owner, "pipeline", name);
 	return def;
 }
 
@@ -199,15 +230,11 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 	check_schedule(schedule, timezone, align);
 	if (!JB_ROOT_IS_OBJECT(params))
 		pipeline_check_keys(params, "params", NULL);
-	if (!JB_ROOT_IS_OBJECT(labels))
-		pipeline_check_keys(labels, "labels", NULL);
-	owner = choose_owner(fcinfo, 10);
+	/* The alerts of its runs will carry them. */
+	pipeline_check_labels(labels, "labels");
 
 	SPI_connect();
 	pipeline_extension_begin(&scope);
-	mind_identity();
-	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
-				 SPI_OK_SELECT, sql_text(name));
 	before = pipeline_as_jsonb(name);
 	pipeline_scope_end(&scope);
 	if (before && !replace)
@@ -215,10 +242,12 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("pipeline \"%s\" already exists", name),
 				 errhint("With or_replace => true its definition is replaced; its tasks and history stay.")));
-	if (before)
-		pipeline_check_owner(runner_load_pipeline(name)->owner, "pipeline", name);
+	owner = choose_owner(fcinfo, 10, before ? runner_lock_pipeline(name)->owner : InvalidOid);
 
 	pipeline_extension_begin(&scope);
+	mind_identity();
+	if (before)
+		before = pipeline_as_jsonb(name);
 	if (pipeline_sql("INSERT INTO pipeline.pipelines AS p (pipeline, owner, schedule, timezone, interval_align,"
 					 "   max_active_runs, catchup, params, labels, description, paused, paused_reason)"
 					 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
@@ -261,15 +290,14 @@ pipeline_drop_pipeline(PG_FUNCTION_ARGS)
 {
 	char	   *name;
 	UserScope	scope;
-	PipelineDef *def;
 	Jsonb	   *before;
 
 	pipeline_not_null(fcinfo, 0, "pipeline");
 	name = pipeline_arg_text(fcinfo, 0);
 	SPI_connect();
-	def = runner_load_pipeline(name);
-	pipeline_check_owner(def->owner, "pipeline", name);
+	(void) runner_lock_pipeline(name);
 	pipeline_extension_begin(&scope);
+	/* Now against runs, too: none is created between the look and the end. */
 	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
 				 SPI_OK_SELECT, sql_text(name));
 	if (pipeline_sql("SELECT run_id FROM pipeline.runs WHERE pipeline = $1"
@@ -285,6 +313,7 @@ pipeline_drop_pipeline(PG_FUNCTION_ARGS)
 				 errhint("Wait for it, or call pipeline.cancel(" INT64_FORMAT ").", run_id)));
 	}
 	before = pipeline_as_jsonb(name);
+	runner_resolve_dropped(name, NULL);
 	pipeline_sql("DELETE FROM pipeline.pipelines WHERE pipeline = $1", SPI_OK_DELETE,
 				 sql_text(name));
 	pipeline_record_change("drop_pipeline", "pipeline", name, before, NULL, NULL);
@@ -300,7 +329,7 @@ set_paused(const char *name, bool paused, const char *reason)
 	UserScope	scope;
 
 	SPI_connect();
-	pipeline_check_owner(runner_load_pipeline(name)->owner, "pipeline", name);
+	(void) runner_lock_pipeline(name);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.pipelines SET paused = $2, paused_reason = $3,"
 				 " scheduled_since = CASE WHEN NOT $2 AND catchup = 'none'"

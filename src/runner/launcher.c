@@ -216,7 +216,9 @@ mind_database(int i)
 		mine->database = database;
 	}
 	reap(mine, slot);
-	start = OidIsValid(database) && slot->wanted && !slot->held && mine->handle == NULL;
+	/* One that a launcher before us started may still be there. */
+	start = OidIsValid(database) && slot->wanted && !slot->held &&
+		mine->handle == NULL && slot->pid == 0;
 	if (OidIsValid(database) && !slot->wanted && !slot->held && mine->handle == NULL && slot->settled)
 		slot->database = InvalidOid;
 	LWLockRelease(runner_shared->lock);

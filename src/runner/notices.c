@@ -9,12 +9,15 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
 #include "runner/runner.h"
 
 #define NOTICES_KEPT 100
+/* Bytes of one message. */
+#define TEXT_KEPT 8192
 
 static emit_log_hook_type previous_hook = NULL;
 static bool installed = false;
@@ -33,14 +36,25 @@ keep_notice(ErrorData *edata)
 			MemoryContext old = MemoryContextSwitchTo(keep_context);
 
 			*kept = lappend(*kept, psprintf("%s: %s", error_severity(edata->elevel),
-											edata->message));
+											runner_clip(edata->message)));
 			MemoryContextSwitchTo(old);
 		}
-		if (edata->elevel < saved_level)
+		if (edata->elevel < saved_level || saved_level == LOG)
 			edata->output_to_server = false;
 	}
 	if (previous_hook)
 		previous_hook(edata);
+}
+
+/* The text, or its first part when it is too long to be kept. */
+char *
+runner_clip(const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (len <= TEXT_KEPT)
+		return pstrdup(text);
+	return psprintf("%.*s...", pg_mbcliplen(text, TEXT_KEPT + 1, TEXT_KEPT), text);
 }
 
 /* Begin to keep notices, in `context`, in `*notices`. */
@@ -56,7 +70,9 @@ runner_capture_notices(MemoryContext context, List **notices)
 	keep_context = context;
 	kept = notices;
 	saved_level = my_log_min_messages;
-	my_log_min_messages = Min(my_log_min_messages, INFO);
+	/* LOG stands below INFO by number, but as a level lets less through. */
+	if (saved_level >= LOG)
+		my_log_min_messages = INFO;
 	capturing = true;
 }
 

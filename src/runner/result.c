@@ -10,6 +10,8 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/detoast.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "funcapi.h"
@@ -18,6 +20,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
+#include "utils/resowner.h"
 #include "utils/typcache.h"
 
 #include "runner/runner.h"
@@ -82,6 +85,19 @@ result_startup(DestReceiver *self, int operation, TupleDesc desc)
 	MemoryContextSwitchTo(old);
 }
 
+/* Is some column alone, detoasted, more than a result may be? */
+static bool
+is_too_big(TupleDesc desc, const Datum *values, const bool *nulls)
+{
+	for (int i = 0; i < desc->natts; i++)
+	{
+		if (!nulls[i] && TupleDescAttr(desc, i)->attlen == -1 &&
+			toast_raw_datum_size(values[i]) > RESULT_BYTES)
+			return true;
+	}
+	return false;
+}
+
 /* Keep the row, given as a composite value, as JSON. */
 static void
 keep_row(ResultReceiver *r, Datum row)
@@ -101,6 +117,18 @@ keep_row(ResultReceiver *r, Datum row)
 		appendStringInfoChar(&r->json, ',');
 	appendBinaryStringInfo(&r->json, VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json));
 	r->rows++;
+}
+
+/* The same for the columns of a composite value. */
+static bool
+composite_is_too_big(HeapTupleHeader header, TupleDesc desc)
+{
+	HeapTupleData tuple = {.t_len = HeapTupleHeaderGetDatumLength(header), .t_data = header};
+	Datum	   *values = palloc_array(Datum, desc->natts);
+	bool	   *nulls = palloc_array(bool, desc->natts);
+
+	heap_deform_tuple(&tuple, desc, values, nulls);
+	return is_too_big(desc, values, nulls);
 }
 
 /* The verdict of a composite value; a NULL one is no success. */
@@ -144,6 +172,8 @@ composite_row(ResultReceiver *r, Datum value, bool isnull)
 		if (null || !DatumGetBool(success))
 			r->result->success = false;
 	}
+	if (!r->full)
+		r->full = composite_is_too_big(header, desc);
 	ReleaseTupleDesc(desc);
 	keep_row(r, PointerGetDatum(header));
 }
@@ -164,6 +194,8 @@ result_receive(TupleTableSlot *slot, DestReceiver *self)
 			 !DatumGetBool(slot->tts_values[r->success - 1])))
 			r->result->success = false;
 		if (!r->full)
+			r->full = is_too_big(r->desc, slot->tts_values, slot->tts_isnull);
+		if (!r->full)
 			keep_row(r, HeapTupleGetDatum(heap_form_tuple(r->desc,
 														  slot->tts_values,
 														  slot->tts_isnull)));
@@ -171,6 +203,41 @@ result_receive(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
 	return true;
+}
+
+/*
+ * Turn JSON into jsonb; as a string when jsonb cannot hold what type json
+ * can, such as \u0000.  A task does not fail for what it returns.
+ */
+static Jsonb *
+to_jsonb_or_string(const char *json)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	StringInfoData string;
+	Jsonb	   *volatile jsonb = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (jsonb != NULL)
+		return jsonb;
+	initStringInfo(&string);
+	escape_json(&string, json);
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string.data)));
 }
 
 /* Turn the kept rows into the result; the last such statement wins. */
@@ -182,8 +249,7 @@ result_shutdown(DestReceiver *self)
 	char	   *json = r->rows == 1 && !r->full ? r->json.data :
 		psprintf("[%s]", r->json.data);
 
-	r->result->result = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-														   CStringGetDatum(json)));
+	r->result->result = to_jsonb_or_string(json);
 	MemoryContextSwitchTo(old);
 }
 

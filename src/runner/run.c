@@ -151,6 +151,21 @@ pipeline_run(PG_FUNCTION_ARGS)
 }
 
 /*
+ * Raise 42501 unless the current user has the rights of the owner of a run.
+ * Its pipeline is not named: the number of somebody's run is easily guessed.
+ */
+void
+runner_check_run_owner(Oid owner, int64 run_id)
+{
+	if (pipeline_is_owner(GetUserId(), owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be owner of run " INT64_FORMAT, run_id),
+			 errhint("Membership in the owning role, or in the role named by \"pipeline.admin_role\", counts.")));
+}
+
+/*
  * Lock a run that the caller may operate, inside an SPI connection; returns its
  * state.  Raises 42704 and 42501.
  */
@@ -175,7 +190,7 @@ runner_lock_run(int64 run_id, char **pipeline)
 	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
 	state = pipeline_sql_text(0, 3);
 	pipeline_scope_end(&scope);
-	pipeline_check_owner(owner, "pipeline", *pipeline);
+	runner_check_run_owner(owner, run_id);
 	return state;
 }
 

@@ -53,7 +53,7 @@ typedef struct WorkerSlot
 	StopReason	stop;
 	TimestampTz reserved_at;	/* when starting */
 	bool		connected;		/* it could connect; stays until reserved again */
-	bool		leave;			/* asked to make room when idle */
+	bool		leave;			/* asked to make room after its task */
 } WorkerSlot;
 
 /* Databases that the launcher knows of at one time. */
@@ -92,7 +92,8 @@ extern int	runner_wake_idle_workers(Oid database, Oid role, int most);
 extern bool runner_stop_attempt(int64 attempt_id, StopReason reason,
 								int signal);
 extern bool runner_attempt_alive(int64 attempt_id);
-extern void runner_ask_idle_to_leave(Oid role, int most);
+extern bool runner_has_worker(Oid database, Oid role);
+extern void runner_ask_to_leave(Oid role, int most, bool urgent);
 extern int	runner_reserve_slot(Oid database, Oid role, uint32 *generation);
 extern void runner_release_slot(int slot, uint32 generation);
 
@@ -144,6 +145,7 @@ typedef struct PipelineDef
 } PipelineDef;
 
 extern PipelineDef *runner_load_pipeline(const char *name);
+extern PipelineDef *runner_lock_pipeline(const char *name);
 extern char *runner_role_problem(Oid role);
 
 /* ---- command.c: parse, check and run the SQL of a task ---------------------- */
@@ -172,6 +174,7 @@ extern DestReceiver *runner_result_receiver(MemoryContext context,
 /* notices.c */
 extern void runner_capture_notices(MemoryContext context, List **notices);
 extern void runner_release_notices(void);
+extern char *runner_clip(const char *text);
 
 /* ---- transition.c: the state machine, in SQL -------------------------------- */
 
@@ -218,9 +221,11 @@ extern void runner_end_attempt(int64 run_id, const char *task,
 extern void runner_finish_run_if_done(int64 run_id);
 extern int64 runner_settle_successors(int64 run_id, List *held_back,
 									   List *skipped);
+extern void runner_resolve_dropped(const char *pipeline, const char *task);
 
 /* ---- run.c ------------------------------------------------------------------- */
 
+extern void runner_check_run_owner(Oid owner, int64 run_id);
 extern int64 runner_create_run(const char *pipeline, const char *run_type,
 							   const Jsonb *params, TimestampTz from,
 							   TimestampTz to);

@@ -62,7 +62,9 @@ no_due_time(const char *schedule)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("cron text \"%s\" has no earlier due time", schedule)));
+			 errmsg("cron text \"%s\" has no earlier due time", schedule),
+			 errdetail("Nothing in the last 28 years fits it, so there is no complete interval."),
+			 errhint("Give pipeline.run() an interval_start and an interval_end.")));
 }
 
 /* See runner.h. */
@@ -139,6 +141,27 @@ create_due_runs(const DuePipeline *p, TimestampTz now, ReturnSetInfo *rsinfo)
 	}
 }
 
+/*
+ * Lock a pipeline against another run_due().  When it is one of many and some
+ * transaction is changing it, it is left for the next call: nobody can hold up
+ * the schedules of all the others.
+ */
+static bool
+lock_schedule(const char *pipeline, bool wait)
+{
+	UserScope	scope;
+	bool		locked;
+
+	pipeline_extension_begin(&scope);
+	locked = (wait ?
+			  pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1"
+						   " FOR NO KEY UPDATE", SPI_OK_SELECT, sql_text(pipeline)) :
+			  pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1"
+						   " FOR NO KEY UPDATE SKIP LOCKED", SPI_OK_SELECT, sql_text(pipeline))) > 0;
+	pipeline_scope_end(&scope);
+	return locked;
+}
+
 /* The pipelines that the caller may run and that may have something due. */
 static List *
 due_pipelines(const char *only)
@@ -196,7 +219,12 @@ pipeline_run_due(PG_FUNCTION_ARGS)
 	if (only)
 		pipeline_check_owner(runner_load_pipeline(only)->owner, "pipeline", only);
 	foreach(lc, due_pipelines(only))
-		create_due_runs(lfirst(lc), now, (ReturnSetInfo *) fcinfo->resultinfo);
+	{
+		DuePipeline *p = lfirst(lc);
+
+		if (lock_schedule(p->name, only != NULL))
+			create_due_runs(p, now, (ReturnSetInfo *) fcinfo->resultinfo);
+	}
 	SPI_finish();
 	return (Datum) 0;
 }

@@ -3,7 +3,7 @@
  *	  The runner's shared memory: who is alive, and how to wake it.
  *
  * It holds hints only; runs and tasks live in tables.  One fact is exact: an
- * attempt whose id stands in no slot has no process.  A worker writes the id
+ * attempt whose id stands in no slot of its database has no process.  A worker writes the id
  * into its slot before it commits the claim, and the slot is cleared by
  * before_shmem_exit() after the transaction has ended; a crash of the server
  * clears all of it.
@@ -32,12 +32,19 @@ RunnerShared *runner_shared = NULL;
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
 
+/* A subtransaction that is rolled back takes its requests with it. */
+typedef struct StopRequest
+{
+	int64		attempt_id;
+	int			nest_level;		/* of the transaction that asked */
+} StopRequest;
+
 /* What the current transaction wants done when it has committed. */
 static bool tell_at_commit = false; /* those who wait for a change */
 static bool wake_at_commit = false; /* the scheduler too */
 static Oid	help_role = InvalidOid;
 static int	help_tasks = 0;		/* ready tasks of help_role for other workers */
-static List *stop_at_commit = NIL;
+static List *stop_at_commit = NIL;	/* of StopRequest */
 static bool callback_registered = false;
 
 static Size
@@ -185,8 +192,9 @@ runner_wake_idle_workers(Oid database, Oid role, int most)
 }
 
 /*
- * Send a signal to the process of an attempt, and note why.  The lock keeps
- * the process from moving on in between.
+ * Send a signal to the process of an attempt of this database, and note why.
+ * The lock keeps the process from moving on in between.  Each database numbers
+ * its attempts from 1, so the number alone does not tell them apart.
  */
 bool
 runner_stop_attempt(int64 attempt_id, StopReason reason, int signal)
@@ -198,7 +206,8 @@ runner_stop_attempt(int64 attempt_id, StopReason reason, int signal)
 	{
 		WorkerSlot *slot = &runner_shared->slots[i];
 
-		if (slot->state != SLOT_BUSY || slot->attempt_id != attempt_id)
+		if (slot->state != SLOT_BUSY || slot->database != MyDatabaseId ||
+			slot->attempt_id != attempt_id)
 			continue;
 		slot->stop = reason;
 		kill(slot->pid, signal);
@@ -208,7 +217,7 @@ runner_stop_attempt(int64 attempt_id, StopReason reason, int signal)
 	return found;
 }
 
-/* Does a process own the attempt? */
+/* Does a process own the attempt of this database? */
 bool
 runner_attempt_alive(int64 attempt_id)
 {
@@ -216,27 +225,60 @@ runner_attempt_alive(int64 attempt_id)
 
 	LWLockAcquire(runner_shared->lock, LW_SHARED);
 	for (int i = 0; i < runner_shared->nslots && !found; i++)
-		found = runner_shared->slots[i].state == SLOT_BUSY &&
-			(runner_shared->slots[i].attempt_id == attempt_id ||
-			 runner_shared->slots[i].next_attempt_id == attempt_id);
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+
+		found = slot->state == SLOT_BUSY && slot->database == MyDatabaseId &&
+			(slot->attempt_id == attempt_id || slot->next_attempt_id == attempt_id);
+	}
 	LWLockRelease(runner_shared->lock);
 	return found;
 }
 
-/* Ask idle workers of other roles to make room, `most` at most. */
+/* Has the role a worker here, or one that is starting? */
+bool
+runner_has_worker(Oid database, Oid role)
+{
+	bool		found = false;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots && !found; i++)
+		found = runner_shared->slots[i].state != SLOT_FREE &&
+			runner_shared->slots[i].database == database &&
+			runner_shared->slots[i].role == role;
+	LWLockRelease(runner_shared->lock);
+	return found;
+}
+
+/*
+ * Ask idle workers that do not serve this role here to make room, `most` at
+ * most.  Failing that, a busy one when it has ended its task, if `urgent`.
+ */
 void
-runner_ask_idle_to_leave(Oid role, int most)
+runner_ask_to_leave(Oid role, int most, bool urgent)
 {
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
 	for (int i = 0; i < runner_shared->nslots && most > 0; i++)
 	{
 		WorkerSlot *slot = &runner_shared->slots[i];
 
-		if (slot->state != SLOT_IDLE || slot->role == role || slot->leave)
+		/* One that was asked and is still busy is enough. */
+		if (slot->state == SLOT_BUSY && slot->leave)
+			urgent = false;
+		if (slot->state != SLOT_IDLE || slot->leave ||
+			(slot->role == role && slot->database == MyDatabaseId))
 			continue;
 		slot->leave = true;
 		SetLatch(&slot->proc->procLatch);
+		urgent = false;
 		most--;
+	}
+	for (int i = 0; i < runner_shared->nslots && urgent; i++)
+	{
+		if (runner_shared->slots[i].state != SLOT_BUSY)
+			continue;
+		runner_shared->slots[i].leave = true;
+		urgent = false;
 	}
 	LWLockRelease(runner_shared->lock);
 }
@@ -324,7 +366,8 @@ act_on_commit(void)
 
 	/* The list lives in TopTransactionContext, which is still there. */
 	foreach(lc, stop_at_commit)
-		runner_stop_attempt(*(int64 *) lfirst(lc), STOP_CANCEL, SIGINT);
+		runner_stop_attempt(((StopRequest *) lfirst(lc))->attempt_id,
+							STOP_CANCEL, SIGINT);
 	if (help_tasks > 0 &&
 		runner_wake_idle_workers(MyDatabaseId, help_role, help_tasks) < help_tasks)
 		wake_at_commit = true;
@@ -337,6 +380,12 @@ act_on_commit(void)
 static void
 at_transaction_end(XactEvent event, void *arg)
 {
+	/* COMMIT PREPARED, in whatever session, would wake nobody. */
+	if (event == XACT_EVENT_PRE_PREPARE && (wake_at_commit || stop_at_commit != NIL))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot PREPARE a transaction that has started, changed or cancelled runs or pipelines"),
+				 errhint("Commit it in one phase.")));
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT &&
 		event != XACT_EVENT_PREPARE)
 		return;
@@ -348,6 +397,26 @@ at_transaction_end(XactEvent event, void *arg)
 	stop_at_commit = NIL;
 }
 
+static void
+at_subtransaction_end(SubXactEvent event, SubTransactionId mine,
+					  SubTransactionId parent, void *arg)
+{
+	int			level = GetCurrentTransactionNestLevel();
+	ListCell   *lc;
+
+	foreach(lc, stop_at_commit)
+	{
+		StopRequest *request = lfirst(lc);
+
+		if (request->nest_level < level)
+			continue;
+		if (event == SUBXACT_EVENT_COMMIT_SUB)
+			request->nest_level = level - 1;
+		else if (event == SUBXACT_EVENT_ABORT_SUB)
+			stop_at_commit = foreach_delete_current(stop_at_commit, lc);
+	}
+}
+
 /* Wake those who wait for a change when this transaction commits. */
 void
 runner_at_commit_tell(void)
@@ -355,7 +424,10 @@ runner_at_commit_tell(void)
 	if (!runner_is_preloaded())
 		return;
 	if (!callback_registered)
+	{
 		RegisterXactCallback(at_transaction_end, NULL);
+		RegisterSubXactCallback(at_subtransaction_end, NULL);
+	}
 	callback_registered = true;
 	tell_at_commit = true;
 }
@@ -382,10 +454,11 @@ void
 runner_at_commit_stop(int64 attempt_id)
 {
 	MemoryContext old = MemoryContextSwitchTo(TopTransactionContext);
-	int64	   *id = palloc_object(int64);
+	StopRequest *request = palloc_object(StopRequest);
 
-	*id = attempt_id;
-	stop_at_commit = lappend(stop_at_commit, id);
+	request->attempt_id = attempt_id;
+	request->nest_level = GetCurrentTransactionNestLevel();
+	stop_at_commit = lappend(stop_at_commit, request);
 	MemoryContextSwitchTo(old);
 	runner_at_commit_tell();
 }

@@ -170,8 +170,12 @@ runner_start_workers(Oid database, Oid role, int tasks)
 
 		if (slot < 0)
 		{
-			/* Busy workers look for more when they end; idle ones make room. */
-			runner_ask_idle_to_leave(role, tasks);
+			/*
+			 * Busy workers look for more when they end; idle ones make room.
+			 * A role without any worker would wait for ever for one that
+			 * always finds more.
+			 */
+			runner_ask_to_leave(role, tasks, !runner_has_worker(database, role));
 			return -1;
 		}
 		if (!start_worker(slot, start))

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "alert/alert.h"
 #include "runner/runner.h"
 
 /* The arguments of create_task, in order. */
@@ -197,14 +198,23 @@ check_dependencies(const char *pipeline, const char *task, List *depends_on)
 				 errmsg("task \"%s\" depends on tasks that do not exist in pipeline \"%s\"", task, pipeline),
 				 errdetail("They are: %s.", pipeline_sql_text(0, 1)),
 				 errhint("Create a task after those that it depends on.")));
-	if (pipeline_sql("WITH RECURSIVE path AS ("
-					 "  SELECT d AS task, ARRAY[$3, d] AS steps FROM unnest($2) u(d)"
+	/*
+	 * First the tasks that lead here, each once: there are far more paths than
+	 * tasks.  Then one path among them, from the task back to itself.
+	 */
+	if (pipeline_sql("WITH RECURSIVE followers AS ("
+					 "  SELECT $3 AS task UNION"
+					 "  SELECT t.task FROM followers f JOIN pipeline.tasks t"
+					 "  ON t.pipeline = $1 AND f.task = ANY (t.depends_on)),"
+					 " path AS ("
+					 "  SELECT ARRAY[$3, (SELECT d FROM unnest($2) d WHERE d IN (SELECT task FROM followers)"
+					 "                    ORDER BY d <> $3, d LIMIT 1)] AS steps"
 					 "  UNION ALL"
-					 "  SELECT n, p.steps || n FROM path p"
-					 "  JOIN pipeline.tasks t ON t.pipeline = $1 AND t.task = p.task AND p.task <> $3,"
-					 "  unnest(t.depends_on) n WHERE n = $3 OR NOT n = ANY (p.steps))"
-					 " SELECT array_to_string(steps, ' -> ') FROM path WHERE task = $3"
-					 " ORDER BY cardinality(steps), steps LIMIT 1",
+					 "  SELECT p.steps || (SELECT d FROM pipeline.tasks t, unnest(t.depends_on) d"
+					 "                     WHERE t.pipeline = $1 AND t.task = p.steps[cardinality(p.steps)]"
+					 "                     AND d IN (SELECT task FROM followers) ORDER BY d <> $3, d LIMIT 1)"
+					 "  FROM path p WHERE p.steps[cardinality(p.steps)] <> $3)"
+					 " SELECT array_to_string(steps, ' -> ') FROM path WHERE steps[cardinality(steps)] = $3",
 					 SPI_OK_SELECT, sql_text(pipeline), sql_array(array), sql_text(task)) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -271,17 +281,13 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 		(void) pipeline_expression(pipeline_arg_text(fcinfo, ARG_CONDITION), "condition");
 	check_retries(fcinfo);
 	check_interval(timeout, "timeout", false, 20);
-	if (!JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(ARG_LABELS)))
-		pipeline_check_keys(PG_GETARG_JSONB_P(ARG_LABELS), "labels", NULL);
+	pipeline_check_labels(PG_GETARG_JSONB_P(ARG_LABELS), "labels");
 	check_command(command, strcmp(mode, "atomic") == 0, task);
 
 	SPI_connect();
-	def = runner_load_pipeline(pipeline);
-	pipeline_check_owner(def->owner, "pipeline", pipeline);
-	pipeline_extension_begin(&scope);
 	/* One change of a pipeline's tasks at a time, or two could close a cycle. */
-	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
-				 SPI_OK_SELECT, sql_text(pipeline));
+	def = runner_lock_pipeline(pipeline);
+	pipeline_extension_begin(&scope);
 	before = task_as_jsonb(pipeline, task);
 	if (before && !PG_GETARG_BOOL(ARG_OR_REPLACE))
 		ereport(ERROR,
@@ -332,10 +338,8 @@ pipeline_drop_task(PG_FUNCTION_ARGS)
 	pipeline = pipeline_arg_text(fcinfo, 0);
 	task = pipeline_arg_text(fcinfo, 1);
 	SPI_connect();
-	pipeline_check_owner(runner_load_pipeline(pipeline)->owner, "pipeline", pipeline);
+	(void) runner_lock_pipeline(pipeline);
 	pipeline_extension_begin(&scope);
-	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR UPDATE",
-				 SPI_OK_SELECT, sql_text(pipeline));
 	before = task_as_jsonb(pipeline, task);
 	if (before == NULL)
 		ereport(ERROR,
@@ -350,6 +354,7 @@ pipeline_drop_task(PG_FUNCTION_ARGS)
 				 errmsg("other tasks depend on task \"%s\" of pipeline \"%s\"", task, pipeline),
 				 errdetail("They are: %s.", pipeline_sql_text(0, 1)),
 				 errhint("Replace or drop those first.")));
+	runner_resolve_dropped(pipeline, task);
 	pipeline_sql("DELETE FROM pipeline.tasks WHERE pipeline = $1 AND task = $2",
 				 SPI_OK_DELETE, sql_text(pipeline), sql_text(task));
 	pipeline_record_change("drop_task", "task", psprintf("%s/%s", pipeline, task),

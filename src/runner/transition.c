@@ -161,6 +161,40 @@ alert_run(Oid owner, const char *pipeline, int64 run_id, const char *tasks)
 	pipeline_raise_alert(&spec);
 }
 
+/*
+ * Resolve what a task, or with NULL a pipeline and all its tasks, has left
+ * open; it is being dropped and will never succeed again.
+ */
+void
+runner_resolve_dropped(const char *pipeline, const char *task)
+{
+	UserScope	scope;
+	uint64		n;
+	List	   *names = NIL;
+	List	   *owners = NIL;
+
+	pipeline_extension_begin(&scope);
+	n = pipeline_sql("SELECT DISTINCT owner::oid, task FROM pipeline.task_runs"
+					 " WHERE pipeline = $1 AND ($2 IS NULL OR task = $2)"
+					 " AND state IN ('failed', 'upstream_failed', 'cancelled')",
+					 SPI_OK_SELECT, sql_text(pipeline), sql_text(task));
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		owners = lappend_oid(owners, DatumGetObjectId(pipeline_sql_datum(i, 1, &isnull)));
+		names = lappend(names, pipeline_sql_text(i, 2));
+	}
+	for (uint64 i = 0; i < n; i++)
+	{
+		pipeline_resolve_alerts(list_nth_oid(owners, i), "TaskFailed",
+								psprintf("%s/%s", pipeline, (char *) list_nth(names, i)));
+		if (task == NULL)
+			pipeline_resolve_alerts(list_nth_oid(owners, i), "RunFailed", pipeline);
+	}
+	pipeline_scope_end(&scope);
+}
+
 /* ---- the end of a run --------------------------------------------------------- */
 
 /* End the run if no task is left; the caller holds the lock on its row. */

@@ -61,18 +61,21 @@ wait_for_change(TimestampTz until)
 	return true;
 }
 
-/* Read a run's state; raises 42704, and 42501 for those who may not see it. */
+/*
+ * Read a run's state; raises 42704, and 42501 for those who may not see it.
+ * Inside an SPI connection that ends before the next wait: results live until
+ * then, and a wait can be long and see every change in the server.
+ */
 static char *
 read_state(int64 run_id)
 {
 	UserScope	scope;
 	bool		isnull;
 	char	   *state;
-	char	   *pipeline;
 	Oid			owner;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT state, owner::oid, pipeline FROM pipeline.runs WHERE run_id = $1",
+	if (pipeline_sql("SELECT state, owner::oid FROM pipeline.runs WHERE run_id = $1",
 					 SPI_OK_SELECT, sql_int8(run_id)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -80,9 +83,8 @@ read_state(int64 run_id)
 				 errhint("View pipeline.run_status lists those that you may see.")));
 	state = pipeline_sql_text(0, 1);
 	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
-	pipeline = pipeline_sql_text(0, 3);
 	pipeline_scope_end(&scope);
-	pipeline_check_owner(owner, "pipeline", pipeline);
+	runner_check_run_owner(owner, run_id);
 	return state;
 }
 
@@ -124,7 +126,6 @@ pipeline_wait_for_run(PG_FUNCTION_ARGS)
 	int64		run_id;
 	TimestampTz until;
 	char	   *state;
-	MemoryContext context = CurrentMemoryContext;
 
 	pipeline_not_null(fcinfo, 0, "run_id");
 	runner_require_preload();
@@ -132,16 +133,18 @@ pipeline_wait_for_run(PG_FUNCTION_ARGS)
 	until = wait_until(PG_ARGISNULL(1) ? NULL : PG_GETARG_INTERVAL_P(1));
 	SPI_connect();
 	check_committed(run_id);
+	SPI_finish();
 	ConditionVariablePrepareToSleep(&runner_shared->changed);
 	for (;;)
 	{
+		SPI_connect();
 		state = read_state(run_id);
+		SPI_finish();
 		if (has_ended(state) || !wait_for_change(until))
 			break;
+		pfree(state);
 	}
 	ConditionVariableCancelSleep();
-	state = MemoryContextStrdup(context, state);
-	SPI_finish();
 	PG_RETURN_TEXT_P(cstring_to_text(state));
 }
 
@@ -225,7 +228,7 @@ pipeline_execute(PG_FUNCTION_ARGS)
 	Jsonb	   *seen;
 	char	   *state;
 	MemoryContext context;
-	MemoryContext old;
+	MemoryContext look;
 
 	pipeline_not_null(fcinfo, 0, "pipeline");
 	pipeline_not_null(fcinfo, 1, "params");
@@ -241,22 +244,32 @@ pipeline_execute(PG_FUNCTION_ARGS)
 									ALLOCSET_SMALL_SIZES);
 	name = MemoryContextStrdup(context, pipeline_arg_text(fcinfo, 0));
 	until = wait_until(PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2));
-	old = MemoryContextSwitchTo(context);
+	look = AllocSetContextCreate(context, "pipeline execute look",
+								 ALLOCSET_SMALL_SIZES);
+	MemoryContextSwitchTo(context);
 	seen = pipeline_jsonb_object(0, NULL, NULL);
-	MemoryContextSwitchTo(old);
 
 	SPI_connect_ext(SPI_OPT_NONATOMIC);
 	run_id = runner_start_run(name, PG_GETARG_JSONB_P(1), NULL);
 	SPI_commit();
+	SPI_finish();
 	ereport(INFO, (errmsg("run " INT64_FORMAT " of pipeline \"%s\"", run_id, name)));
 	for (;;)
 	{
+		Jsonb	   *now;
+
+		MemoryContextReset(look);
+		MemoryContextSwitchTo(look);
+		SPI_connect_ext(SPI_OPT_NONATOMIC);
 		/* The state first: what is printed then is at least as new. */
 		state = read_state(run_id);
-		seen = print_progress(run_id, seen, context);
+		now = print_progress(run_id, seen, context);
+		pfree(seen);
+		seen = now;
 		if (has_ended(state))
 			break;
 		SPI_commit();
+		SPI_finish();
 		if (!wait_for_change(until))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -268,6 +281,7 @@ pipeline_execute(PG_FUNCTION_ARGS)
 	if (strcmp(state, "succeeded") != 0)
 		raise_failure(run_id, name, state);
 	SPI_finish();
+	MemoryContextSwitchTo(PortalContext);
 	MemoryContextDelete(context);
 	PG_RETURN_VOID();
 }

@@ -19,6 +19,7 @@
 #include "commands/prepare.h"
 #include "commands/sequence.h"
 #include "executor/spi.h"
+#include "jit/jit.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
@@ -46,6 +47,7 @@ static TimeoutId task_timeout;
 static volatile sig_atomic_t timed_out = false;
 /* A task's own SQL can be cancelled; our bookkeeping after it cannot. */
 static volatile sig_atomic_t cancellable = false;
+static bool role_problem = false;	/* our role may not run tasks any more */
 
 /* ---- the slot ---------------------------------------------------------------- */
 
@@ -113,6 +115,16 @@ begin(const char *activity)
 	proc_exit(0);
 }
 
+/*
+ * Whatever the role or the task has set, our own work waits for a lock as long
+ * as it must: a run that somebody is looking at is no failure of the task.
+ */
+static void
+forbid_lock_timeout(void)
+{
+	SetConfigOption("lock_timeout", "0", PGC_USERSET, PGC_S_SESSION);
+}
+
 /* Take back what the task did to the session. */
 static void
 reset_session(void)
@@ -127,6 +139,7 @@ reset_session(void)
 	ResetTempTableNamespace();
 	ResetSequenceCaches();
 	CommitTransactionCommand();
+	forbid_lock_timeout();
 }
 
 /* ---- one task --------------------------------------------------------------------- */
@@ -170,6 +183,10 @@ prepare_session(const Claim *claim)
 
 	SetConfigOption("application_name", name, PGC_USERSET, PGC_S_SESSION);
 	SetConfigOption("TimeZone", claim->timezone, PGC_USERSET, PGC_S_SESSION);
+	SetConfigOption("default_transaction_isolation", "read committed", PGC_USERSET, PGC_S_SESSION);
+	/* Back to what the role has set. */
+	(void) set_config_option("lock_timeout", NULL, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SET, true, 0, false);
 	timed_out = false;
 	QueryCancelPending = false;
 	runner_set_claim(claim);
@@ -198,14 +215,24 @@ stop_watching(void)
 static Claim *
 claim_next(const Claim *current, MemoryContext context)
 {
-	Claim	   *next = runner_claim_task(my_start.role, context);
+	Claim	   *next = NULL;
 	int			ready;
 
+	/*
+	 * A role that may no longer run tasks, say because it has become a
+	 * superuser, claims none; the scheduler then pauses its pipelines.
+	 */
+	role_problem = runner_role_problem(my_start.role) != NULL;
+	if (!role_problem && !my_slot->leave)
+		next = runner_claim_task(my_start.role, context);
 	own_attempts(current ? current->attempt_id : (next ? next->attempt_id : 0),
 				 current && next ? next->attempt_id : 0);
 	/* What is left over is for others. */
 	ready = runner_count_ready(my_start.role);
-	if (ready > 0)
+	/* The scheduler minds a timeout too, once it knows of the attempt. */
+	if (role_problem || (next && next->timeout))
+		runner_at_commit_wake();
+	if (!role_problem && ready > 0)
 		runner_at_commit_help(my_start.role, ready);
 	return next;
 }
@@ -247,6 +274,7 @@ run_claim(const Claim *claim, MemoryContext context, CommandResult *result,
 	else
 		runner_run_command(claim->command, claim->condition, false, context, result);
 	stop_watching();
+	forbid_lock_timeout();
 
 	end.outcome = result->skipped ? OUTCOME_SKIPPED :
 		result->success ? OUTCOME_SUCCEEDED : OUTCOME_UNSUCCESSFUL;
@@ -267,6 +295,19 @@ run_claim(const Claim *claim, MemoryContext context, CommandResult *result,
 	return next;
 }
 
+/* An error of any size is recorded, but not all of it. */
+static void
+clip_error(ErrorData *edata)
+{
+	char	  **parts[] = {&edata->message, &edata->detail, &edata->hint, &edata->context};
+
+	for (int i = 0; i < lengthof(parts); i++)
+	{
+		if (*parts[i])
+			*parts[i] = runner_clip(*parts[i]);
+	}
+}
+
 /* Record a failure, in a transaction of its own. */
 static Claim *
 record_failure(const Claim *claim, ErrorData *edata, CommandResult *result,
@@ -276,14 +317,16 @@ record_failure(const Claim *claim, ErrorData *edata, CommandResult *result,
 	Claim	   *next;
 
 	own_attempts(claim->attempt_id, 0);
+	clip_error(edata);
 	if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && my_slot->stop == STOP_CANCEL)
 		end.outcome = OUTCOME_CANCELLED;
 	else if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && timed_out)
 		edata->message = psprintf("the task did not end within its timeout of %s",
 								  DatumGetCString(DirectFunctionCall1(interval_out,
 																	  IntervalPGetDatum(claim->timeout))));
-	else if (edata->sqlerrcode == ERRCODE_ACTIVE_SQL_TRANSACTION ||
-			 edata->sqlerrcode == ERRCODE_INVALID_TRANSACTION_TERMINATION)
+	else if (claim->atomic &&
+			 (edata->sqlerrcode == ERRCODE_ACTIVE_SQL_TRANSACTION ||
+			  edata->sqlerrcode == ERRCODE_INVALID_TRANSACTION_TERMINATION))
 		edata->hint = "With mode => 'autocommit' each statement of the task is a transaction of its own.";
 	ereport(LOG,
 			(errmsg("task \"%s\" of pipeline \"%s\", run " INT64_FORMAT ", attempt %d: %s",
@@ -308,9 +351,9 @@ run_task(const Claim *claim, MemoryContext next_context)
 	ErrorData  *volatile edata = NULL;
 	Claim	   *volatile next = NULL;
 
-	prepare_session(claim);
 	PG_TRY();
 	{
+		prepare_session(claim);
 		next = run_claim(claim, context, result, next_context);
 	}
 	PG_CATCH();
@@ -320,6 +363,9 @@ run_task(const Claim *claim, MemoryContext next_context)
 		edata = CopyErrorData();
 		FlushErrorState();
 		AbortCurrentTransaction();
+		/* Cursors of a procedure that commits outlive its transactions. */
+		PortalErrorCleanup();
+		jit_reset_after_error();
 		failed = true;
 	}
 	PG_END_TRY();
@@ -408,11 +454,12 @@ pipeline_worker_main(Datum arg)
 	BackgroundWorkerInitializeConnectionByOid(my_start.database, my_start.role,
 											  PIPELINE_WORKER_FLAGS);
 	my_slot->connected = true;
+	forbid_lock_timeout();
 	task_timeout = RegisterTimeout(USER_TIMEOUT, on_task_timeout);
 	do
 	{
 		while (run_ready_tasks())
 			;
-	} while (wait_idle());
+	} while (!role_problem && !my_slot->leave && wait_idle());
 	proc_exit(0);
 }
