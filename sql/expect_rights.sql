@@ -78,6 +78,16 @@ ALTER SYSTEM RESET pipeline.admin_role;
 SELECT pg_reload_conf();
 REVOKE USAGE ON SCHEMA pipeline FROM expect_rights_admin;
 DROP ROLE expect_rights_admin;
+-- A suite on what its owner may not read holds no lock on it.
+SET ROLE pipeline_alice;
+GRANT USAGE ON SCHEMA alice TO pipeline_bob;
+SET ROLE pipeline_bob;
+BEGIN;
+SELECT pipeline.create_suite('expect_rights lock', 'alice.expect_secret');
+SELECT count(*) AS locks FROM pg_locks WHERE relation = 'alice.expect_secret'::regclass;
+ROLLBACK;
+SET ROLE pipeline_alice;
+REVOKE USAGE ON SCHEMA alice FROM pipeline_bob;
 -- The owner loses the right to read: the check errs, visibly.
 SET ROLE pipeline_alice;
 REVOKE SELECT ON alice.expect_secret FROM pipeline_alice;

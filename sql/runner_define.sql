@@ -106,6 +106,9 @@ SELECT pipeline.create_pipeline('define 1', '@daily', or_replace => true);
 SELECT pipeline, schedule, next_due > now() AS coming FROM pipeline.schedules WHERE pipeline = 'define 1';
 SELECT pipeline.pause('define 1', 'holidays');
 SELECT schedule, next_due, paused, paused_reason FROM pipeline.schedules WHERE pipeline = 'define 1';
+-- A new definition does not resume it.
+SELECT pipeline.create_pipeline('define 1', '@daily', or_replace => true);
+SELECT paused, paused_reason FROM pipeline.schedules WHERE pipeline = 'define 1';
 SELECT pipeline.resume('define 1');
 SELECT pipeline.pause('define 1', NULL);
 -- Others see nothing and may do nothing.

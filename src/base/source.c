@@ -139,6 +139,14 @@ open_query(Source *source, const char *argument)
 	source->from = psprintf("(%s\n)", pnstrdup(source->text + stmt->stmt_location, len));
 }
 
+/* May the current user read any of it? */
+static bool
+may_read(Oid relid)
+{
+	return pg_class_aclcheck(relid, GetUserId(), ACL_SELECT) == ACLCHECK_OK ||
+		pg_attribute_aclcheck_all(relid, GetUserId(), ACL_SELECT, ACLMASK_ANY) == ACLCHECK_OK;
+}
+
 static void
 open_relation(Source *source, List *names, const char *argument)
 {
@@ -183,7 +191,8 @@ open_relation(Source *source, List *names, const char *argument)
 		TupleDescInitEntryCollation(source->columns, n, att->attcollation);
 	}
 	TupleDescFinalize(source->columns);
-	relation_close(rel, NoLock);
+	/* Whoever may not read it shall not hold a lock on it either. */
+	relation_close(rel, may_read(source->relid) ? NoLock : AccessShareLock);
 	source->from = pipeline_qualified_name(source->relid);
 }
 

@@ -254,8 +254,8 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 					 "   CASE WHEN $11 THEN 'created paused' END)"
 					 " ON CONFLICT (pipeline) DO UPDATE SET owner = $2, schedule = $3, timezone = $4,"
 					 "   interval_align = $5, max_active_runs = $6, catchup = $7, params = $8,"
-					 "   labels = $9, description = $10, paused = $11,"
-					 "   paused_reason = CASE WHEN $11 THEN coalesce(p.paused_reason, 'replaced paused') END,"
+					 "   labels = $9, description = $10, paused = p.paused OR $11,"
+					 "   paused_reason = CASE WHEN p.paused THEN p.paused_reason WHEN $11 THEN 'replaced paused' END,"
 					 "   scheduled_since = CASE WHEN (p.schedule, p.timezone, p.interval_align)"
 					 "     IS DISTINCT FROM ($3, $4, $5) THEN now() ELSE p.scheduled_since END"
 					 " WHERE $12",
