@@ -72,8 +72,6 @@ SELECT pipeline.create_task('define 1', 'd', NULL);
 -- What belongs to the surface but does nothing yet is refused, not ignored.
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', pool => 'p');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', pool_slots => 2);
-SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', wait_for => 'true');
-SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', poke_interval => '2 minutes');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', deadline => '1 hour');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', foreach => 'SELECT 1', map_key => 'k');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', min_success => 0.5);

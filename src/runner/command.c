@@ -132,55 +132,61 @@ run_statement(RawStmt *raw, const char *command, bool toplevel,
 }
 
 /*
- * Is the task's condition true?  In the current transaction, as the task's
- * role; `context` must outlive it.
+ * Is an expression of the task true?  As the task's role, in the task's
+ * transaction or, for autocommit, in one of its own.
  */
 static bool
-condition_holds(const char *condition, MemoryContext context)
+holds(const char *what, const char *expression, bool atomic,
+	  MemoryContext context, CommandResult *result)
 {
 	CommandResult rows = {0};
 	char	   *sql;
 
+	result->statement = psprintf("%s: %s", what, expression);
+	pgstat_report_activity(STATE_RUNNING, result->statement);
+	if (!atomic)
+		StartTransactionCommand();
 	MemoryContextSwitchTo(context);
-	sql = psprintf("SELECT 1 WHERE %s", pipeline_expression(condition, "condition"));
+	sql = psprintf("SELECT 1 WHERE %s", pipeline_expression(expression, what));
 	run_statement(linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT)),
 				  sql, false, None_Receiver, &rows);
+	if (!atomic)
+		CommitTransactionCommand();
+	MemoryContextSwitchTo(context);
 	return rows.rows > 0;
 }
 
 /*
- * Run a command, unless there is a condition and it is not true.  Atomic: in
- * the caller's transaction, deferred constraints checked at the end.
- * Otherwise the caller is outside a transaction and so is it afterwards;
- * `context` must outlive both.  Errors go through, leaving the text of the
- * statement in result->statement.
+ * Run the command of a claim, unless it must wait or its condition is not
+ * true.  Atomic: in the caller's transaction, deferred constraints checked at
+ * the end.  Otherwise the caller is outside a transaction and so is it
+ * afterwards; `context` must outlive both.  Errors go through, leaving the
+ * text of the statement in result->statement.
  */
 void
-runner_run_command(const char *command, const char *condition, bool atomic,
-				   MemoryContext context, CommandResult *result)
+runner_run_command(const Claim *claim, MemoryContext context,
+				   CommandResult *result)
 {
+	const char *command = claim->command;
+	bool		atomic = claim->atomic;
 	MemoryContext old = MemoryContextSwitchTo(context);
-	List	   *raw;
+	List	   *raw = NIL;
 	DestReceiver *receiver;
 	WalUsage	wal = pgWalUsage;
 	ListCell   *lc;
 
 	result->success = true;
-	if (condition)
+	result->waiting = claim->wait_for != NULL &&
+		!holds("wait_for", claim->wait_for, atomic, context, result);
+	result->skipped = !result->waiting && claim->condition != NULL &&
+		!holds("condition", claim->condition, atomic, context, result);
+	if (!result->waiting && !result->skipped)
 	{
-		result->statement = psprintf("condition: %s", condition);
-		pgstat_report_activity(STATE_RUNNING, result->statement);
-		if (!atomic)
-			StartTransactionCommand();
-		result->skipped = !condition_holds(condition, context);
-		if (!atomic)
-			CommitTransactionCommand();
-		MemoryContextSwitchTo(context);
+		raw = runner_parse_command(command, atomic, "this");
+		if (atomic)
+			raw = list_concat(raw, raw_parser("SET CONSTRAINTS ALL IMMEDIATE",
+											  RAW_PARSE_DEFAULT));
 	}
-	raw = result->skipped ? NIL : runner_parse_command(command, atomic, "this");
-	if (atomic && !result->skipped)
-		raw = list_concat(raw, raw_parser("SET CONSTRAINTS ALL IMMEDIATE",
-										  RAW_PARSE_DEFAULT));
 	receiver = runner_result_receiver(context, result);
 	foreach(lc, raw)
 	{

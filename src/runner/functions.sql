@@ -78,7 +78,7 @@ CREATE OR REPLACE FUNCTION pipeline.create_task(
   AS 'MODULE_PATHNAME', 'pipeline_create_task';
 COMMENT ON FUNCTION pipeline.create_task(text, text, text, text[], text, text, text, int, interval, float8, text, interval, boolean, text, int, int, text, interval, interval, text, interval, text, text, text, int, float8, jsonb, boolean, text) IS
 'Add a task to a pipeline: SQL that runs when the tasks it depends on have succeeded.
-command: one or more statements. If any row that they return has a boolean column "success" that is not true, the task fails but its writes stay. mode: atomic (all statements and the record of success in one transaction) or autocommit (each statement in its own, for VACUUM, CREATE INDEX CONCURRENTLY, procedures that commit). depends_on: tasks of the same pipeline that come before. trigger_rule: what must have become of them, by Airflow''s names: all_success, all_failed, all_done, one_success, one_failed, one_done, none_failed, none_failed_min_one_success, none_skipped, all_skipped, always. condition: SQL boolean expression, evaluated as the owner when the task is about to run; unless it is true the task is skipped. retries: attempts after the first. retry_delay, retry_backoff: wait before the first retry, and the factor that each further one multiplies it by, up to a day. retry_on: error, or any (also a false "success"). timeout: longest time of one attempt. allow_failure: its failure leaves the run succeeded, as degraded. priority: the highest ready task runs first. labels: over those of the pipeline. or_replace: replace an existing task; runs that have begun keep the old one.
+command: one or more statements. If any row that they return has a boolean column "success" that is not true, the task fails but its writes stay. mode: atomic (all statements and the record of success in one transaction) or autocommit (each statement in its own, for VACUUM, CREATE INDEX CONCURRENTLY, procedures that commit). depends_on: tasks of the same pipeline that come before. trigger_rule: what must have become of them, by Airflow''s names: all_success, all_failed, all_done, one_success, one_failed, one_done, none_failed, none_failed_min_one_success, none_skipped, all_skipped, always. condition: SQL boolean expression, evaluated as the owner when the task is about to run; unless it is true the task is skipped. wait_for: SQL boolean expression that must become true before; asked every poke_interval, in a worker, which it does not keep in between. wait_timeout: how long that may take; on_wait_timeout: what then becomes of the task, fail (for good) or skip. retries: attempts after the first. retry_delay, retry_backoff: wait before the first retry, and the factor that each further one multiplies it by, up to a day. retry_on: error, or any (also a false "success"). timeout: longest time of one attempt. allow_failure: its failure leaves the run succeeded, as degraded. priority: the highest ready task runs first. labels: over those of the pipeline. or_replace: replace an existing task; runs that have begun keep the old one.
 The other arguments are not supported yet and must keep their defaults.
 Errors: 42704 for an unknown pipeline or predecessor, 42710 when it exists, 22023 for a bad argument or a cycle, 42601 when the command does not parse, 0A000 for what a task may not do.';
 
@@ -320,6 +320,16 @@ COMMENT ON COLUMN pipeline.task_status.error IS 'As task_runs.error.';
 COMMENT ON COLUMN pipeline.task_status.result IS 'As attempts.result, of the last attempt.';
 COMMENT ON COLUMN pipeline.task_status.rows IS 'As attempts.rows, of the last attempt.';
 
+CREATE OR REPLACE FUNCTION pipeline.task_state(task text) RETURNS text
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_task_state';
+COMMENT ON FUNCTION pipeline.task_state(text) IS
+'Inside a task: state of a task of the same run, as task_runs.state. Errors: 55000 outside a task, 22023 for a task that the run does not have.';
+
+CREATE OR REPLACE FUNCTION pipeline.task_result(task text, map_key text DEFAULT NULL) RETURNS jsonb
+  LANGUAGE c STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'pipeline_task_result';
+COMMENT ON FUNCTION pipeline.task_result(text, text) IS
+'Inside a task: what a task of the same run returned, as attempts.result of its last attempt (Airflow: XCom); NULL when it has not ended, was skipped or returned no rows. map_key is not supported yet. Errors: 55000 outside a task, 22023 for a task that the run does not have.';
+
 CREATE OR REPLACE FUNCTION pipeline.worker_status(
   OUT acts boolean, OUT workers int, OUT busy int, OUT idle int, OUT starting int) RETURNS record
   LANGUAGE c VOLATILE PARALLEL RESTRICTED
@@ -329,13 +339,16 @@ COMMENT ON FUNCTION pipeline.worker_status() IS
 
 CREATE OR REPLACE VIEW pipeline.waiting WITH (security_invoker = true) AS
 SELECT t.run_id, t.pipeline, t.task, t.state,
-       coalesce(t.ready_at, CASE WHEN t.state = 'up_for_retry' THEN t.finished_at END, r.queued_at) AS since,
+       coalesce(t.ready_at, CASE WHEN t.state = 'up_for_retry' THEN t.finished_at END, t.waiting_since, r.queued_at) AS since,
        CASE
          WHEN NOT w.acts THEN 'nothing runs in this database: it is a copy, or the library is not preloaded; see pipeline.resume_schedules()'
          WHEN p.paused THEN 'the pipeline is paused' || coalesce(': ' || p.paused_reason, '')
          WHEN r.state = 'queued' AND a.runs >= p.max_active_runs THEN
            pg_catalog.format('for run %s of the pipeline to end: max_active_runs is %s', a.run_ids, p.max_active_runs)
          WHEN r.state = 'queued' THEN 'for the scheduler to begin the run'
+         WHEN t.state = 'waiting' AND t.next_attempt_at IS NOT NULL THEN
+           pg_catalog.format('for its wait_for to become true; it is asked again at %s', t.next_attempt_at)
+           || coalesce(', until ' || (t.waiting_since + t.wait_timeout)::text, '')
          WHEN t.state = 'waiting' THEN
            (SELECT 'for ' || pg_catalog.string_agg(pg_catalog.format('%s (%s)', d.task, d.state), ', ' ORDER BY d.task)
             FROM pipeline.task_runs d WHERE d.run_id = t.run_id AND d.task = ANY (t.depends_on)

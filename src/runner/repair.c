@@ -25,7 +25,9 @@ reset_tasks(int64 run_id, const ArrayType *tasks)
 	return (int) pipeline_sql("UPDATE pipeline.task_runs r SET state = 'waiting', failures = 0, lost = 0, error = NULL,"
 							  "   ready_at = NULL, finished_at = NULL, next_attempt_at = NULL, owner = p.owner,"
 							  "   command = t.command, depends_on = t.depends_on, mode = t.mode, retries = t.retries,"
-							  "   trigger_rule = t.trigger_rule, condition = t.condition,"
+							  "   trigger_rule = t.trigger_rule, condition = t.condition, wait_for = t.wait_for,"
+							  "   poke_interval = t.poke_interval, wait_timeout = t.wait_timeout,"
+							  "   on_wait_timeout = t.on_wait_timeout, waiting_since = NULL,"
 							  "   retry_delay = t.retry_delay, retry_backoff = t.retry_backoff, retry_on = t.retry_on,"
 							  "   timeout = t.timeout, allow_failure = t.allow_failure, priority = t.priority,"
 							  "   labels = p.labels || t.labels"
@@ -89,7 +91,7 @@ go_on(int64 run_id)
 				 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id));
 	pipeline_sql("UPDATE pipeline.task_runs t SET state = 'ready', ready_at = clock_timestamp()"
 				 " FROM pipeline.runs r WHERE r.run_id = $1 AND r.state = 'running' AND t.run_id = $1"
-				 " AND t.state = 'waiting' AND t.pending = 0", SPI_OK_UPDATE, sql_int8(run_id));
+				 " AND t.state = 'waiting' AND t.pending = 0 AND t.next_attempt_at IS NULL", SPI_OK_UPDATE, sql_int8(run_id));
 	runner_finish_run_if_done(run_id);
 	runner_at_commit_wake();
 }

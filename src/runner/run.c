@@ -67,11 +67,13 @@ runner_create_run(const char *pipeline, const char *run_type,
 	{
 		run_id = pipeline_sql_int8(0, 1);
 		tasks = pipeline_sql("INSERT INTO pipeline.task_runs (run_id, task, pipeline, owner, pending, command,"
-							 "   depends_on, mode, trigger_rule, condition, retries, retry_delay, retry_backoff, retry_on,"
+							 "   depends_on, mode, trigger_rule, condition, wait_for, poke_interval, wait_timeout,"
+							 "   on_wait_timeout, retries, retry_delay, retry_backoff, retry_on,"
 							 "   timeout, allow_failure, priority, labels)"
 							 " SELECT $1, t.task, t.pipeline, t.owner,"
 							 "   CASE t.trigger_rule WHEN 'always' THEN 0 ELSE cardinality(t.depends_on) END, t.command,"
-							 "   t.depends_on, t.mode, t.trigger_rule, t.condition, t.retries, t.retry_delay, t.retry_backoff, t.retry_on,"
+							 "   t.depends_on, t.mode, t.trigger_rule, t.condition, t.wait_for, t.poke_interval, t.wait_timeout,"
+							 "   t.on_wait_timeout, t.retries, t.retry_delay, t.retry_backoff, t.retry_on,"
 							 "   t.timeout, t.allow_failure, t.priority, p.labels || t.labels"
 							 " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
 							 " WHERE t.pipeline = $2",

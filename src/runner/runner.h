@@ -154,6 +154,7 @@ typedef struct CommandResult
 {
 	bool		success;		/* no row said otherwise */
 	bool		skipped;		/* the condition was not true */
+	bool		waiting;		/* what it waits for is not true yet */
 	Jsonb	   *result;			/* of the last row-returning statement */
 	uint64		rows;
 	uint64		wal_bytes;
@@ -163,9 +164,6 @@ typedef struct CommandResult
 
 extern List *runner_parse_command(const char *command, bool atomic,
 								  const char *task);
-extern void runner_run_command(const char *command, const char *condition,
-							   bool atomic, MemoryContext context,
-							   CommandResult *result);
 
 /* result.c */
 extern DestReceiver *runner_result_receiver(MemoryContext context,
@@ -188,6 +186,7 @@ typedef struct Claim
 	char	   *task;
 	char	   *command;
 	char	   *condition;		/* NULL: none */
+	char	   *wait_for;		/* NULL: nothing */
 	bool		atomic;
 	char	   *timezone;
 	Jsonb	   *params;
@@ -203,6 +202,7 @@ typedef enum Outcome
 	OUTCOME_UNSUCCESSFUL,		/* a row's "success" was not true */
 	OUTCOME_ERROR,
 	OUTCOME_SKIPPED,			/* its condition was not true */
+	OUTCOME_WAITING,			/* its wait_for is not true yet */
 	OUTCOME_CANCELLED,
 	OUTCOME_LOST
 } Outcome;
@@ -213,6 +213,10 @@ typedef struct AttemptEnd
 	const CommandResult *result;	/* may be NULL */
 	const ErrorData *error;		/* for OUTCOME_ERROR */
 } AttemptEnd;
+
+/* command.c */
+extern void runner_run_command(const Claim *claim, MemoryContext context,
+							   CommandResult *result);
 
 extern Claim *runner_claim_task(Oid role, MemoryContext context);
 extern int	runner_count_ready(Oid role);

@@ -232,7 +232,7 @@ ready_retries(void)
 {
 	pipeline_sql("UPDATE pipeline.task_runs t SET state = 'ready', ready_at = clock_timestamp()"
 				 " FROM (SELECT run_id, task FROM pipeline.task_runs"
-				 "       WHERE state = 'up_for_retry' AND next_attempt_at <= clock_timestamp()"
+				 "       WHERE state IN ('up_for_retry', 'waiting') AND next_attempt_at <= clock_timestamp()"
 				 "       FOR NO KEY UPDATE SKIP LOCKED) due"
 				 " WHERE t.run_id = due.run_id AND t.task = due.task",
 				 SPI_OK_UPDATE);
@@ -317,7 +317,8 @@ until_next(void)
 	long		ms;
 
 	pipeline_sql("SELECT least("
-				 " (SELECT min(next_attempt_at) FROM pipeline.task_runs WHERE state = 'up_for_retry'),"
+				 " (SELECT min(next_attempt_at) FROM pipeline.task_runs"
+				 "  WHERE state IN ('up_for_retry', 'waiting') AND next_attempt_at IS NOT NULL),"
 				 /* What is overdue already was passed over, or takes its time to die. */
 				 " (SELECT min(CASE WHEN r.cancel_requested_at IS NOT NULL"
 				 "     THEN clock_timestamp() + interval '1 second'"

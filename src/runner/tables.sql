@@ -42,6 +42,10 @@ CREATE TABLE pipeline.tasks (
   mode text NOT NULL CHECK (mode IN ('atomic', 'autocommit')),
   trigger_rule text NOT NULL,
   condition text,
+  wait_for text,
+  poke_interval interval NOT NULL,
+  wait_timeout interval,
+  on_wait_timeout text NOT NULL CHECK (on_wait_timeout IN ('fail', 'skip')),
   retries int NOT NULL CHECK (retries >= 0),
   retry_delay interval NOT NULL,
   retry_backoff float8 NOT NULL,
@@ -63,6 +67,10 @@ COMMENT ON COLUMN pipeline.tasks.command IS 'SQL: one or more statements.';
 COMMENT ON COLUMN pipeline.tasks.depends_on IS 'Tasks that must end before, as trigger_rule says.';
 COMMENT ON COLUMN pipeline.tasks.trigger_rule IS 'What must have become of the tasks that it depends on: a rule of Airflow''s, by its name.';
 COMMENT ON COLUMN pipeline.tasks.condition IS 'SQL boolean expression, evaluated when the task is about to run; unless it is true the task is skipped.';
+COMMENT ON COLUMN pipeline.tasks.wait_for IS 'SQL boolean expression that must become true before the task runs (Airflow: a sensor).';
+COMMENT ON COLUMN pipeline.tasks.poke_interval IS 'How long after an answer that was not true it is asked again.';
+COMMENT ON COLUMN pipeline.tasks.wait_timeout IS 'How long it may take to become true; NULL: for ever.';
+COMMENT ON COLUMN pipeline.tasks.on_wait_timeout IS 'What becomes of the task when it takes longer: fail or skip.';
 COMMENT ON COLUMN pipeline.tasks.mode IS 'atomic: all statements, the result and the successors'' release in one transaction. autocommit: each statement in its own.';
 COMMENT ON COLUMN pipeline.tasks.retries IS 'How many times a failed attempt is tried again.';
 COMMENT ON COLUMN pipeline.tasks.retry_delay IS 'Wait before the first retry.';
@@ -139,6 +147,11 @@ CREATE TABLE pipeline.task_runs (
   mode text NOT NULL,
   trigger_rule text NOT NULL,
   condition text,
+  wait_for text,
+  poke_interval interval NOT NULL,
+  wait_timeout interval,
+  on_wait_timeout text NOT NULL,
+  waiting_since timestamptz,
   retries int NOT NULL,
   retry_delay interval NOT NULL,
   retry_backoff float8 NOT NULL,
@@ -163,7 +176,7 @@ COMMENT ON COLUMN pipeline.task_runs.up_skipped IS 'Predecessors that were skipp
 COMMENT ON COLUMN pipeline.task_runs.attempts IS 'Attempts so far.';
 COMMENT ON COLUMN pipeline.task_runs.failures IS 'Attempts that used up a retry.';
 COMMENT ON COLUMN pipeline.task_runs.lost IS 'Attempts whose worker died without a word.';
-COMMENT ON COLUMN pipeline.task_runs.next_attempt_at IS 'When a task that is up_for_retry becomes ready.';
+COMMENT ON COLUMN pipeline.task_runs.next_attempt_at IS 'When a task that is up_for_retry, or waits for its wait_for, becomes ready.';
 COMMENT ON COLUMN pipeline.task_runs.ready_at IS 'When it last became ready.';
 COMMENT ON COLUMN pipeline.task_runs.started_at IS 'Start of the last attempt.';
 COMMENT ON COLUMN pipeline.task_runs.finished_at IS 'End of the last attempt.';
@@ -173,6 +186,11 @@ COMMENT ON COLUMN pipeline.task_runs.depends_on IS 'As tasks.depends_on.';
 COMMENT ON COLUMN pipeline.task_runs.mode IS 'As tasks.mode.';
 COMMENT ON COLUMN pipeline.task_runs.trigger_rule IS 'As tasks.trigger_rule.';
 COMMENT ON COLUMN pipeline.task_runs.condition IS 'As tasks.condition.';
+COMMENT ON COLUMN pipeline.task_runs.wait_for IS 'As tasks.wait_for.';
+COMMENT ON COLUMN pipeline.task_runs.poke_interval IS 'As tasks.poke_interval.';
+COMMENT ON COLUMN pipeline.task_runs.wait_timeout IS 'As tasks.wait_timeout.';
+COMMENT ON COLUMN pipeline.task_runs.on_wait_timeout IS 'As tasks.on_wait_timeout.';
+COMMENT ON COLUMN pipeline.task_runs.waiting_since IS 'When wait_for was first asked.';
 COMMENT ON COLUMN pipeline.task_runs.retries IS 'As tasks.retries.';
 COMMENT ON COLUMN pipeline.task_runs.retry_delay IS 'As tasks.retry_delay.';
 COMMENT ON COLUMN pipeline.task_runs.retry_backoff IS 'As tasks.retry_backoff.';
@@ -183,7 +201,7 @@ COMMENT ON COLUMN pipeline.task_runs.priority IS 'As tasks.priority.';
 COMMENT ON COLUMN pipeline.task_runs.labels IS 'Labels of pipeline and task together.';
 CREATE INDEX task_runs_ready ON pipeline.task_runs (owner, priority DESC, ready_at, run_id)
   WHERE state = 'ready';
-CREATE INDEX task_runs_retry ON pipeline.task_runs (next_attempt_at) WHERE state = 'up_for_retry';
+CREATE INDEX task_runs_next ON pipeline.task_runs (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
 
 CREATE TABLE pipeline.attempts (
   attempt_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

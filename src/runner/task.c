@@ -43,10 +43,6 @@ static const struct
 }			fixed_arguments[] = {
 	{ARG_POOL, "pool", "default"},
 	{ARG_POOL_SLOTS, "pool_slots", "1"},
-	{ARG_WAIT_FOR, "wait_for", NULL},
-	{ARG_POKE_INTERVAL, "poke_interval", "1 minute"},
-	{ARG_WAIT_TIMEOUT, "wait_timeout", NULL},
-	{ARG_ON_WAIT_TIMEOUT, "on_wait_timeout", "fail"},
 	{ARG_DEADLINE, "deadline", NULL},
 	{ARG_ON_DEADLINE, "on_deadline", "alert"},
 	{ARG_FOREACH, "foreach", NULL},
@@ -182,6 +178,25 @@ check_retries(FunctionCallInfo fcinfo)
 	pipeline_check_choice("retry_on", pipeline_arg_text(fcinfo, ARG_RETRY_ON), retry_ons);
 }
 
+/* What a task waits for, and for how long. */
+static void
+check_wait(FunctionCallInfo fcinfo)
+{
+	static const char *const outcomes[] = {"fail", "skip", NULL};
+
+	pipeline_check_choice("on_wait_timeout", pipeline_arg_text(fcinfo, ARG_ON_WAIT_TIMEOUT), outcomes);
+	check_interval(PG_GETARG_INTERVAL_P(ARG_POKE_INTERVAL), "poke_interval", false, 20);
+	if (!PG_ARGISNULL(ARG_WAIT_TIMEOUT))
+		check_interval(PG_GETARG_INTERVAL_P(ARG_WAIT_TIMEOUT), "wait_timeout", false, 10000);
+	if (!PG_ARGISNULL(ARG_WAIT_FOR))
+		(void) pipeline_expression(pipeline_arg_text(fcinfo, ARG_WAIT_FOR), "wait_for");
+	else if (!PG_ARGISNULL(ARG_WAIT_TIMEOUT))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"wait_timeout\" needs \"wait_for\""),
+				 errhint("It says how long wait_for may take to become true; timeout is for the command.")));
+}
+
 /* Every predecessor must exist, and none may lead back to the task. */
 static void
 check_dependencies(const char *pipeline, const char *task, List *depends_on)
@@ -249,6 +264,8 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 		{ARG_PIPELINE, "pipeline"}, {ARG_TASK, "task"}, {ARG_COMMAND, "command"},
 		{ARG_DEPENDS_ON, "depends_on"}, {ARG_MODE, "mode"},
 		{ARG_TRIGGER_RULE, "trigger_rule"},
+		{ARG_POKE_INTERVAL, "poke_interval"},
+		{ARG_ON_WAIT_TIMEOUT, "on_wait_timeout"},
 		{ARG_RETRIES, "retries"}, {ARG_RETRY_DELAY, "retry_delay"},
 		{ARG_RETRY_BACKOFF, "retry_backoff"}, {ARG_RETRY_ON, "retry_on"},
 		{ARG_ALLOW_FAILURE, "allow_failure"}, {ARG_PRIORITY, "priority"},
@@ -279,6 +296,7 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 	pipeline_check_choice("trigger_rule", pipeline_arg_text(fcinfo, ARG_TRIGGER_RULE), trigger_rules);
 	if (!PG_ARGISNULL(ARG_CONDITION))
 		(void) pipeline_expression(pipeline_arg_text(fcinfo, ARG_CONDITION), "condition");
+	check_wait(fcinfo);
 	check_retries(fcinfo);
 	check_interval(timeout, "timeout", false, 20);
 	pipeline_check_labels(PG_GETARG_JSONB_P(ARG_LABELS), "labels");
@@ -297,12 +315,14 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 	check_dependencies(pipeline, task, depends_on);
 	pipeline_sql("INSERT INTO pipeline.tasks (pipeline, task, owner, command, depends_on, mode, retries,"
 				 "   retry_delay, retry_backoff, retry_on, timeout, allow_failure, priority, labels, description,"
-				 "   trigger_rule, condition)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)"
+				 "   trigger_rule, condition, wait_for, poke_interval, wait_timeout, on_wait_timeout)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
+				 "   $18, $19, $20, $21)"
 				 " ON CONFLICT (pipeline, task) DO UPDATE SET owner = $3, command = $4, depends_on = $5,"
 				 "   mode = $6, retries = $7, retry_delay = $8, retry_backoff = $9, retry_on = $10,"
 				 "   timeout = $11, allow_failure = $12, priority = $13, labels = $14, description = $15,"
-				 "   trigger_rule = $16, condition = $17",
+				 "   trigger_rule = $16, condition = $17, wait_for = $18, poke_interval = $19,"
+				 "   wait_timeout = $20, on_wait_timeout = $21",
 				 SPI_OK_INSERT, sql_text(pipeline), sql_text(task), sql_role(def->owner),
 				 sql_text(command), sql_array(pipeline_list_array(depends_on)),
 				 sql_text(mode), sql_int4(PG_GETARG_INT32(ARG_RETRIES)),
@@ -314,7 +334,11 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 				 sql_jsonb(PG_GETARG_JSONB_P(ARG_LABELS)),
 				 sql_text(pipeline_arg_text(fcinfo, ARG_DESCRIPTION)),
 				 sql_text(pipeline_arg_text(fcinfo, ARG_TRIGGER_RULE)),
-				 sql_text(pipeline_arg_text(fcinfo, ARG_CONDITION)));
+				 sql_text(pipeline_arg_text(fcinfo, ARG_CONDITION)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_WAIT_FOR)),
+				 sql_interval(PG_GETARG_INTERVAL_P(ARG_POKE_INTERVAL)),
+				 sql_interval(PG_ARGISNULL(ARG_WAIT_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(ARG_WAIT_TIMEOUT)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_ON_WAIT_TIMEOUT)));
 	pipeline_record_change("create_task", "task", psprintf("%s/%s", pipeline, task),
 						   before, task_as_jsonb(pipeline, task), NULL);
 	pipeline_scope_end(&scope);

@@ -68,7 +68,7 @@ runner_claim_task(Oid role, MemoryContext context)
 					 "   RETURNING attempt_id, params)"
 					 " SELECT o.attempt_id, t.run_id, t.attempts, t.pipeline, t.task, t.command,"
 					 "        t.mode = 'atomic', t.timezone, o.params, t.labels, t.timeout,"
-					 "        r.interval_start, r.interval_end, t.condition"
+					 "        r.interval_start, r.interval_end, t.condition, t.wait_for"
 					 " FROM taken t, opened o, pipeline.runs r WHERE r.run_id = t.run_id",
 					 SPI_OK_SELECT, sql_role(role), sql_int4(MyProcPid)) > 0)
 	{
@@ -93,6 +93,7 @@ runner_claim_task(Oid role, MemoryContext context)
 		claim->interval_start = DatumGetTimestampTz(pipeline_sql_datum(0, 12, &isnull));
 		claim->interval_end = DatumGetTimestampTz(pipeline_sql_datum(0, 13, &isnull));
 		claim->condition = pipeline_sql_text(0, 14);
+		claim->wait_for = pipeline_sql_text(0, 15);
 		MemoryContextSwitchTo(old);
 	}
 	pipeline_scope_end(&scope);
@@ -255,8 +256,18 @@ typedef struct TaskRow
 	Jsonb	   *labels;
 } TaskRow;
 
+/* Somebody else has ended the attempt. */
 static void
-load_task(int64 run_id, const char *task, TaskRow *row)
+attempt_is_over(int64 attempt_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("attempt " INT64_FORMAT " is no longer running", attempt_id),
+			 errdetail("Its run was removed, or it was taken for lost.")));
+}
+
+static void
+load_task(int64 run_id, const char *task, int64 attempt_id, TaskRow *row)
 {
 	bool		isnull;
 
@@ -265,7 +276,7 @@ load_task(int64 run_id, const char *task, TaskRow *row)
 					 " FROM pipeline.task_runs t JOIN pipeline.runs r USING (run_id)"
 					 " WHERE t.run_id = $1 AND t.task = $2 AND t.state = 'running'",
 					 SPI_OK_SELECT, sql_int8(run_id), sql_text(task)) != 1)
-		elog(ERROR, "task \"%s\" of run " INT64_FORMAT " is not running", task, run_id);
+		attempt_is_over(attempt_id);
 	row->pipeline = pipeline_sql_text(0, 1);
 	row->owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
 	row->attempt = (int) pipeline_sql_int8(0, 3);
@@ -301,10 +312,7 @@ close_attempt(int64 attempt_id, const char *state, const AttemptEnd *end,
 					 sql_text(edata ? edata->hint : NULL),
 					 sql_text(edata ? edata->context : NULL),
 					 sql_text(edata && result ? result->statement : NULL)) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("attempt " INT64_FORMAT " is no longer running", attempt_id),
-				 errdetail("Its run was removed, or it was taken for lost.")));
+		attempt_is_over(attempt_id);
 }
 
 /* Write a task's final state. */
@@ -417,6 +425,34 @@ run_again(int64 run_id, const char *task, bool at_once, bool lost,
 }
 
 /*
+ * wait_for is not true yet: forget the attempt and ask again later.  False
+ * when it has waited for too long; then *skip tells what that means.
+ */
+static bool
+wait_longer(int64 run_id, const char *task, int64 attempt_id, bool *skip)
+{
+	if (pipeline_sql("SELECT on_wait_timeout = 'skip' FROM pipeline.task_runs"
+					 " WHERE run_id = $1 AND task = $2 AND waiting_since + wait_timeout <= clock_timestamp()",
+					 SPI_OK_SELECT, sql_int8(run_id), sql_text(task)) > 0)
+	{
+		*skip = pipeline_sql_bool(0, 1);
+		return false;
+	}
+	if (pipeline_sql("DELETE FROM pipeline.attempts WHERE attempt_id = $1 AND state = 'running'",
+					 SPI_OK_DELETE, sql_int8(attempt_id)) != 1)
+		attempt_is_over(attempt_id);
+	pipeline_sql("UPDATE pipeline.task_runs SET state = 'waiting', attempts = attempts - 1, ready_at = NULL,"
+				 "   waiting_since = coalesce(waiting_since, started_at), started_at = NULL,"
+				 "   next_attempt_at = least(clock_timestamp() + poke_interval,"
+				 "     coalesce(waiting_since, started_at) + wait_timeout)"
+				 " WHERE run_id = $1 AND task = $2", SPI_OK_UPDATE,
+				 sql_int8(run_id), sql_text(task));
+	/* The scheduler minds the clock. */
+	runner_at_commit_wake();
+	return true;
+}
+
+/*
  * End a running attempt and make every transition that follows from it: its
  * task, its successors, its run, its alerts.  Raises 55000 when the attempt
  * was ended by somebody else.  Wakes at commit whom it concerns; readied
@@ -431,13 +467,16 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 		[OUTCOME_UNSUCCESSFUL] = "failed",
 		[OUTCOME_ERROR] = "failed",
 		[OUTCOME_SKIPPED] = "skipped",
+		[OUTCOME_WAITING] = "failed",
 		[OUTCOME_CANCELLED] = "cancelled",
 		[OUTCOME_LOST] = "lost",
 	};
 	UserScope	scope;
 	TaskRow		row;
 	const char *error = NULL;
+	Outcome		outcome = end->outcome;
 	bool		again;
+	bool		skip = false;
 
 	pipeline_extension_begin(&scope);
 	pipeline_sql("SELECT 1 FROM pipeline.runs WHERE run_id = $1 FOR NO KEY UPDATE",
@@ -450,31 +489,46 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 		error = "the worker was lost: it ended without a word";
 	else if (end->outcome == OUTCOME_CANCELLED)
 		error = "cancelled";
-	close_attempt(attempt_id, states[end->outcome], end, error);
-	load_task(run_id, task, &row);
+	else if (outcome == OUTCOME_WAITING)
+		error = "what the task waits for did not become true within its wait_timeout";
+	load_task(run_id, task, attempt_id, &row);
+	if (outcome == OUTCOME_WAITING && row.cancelling)
+		outcome = OUTCOME_CANCELLED;
+	if (outcome == OUTCOME_WAITING)
+	{
+		if (wait_longer(run_id, task, attempt_id, &skip))
+		{
+			pipeline_scope_end(&scope);
+			runner_at_commit_tell();
+			return;
+		}
+		if (skip)
+			outcome = OUTCOME_SKIPPED;
+	}
+	close_attempt(attempt_id, states[outcome], end, outcome == OUTCOME_SKIPPED ? NULL : error);
 
-	if (end->outcome == OUTCOME_SUCCEEDED)
+	if (outcome == OUTCOME_SUCCEEDED)
 	{
 		end_task(run_id, task, "succeeded", NULL);
 		pipeline_resolve_alerts(row.owner, "TaskFailed",
 								psprintf("%s/%s", row.pipeline, task));
 	}
-	else if (end->outcome == OUTCOME_SKIPPED)
+	else if (outcome == OUTCOME_SKIPPED)
 		end_task(run_id, task, "skipped", NULL);
-	else if (end->outcome == OUTCOME_CANCELLED || row.cancelling)
+	else if (outcome == OUTCOME_CANCELLED || row.cancelling)
 		end_task(run_id, task, "cancelled", error);
 	else
 	{
-		again = row.failures < row.retries;
-		if (end->outcome == OUTCOME_UNSUCCESSFUL)
+		again = row.failures < row.retries && outcome != OUTCOME_WAITING;
+		if (outcome == OUTCOME_UNSUCCESSFUL)
 			again = again && row.retry_any;
-		if (end->outcome == OUTCOME_LOST)
+		if (outcome == OUTCOME_LOST)
 			again = row.lost < pipeline_max_lost_attempts && (row.atomic || again);
 		/* The scheduler minds the wait, or finds another worker. */
 		runner_at_commit_wake();
 		if (again)
-			run_again(run_id, task, end->outcome == OUTCOME_LOST && row.atomic,
-					  end->outcome == OUTCOME_LOST, error);
+			run_again(run_id, task, outcome == OUTCOME_LOST && row.atomic,
+					  outcome == OUTCOME_LOST, error);
 		else
 		{
 			end_task(run_id, task, "failed", error);

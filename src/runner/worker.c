@@ -269,14 +269,15 @@ run_claim(const Claim *claim, MemoryContext context, CommandResult *result,
 		SetCurrentStatementStartTimestamp();
 		StartTransactionCommand();
 		XactIsoLevel = XACT_READ_COMMITTED;
-		runner_run_command(claim->command, claim->condition, true, context, result);
+		runner_run_command(claim, context, result);
 	}
 	else
-		runner_run_command(claim->command, claim->condition, false, context, result);
+		runner_run_command(claim, context, result);
 	stop_watching();
 	forbid_lock_timeout();
 
-	end.outcome = result->skipped ? OUTCOME_SKIPPED :
+	end.outcome = result->waiting ? OUTCOME_WAITING :
+		result->skipped ? OUTCOME_SKIPPED :
 		result->success ? OUTCOME_SUCCEEDED : OUTCOME_UNSUCCESSFUL;
 	if (claim->atomic)
 	{
