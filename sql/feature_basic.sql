@@ -88,6 +88,27 @@ SELECT * FROM pipeline.features('SELECT 1::int2 AS k, now() AS t', '{k}', 't', $
   {"feature": "g", "source": "SELECT k, now() - interval '1 hour' AS t FROM (VALUES (1.0), (1e30)) v (k)", "aggregate": "count", "lookback": "1 day"}]$$)
   AS (k smallint, t timestamptz, f bigint, g bigint) WHERE (f, g) = (1, 1) IS NOT TRUE;
 
+-- Integers of functions that do not extend their sign, and large oids: as in
+-- the columns of a table.
+CREATE TABLE hashes AS SELECT hashtext(n::text) AS k, (n::bigint * 200000000)::oid AS o, n FROM generate_series(1, 20) n;
+SELECT n, c, mn, mx
+FROM pipeline.features($$SELECT hashtext(n::text) AS k, (n::bigint * 200000000)::oid AS o, n, timestamp '2024-01-02' AS t FROM generate_series(1, 20) n$$, '{k,o}', 't', $$[
+  {"feature": "c", "source": "SELECT k, o, timestamp '2024-01-01' AS t FROM hashes", "aggregate": "count", "lookback": "1 day"},
+  {"feature": "mn", "source": "SELECT s.k, s.o, h.n, timestamp '2024-01-01' AS t FROM hashes s, hashes h", "aggregate": "min", "value": "hashtext(n::text)", "lookback": "1 day"},
+  {"feature": "mx", "source": "SELECT s.k, s.o, h.n, timestamp '2024-01-01' AS t FROM hashes s, hashes h", "aggregate": "max", "value": "hashtext(n::text)", "lookback": "1 day"}]$$)
+  AS (k int, o oid, n int, t timestamp, c bigint, mn int, mx int)
+WHERE (c, mn, mx) <> (SELECT 1, min(k), max(k) FROM hashes);
+
+-- Names that read alike when put together are not the same columns.
+CREATE TABLE lines ("a
+b" int, c int, a int, "b
+c" int, t timestamp);
+INSERT INTO lines VALUES (1, 2, 3, 4, '2024-01-01');
+SELECT * FROM pipeline.features('SELECT x, y, timestamp ''2024-01-02'' AS t FROM (VALUES (1, 2), (3, 4)) v (x, y)', '{x,y}', 't', $$[
+  {"feature": "f", "source": "lines", "aggregate": "count", "lookback": "1 day", "entity": ["a\nb", "c"]},
+  {"feature": "g", "source": "lines", "aggregate": "count", "lookback": "1 day", "entity": ["a", "b\nc"]}]$$)
+  AS (x int, y int, t timestamp, f bigint, g bigint) ORDER BY x;
+
 -- NULLs in the entity or the time are kept out and counted; nothing to do is fine.
 SELECT * FROM pipeline.features('SELECT * FROM (VALUES (1, ''a'', timestamptz ''2024-01-08''), (NULL, ''a'', now()), (1, NULL, now()), (1, ''a'', NULL)) v (user_id, prop, ts)',
   '{user_id,prop}', 'ts', $$[{"feature": "n", "source": "SELECT * FROM taps UNION ALL VALUES (1::bigint, NULL, timestamptz '2024-01-02'), (NULL, 'a', NULL)", "aggregate": "count", "lookback": "21 days"}]$$)

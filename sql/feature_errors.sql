@@ -100,6 +100,10 @@ SELECT one('{"value": "sum(v)"}');
 SELECT one('{"value": "rank() OVER ()"}');
 SELECT one('{"value": "generate_series(1, 2)"}');
 SELECT one('{"value": "now() +"}');
+SELECT one('{"value": "(e).*"}');
+SELECT one('{"source": "SELECT * FROM e", "value": "(source).*"}');
+SELECT one('{"filter": "(SELECT true FROM s LIMIT 1 FOR UPDATE)"}');
+SELECT one('{"source": "SELECT *, txt COLLATE \"C\" AS c, txt COLLATE \"POSIX\" AS p FROM e", "aggregate": "max", "value": "p || c"}');
 SELECT one('{"filter": "v"}');
 SELECT one('{"filter": "nothing > 1"}');
 SELECT one('{"aggregate": "sum", "value": "txt"}');
@@ -115,6 +119,7 @@ SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f
 -- The call itself.
 SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f f", "source": "e", "aggregate": "sum", "value": "v::numeric(8,2)", "lookback": "1 day"}]') AS (k int, t timestamptz)$$);
 SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f", "source": "e", "aggregate": "count", "lookback": "1 day"}]') AS (k int, t timestamptz, n int, f int)$$);
+SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f", "source": "e", "aggregate": "avg", "value": "v", "lookback": "1 day"}]') AS (k int, t timestamptz, n int, f numeric(8,2))$$);
 SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[]')$$);
 SELECT fails($$SELECT pipeline.features('s', '{k}', 't', '[{"feature": "f", "source": "e", "aggregate": "count", "lookback": "1 day"}]')$$);
 SELECT fails($$SELECT pipeline.features_columns(NULL, '{k}', 't', '[]')$$);

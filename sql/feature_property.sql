@@ -188,6 +188,16 @@ FROM pipeline.features('floats', '{a}', 't',
 LATERAL (SELECT sum(v) AS s, avg(v) AS m, sum(abs(v)) AS size FROM floats e
          WHERE e.a = f.a AND e.t >= f.t - interval '3 days' AND e.t <= f.t) o;
 
+-- Numbers of many scales in one long window: as few steps as there are scales.
+CREATE TABLE scales AS
+SELECT 1 AS a, '2024-01-01'::timestamptz + n * interval '1 second' AS t, round((n % 7)::numeric / 3, n % 5) AS v
+FROM generate_series(1, 100000) n;
+SELECT count(*) AS rows, count(*) FILTER (WHERE s IS DISTINCT FROM w) AS wrong
+FROM (SELECT t, s::text, (sum(v) OVER (ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING))::text AS w
+      FROM pipeline.features('scales', '{a}', 't',
+        '[{"feature": "s", "source": "scales", "aggregate": "sum", "value": "v", "lookback": "3 days"}]')
+        AS f (a int, t timestamptz, v numeric, s numeric)) x;
+
 -- What does not fit in memory is spilled, and the same comes out.
 CREATE TABLE big AS
 SELECT n, (n * 7919) % 3001 AS a, md5((n % 17)::text) AS b,
@@ -209,6 +219,13 @@ CREATE TABLE spilled AS SELECT * FROM pipeline.features('big', '{a,b}', 't', :'s
 RESET work_mem;
 SELECT (SELECT count(*) FROM spilled) AS rows,
        (SELECT count(*) FROM (TABLE in_memory EXCEPT ALL TABLE spilled) x) AS differences;
+-- Many sources: even the places to group by are within the budget.
+SELECT jsonb_agg(jsonb_build_object('feature', 'f' || i, 'source', 'SELECT * FROM big WHERE n = ' || i, 'aggregate', 'count', 'lookback', '1 day', 'closed', 'both')) AS specs
+FROM generate_series(1, 60) i
+\gset
+SELECT pipeline.features_columns('big', '{a,b}', 't', :'specs') AS columns
+\gset
+SELECT count(*) AS rows, sum(f1 + f30 + f60) AS counted FROM pipeline.features('big', '{a,b}', 't', :'specs') AS (:columns);
 -- One entity that is larger than the budget.
 SET work_mem = '64kB';
 SELECT count(*) AS rows, sum(c) AS counted

@@ -27,8 +27,8 @@ typedef struct NumericPrefix
 	uint32		plus;			/* Infinity */
 	uint32		minus;			/* -Infinity */
 	int32		scale;			/* of the event before it; -1: does not count */
-	uint32		changes;		/* of the scale, from one event that counts to
-								 * the next */
+	int32		wider;			/* the last prefix before it whose event has a
+								 * greater scale; 0: none */
 } NumericPrefix;
 
 static Numeric
@@ -105,7 +105,7 @@ int128_prefix(Input *input, int index, const Stream *stream)
 }
 
 static void
-numeric_add_to(NumericPrefix *next, Numeric value, int32 *last_scale)
+numeric_add_to(NumericPrefix *next, Numeric value)
 {
 	if (numeric_is_nan(value))
 		next->nans++;
@@ -122,8 +122,6 @@ numeric_add_to(NumericPrefix *next, Numeric value, int32 *last_scale)
 	else
 	{
 		next->scale = scale_of(value);
-		next->changes += *last_scale >= 0 && next->scale != *last_scale;
-		*last_scale = next->scale;
 		next->sum = call_numeric(numeric_add, next->sum, value);
 	}
 }
@@ -132,7 +130,6 @@ static void
 numeric_prefix(Input *input, int index, const Stream *stream)
 {
 	NumericPrefix *prefix;
-	int32		last_scale = -1;
 
 	prefix = MemoryContextAllocHuge(CurrentMemoryContext,
 									((Size) stream->nevents + 1) * sizeof(NumericPrefix));
@@ -148,8 +145,11 @@ numeric_prefix(Input *input, int index, const Stream *stream)
 		prefix[i + 1].scale = -1;
 		if (record_has(record, index))
 			numeric_add_to(&prefix[i + 1],
-						   DatumGetNumeric(record_value(record, stream, input)),
-						   &last_scale);
+						   DatumGetNumeric(record_value(record, stream, input)));
+		prefix[i + 1].wider = i;
+		while (prefix[i + 1].wider > 0 &&
+			   prefix[prefix[i + 1].wider].scale <= prefix[i + 1].scale)
+			prefix[i + 1].wider = prefix[prefix[i + 1].wider].wider;
 	}
 	input->numerics = prefix;
 }
@@ -205,9 +205,8 @@ with_scale_of(Numeric sum, const NumericPrefix *prefix, int lo, int hi)
 {
 	int32		scale = 0;
 
-	if (prefix[hi].changes == 0)
-		return sum;
-	for (int i = lo + 1; i <= hi; i++)
+	/* From wider to wider: as many steps as there are scales at most. */
+	for (int i = hi; i > lo; i = prefix[i].wider)
 		scale = Max(scale, prefix[i].scale);
 	if (scale_of(sum) == scale)
 		return sum;

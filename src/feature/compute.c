@@ -276,6 +276,6 @@ feature_compute(FeatureRun *run)
 	create_stacks(run->plan);
 	if (key_table_size(run->keys) > 0)
 		record_store_finish(run->store, key_table_size(run->keys),
-							compute_part, &c);
+							c.nstreams + 1, compute_part, &c);
 	ExecDropSingleTupleTableSlot(c.slot);
 }

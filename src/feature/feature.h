@@ -250,7 +250,7 @@ extern RecordStore *record_store_create(Size budget);
 extern Record *record_store_reserve(RecordStore *store, Size size);
 extern void record_store_append(RecordStore *store);
 extern void record_store_finish(RecordStore *store, uint32 nkeys,
-								RecordConsumer consumer, void *arg);
+								uint32 groups, RecordConsumer consumer, void *arg);
 extern uint64 record_store_spilled(const RecordStore *store);
 
 /* ---- window.c: bounds and cursors --------------------------------------------- */
@@ -278,6 +278,25 @@ extern Datum two_stacks_extreme(TwoStacks *stacks, const Stream *stream,
 								int lo, int hi);
 extern double two_stacks_sum(TwoStacks *stacks, const Stream *stream,
 							 int lo, int hi);
+
+/*
+ * Some functions return an integer without extending its sign to the whole
+ * Datum: so it is done here, before Datums are compared as integers.
+ */
+static inline Datum
+canonical_datum(Datum value, int16 typlen)
+{
+	switch (typlen)
+	{
+		case 1:
+			return CharGetDatum(DatumGetChar(value));
+		case 2:
+			return Int16GetDatum(DatumGetInt16(value));
+		case 4:
+			return Int32GetDatum(DatumGetInt32(value));
+	}
+	return value;
+}
 
 /* ---- records of events ------------------------------------------------------------- */
 

@@ -100,6 +100,19 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 
 /* ---- streams, spans, windows ------------------------------------------------- */
 
+static bool
+same_strings(const List *a, const List *b)
+{
+	if (list_length(a) != list_length(b))
+		return false;
+	for (int i = 0; i < list_length(a); i++)
+	{
+		if (strcmp(list_nth(a, i), list_nth(b, i)) != 0)
+			return false;
+	}
+	return true;
+}
+
 static int
 stream_for(FeaturePlan *plan, const FeatureSpec *spec)
 {
@@ -122,8 +135,7 @@ stream_for(FeaturePlan *plan, const FeatureSpec *spec)
 
 		if (strcmp(other->source->from, stream->source->from) == 0 &&
 			strcmp(other->event_time, time) == 0 &&
-			strcmp(pipeline_list_join(other->entity, "\n"),
-				   pipeline_list_join(entity, "\n")) == 0)
+			same_strings(other->entity, entity))
 			return foreach_current_index(lc);
 	}
 	stream->entity = entity;
@@ -189,6 +201,18 @@ from_clause(const Source *source)
 		psprintf("%s AS source", source->from);
 }
 
+/* Is there a FOR UPDATE or the like anywhere? */
+static bool
+locks_rows(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return ((Query *) node)->rowMarks != NIL ||
+			query_tree_walker((Query *) node, locks_rows, context, 0);
+	return expression_tree_walker(node, locks_rows, context);
+}
+
 /*
  * Analyse one expression over a stream's source: return it ready for pasting,
  * and its type and collation.
@@ -211,6 +235,17 @@ analyse_expression(FeatureContext *context, const Stream *stream,
 	raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
 	query = parse_analyze_fixedparams(raw, sql, NULL, 0, NULL);
 	context->sql = NULL;
+	if (list_length(query->targetList) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" is not one expression", argument),
+				 errdetail("It is: %s", text),
+				 errhint("Give one SQL expression over the source's columns, without an alias.")));
+	if (locks_rows((Node *) query, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not lock rows", argument),
+				 errdetail("It is: %s", text)));
 	if (query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -365,11 +400,16 @@ plan_result(Feature *feature, Stream *stream)
 				input->typlen == -2)
 				refuse_type(feature, input->type,
 							"It takes any type with an order.");
-			feature->result_type = input->type;
-			feature->result_collation = input->collation;
 			if (OidIsValid(get_typcollation(input->type)) &&
 				!OidIsValid(input->collation))
-				input->collation = DEFAULT_COLLATION_OID;
+				ereport(ERROR,
+						(errcode(ERRCODE_INDETERMINATE_COLLATION),
+						 errmsg("could not determine which collation to use for aggregate \"%s\"",
+								feature->spec->aggregate_name),
+						 errdetail("The value is: %s", feature->spec->value),
+						 errhint("Use the COLLATE clause to set the collation explicitly.")));
+			feature->result_type = input->type;
+			feature->result_collation = input->collation;
 			break;
 	}
 }

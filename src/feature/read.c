@@ -113,6 +113,10 @@ batch_record(FeatureReceiver *receiver, Size size)
 	Batch	   *batch = &receiver->batch;
 	Record	   *record;
 
+	if (size > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a row is too large: %zu bytes", size)));
 	if (batch->used + size > batch->size)
 	{
 		batch->size = Max(batch->used + size, BATCH_BYTES);
@@ -291,6 +295,8 @@ take_inputs(FeatureReceiver *receiver, const TupleTableSlot *slot,
 				VARSIZE(DatumGetPointer(value)) : input->typlen;
 			*size += MAXALIGN(receiver->sizes[i]);
 		}
+		else
+			value = canonical_datum(value, input->typlen);
 		receiver->values[i] = value;
 	}
 	return any;
