@@ -122,6 +122,21 @@ ALTER TABLE "feature empty" ADD CHECK (n < 1) NOT VALID;
 SELECT pipeline.refresh_features('feature empty');
 SELECT count(*) FROM "feature empty";
 
+-- A definition means the same whatever the style of dates of the session.
+SELECT pipeline.create_feature_set('feature dates', 'prints', '{user_id}', 'ts', target => 'dates');
+SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd', default_value => '31/12/2024');
+SET datestyle = 'SQL, DMY';
+SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd', default_value => '31/12/2024');
+SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd::text', default_value => '2024-12-31');
+SELECT pipeline.add_feature('feature dates', 'e', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '1 year', value => 'd::text');
+SELECT rows_computed FROM pipeline.refresh_features('feature dates');
+SELECT DISTINCT d FROM dates;
+SELECT max(e) FROM dates;
+SET datestyle = 'ISO, YMD';
+-- A target is one set's alone.
+SELECT pipeline.create_feature_set('feature other', 'prints', '{user_id}', 'ts', target => 'dates');
+SELECT pipeline.drop_feature_set('feature dates', drop_target => true);
+
 -- Rights: others see nothing, change nothing, and read nothing through it.
 SELECT count(*) AS seen_by_owner FROM pipeline.feature_sets WHERE name LIKE 'feature %';
 RESET ROLE;

@@ -25,16 +25,26 @@
 
 /* ---- scope -------------------------------------------------------------------- */
 
+static void
+set_locally(const char *setting, const char *value)
+{
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /*
  * Act as the set's owner, with its search_path and time zone, until
- * pipeline_scope_end().
+ * pipeline_scope_end().  Dates and intervals in a definition are read and
+ * written in one style, whatever the style of the session: a definition means
+ * the same to whoever refreshes it.
  */
 void
 feature_set_begin(const FeatureSet *set, UserScope *scope)
 {
 	pipeline_user_begin(scope, set->owner, set->search_path);
-	(void) set_config_option("TimeZone", set->timezone, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	set_locally("TimeZone", set->timezone);
+	set_locally("DateStyle", "ISO, YMD");
+	set_locally("IntervalStyle", "postgres");
 }
 
 /* ---- load ---------------------------------------------------------------------- */
@@ -262,6 +272,22 @@ check_set(FeatureSet *set, const char *target)
 	pipeline_scope_end(&scope);
 }
 
+/* A refresh empties the target: it must be this set's alone. */
+static void
+check_target_free(const FeatureSet *set)
+{
+	UserScope	scope;
+
+	pipeline_extension_begin(&scope);
+	if (pipeline_sql("SELECT 1 FROM pipeline.feature_sets WHERE target = $1 AND name <> $2",
+					 SPI_OK_SELECT, sql_text(set->target), sql_text(set->name)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("target %s is kept by another %s", set->target, KIND),
+				 errhint("A refresh replaces the rows of its target: give argument \"target\" a table of its own.")));
+	pipeline_scope_end(&scope);
+}
+
 static void
 store_set(FunctionCallInfo fcinfo, const FeatureSet *set, bool replace)
 {
@@ -331,6 +357,7 @@ pipeline_create_feature_set(PG_FUNCTION_ARGS)
 	SPI_connect();
 	before = replaced_set(set.name, PG_GETARG_BOOL(9), &set);
 	check_set(&set, pipeline_arg_text(fcinfo, 4));
+	check_target_free(&set);
 	store_set(fcinfo, &set, before != NULL);
 	pipeline_record_change("create_feature_set", KIND, set.name, before,
 						   set_as_jsonb(set.name), NULL);
