@@ -44,6 +44,9 @@ SELECT one('{"lookback": "soon"}');
 SELECT one('{"lookback": "-1 day"}');
 SELECT one('{"lookback": "1 month -31 days"}');
 SELECT one('{"lookback": 21}');
+SELECT one('{"lookahead": "late"}');
+SELECT one('{"lookback": "1 day", "lookahead": "-25 hours"}');
+SELECT one('{"lookback": "1 day", "lookahead": "-1 day"}');
 SELECT one('{"closed": "LEFT"}');
 SELECT one('{"default_value": "x"}');
 SELECT one('{"entity": []}');
@@ -58,8 +61,7 @@ SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[1]')$$);
 SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[[{}]]')$$);
 
 -- What is designed and comes later.
-SELECT one('{"lookahead": "1 day"}');
-SELECT one('{"lookahead": "0", "args": {}, "by": null}');
+SELECT one('{"lookahead": "1 day", "args": {}, "by": null}');
 SELECT one('{"align": "week"}');
 SELECT one('{"by": "txt"}');
 SELECT one('{"args": {"k": 3}}');

@@ -77,6 +77,7 @@ DECLARE
   value text;
   lookback text := pick('0', '1 hour', '90 minutes', '1 day', '24 hours', '3 days', '7 days', '21 days',
                         '1 month', '1 month 3 days', '1 month -10 days', '1 year', '0.000001 seconds');
+  lookahead text := pick('0', '0', '0', '1 day', '36 hours', '1 month', '1 month -2 days', '-1 hour', '-1 day', '-7 days', '-1 month', '0.000001 seconds');
   closed text := pick('left', 'left', 'right', 'both', 'none');
   filter text := CASE WHEN random() < 0.4 THEN
     CASE WHEN of_spine THEN pick('n % 2 = 0', 'b = ''x'' -- comment')
@@ -85,6 +86,7 @@ DECLARE
   a text := 'a'; b text := 'b'; t text := 't';
   condition text;
 BEGIN
+  IF lookback::interval + lookahead::interval < '0' THEN lookahead := '0'; END IF;
   IF aggregate IN ('sum', 'avg') THEN
     value := CASE WHEN of_spine THEN 'n' ELSE
       pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'CASE WHEN flag THEN i2 END') END;
@@ -100,14 +102,14 @@ BEGIN
     fallback := '-7';
   END IF;
   spec := jsonb_strip_nulls(jsonb_build_object('feature', name, 'source', source, 'aggregate', aggregate,
-    'value', value, 'lookback', lookback, 'closed', closed, 'filter', filter, 'default_value', fallback));
+    'value', value, 'lookback', lookback, 'lookahead', CASE WHEN lookahead <> '0' OR random() < 0.5 THEN lookahead END, 'closed', closed, 'filter', filter, 'default_value', fallback));
   IF source = 'e_date' THEN
     a := '"Who Is"'; b := '"it''s"'; t := 'day';
     spec := spec || '{"entity": ["Who Is", "it''s"], "event_time": "day"}';
   END IF;
-  condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s s.t - %L::interval AND e.%s %s s.t%s',
+  condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s s.t - %L::interval AND e.%s %s s.t + %L::interval%s',
     a, b, t, CASE WHEN closed IN ('left', 'both') THEN '>=' ELSE '>' END, lookback,
-    t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END,
+    t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, lookahead,
     E' AND (e.' || t || ' < $1 OR $1 IS NULL)');
   IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
   oracle := format('(SELECT %s FROM (%s) e WHERE %s)',

@@ -22,8 +22,8 @@ typedef struct Computation
 	FeatureRun *run;
 	FeaturePlan *plan;
 	int			nstreams;
-	int			nspans;
-	int64	   *starts;			/* of the row at hand, by span */
+	int			nshifts;
+	int64	   *ends;			/* of windows of the row at hand, by shift */
 	TupleTableSlot *slot;		/* the spine's row at hand */
 	Datum	   *values;
 	bool	   *nulls;
@@ -124,19 +124,20 @@ move_windows(Computation *c, int64 time)
 	FeaturePlan *plan = c->plan;
 	ListCell   *lc;
 
-	for (int i = 0; i < c->nspans; i++)
-		c->starts[i] = span_start(list_nth(plan->spans, i), plan->local, time);
+	for (int i = 0; i < c->nshifts; i++)
+		c->ends[i] = shift_time(list_nth(plan->shifts, i), plan->local, time);
 	foreach(lc, plan->windows)
 	{
 		Window	   *window = lfirst(lc);
 		Stream	   *stream = list_nth(plan->streams, window->stream);
+		int64		start = c->ends[window->start];
+		int64		end = c->ends[window->end];
 
 		if (plan->local && !stream->local)
-			window_move(window, stream,
-						local_to_instant(c->starts[window->span]),
-						local_to_instant(time));
+			window_move(window, stream, local_to_instant(start),
+						local_to_instant(end));
 		else
-			window_move(window, stream, c->starts[window->span], time);
+			window_move(window, stream, start, end);
 	}
 }
 
@@ -261,8 +262,8 @@ feature_compute(FeatureRun *run)
 	c.run = run;
 	c.plan = run->plan;
 	c.nstreams = list_length(run->plan->streams);
-	c.nspans = list_length(run->plan->spans);
-	c.starts = palloc0_array(int64, c.nspans + 1);
+	c.nshifts = list_length(run->plan->shifts);
+	c.ends = palloc0_array(int64, c.nshifts + 1);
 	c.slot = MakeSingleTupleTableSlot(run->plan->spine->columns,
 									  &TTSOpsMinimalTuple);
 	c.values = palloc0_array(Datum, run->plan->result->natts);

@@ -52,6 +52,7 @@ typedef struct FeatureSpec
 	AggregateKind aggregate;
 	char	   *aggregate_name;
 	Interval   *lookback;
+	Interval   *lookahead;
 	char	   *closed;
 	bool		closed_left;
 	bool		closed_right;
@@ -126,7 +127,8 @@ typedef struct Stream
 	int			nvalues;		/* inputs that have a value */
 	int			nwords;			/* words of 32 presence bits in a record */
 	bool		wants_all;		/* a feature counts every row */
-	int64		reach;			/* no window reaches back further, in usecs;
+	int64		back;			/* no window starts further before its row, */
+	int64		ahead;			/* or ends further after it, in usecs;
 								 * PG_INT64_MAX: unknown */
 
 	/* for the entity at hand */
@@ -135,19 +137,20 @@ typedef struct Stream
 	int64	   *times;
 } Stream;
 
-/* One distinct lookback. */
-typedef struct Span
+/* One distinct distance from a row's time to the start or end of a window. */
+typedef struct Shift
 {
-	Interval	lookback;
+	Interval	interval;		/* to add: a lookback is negated */
 	bool		fixed;			/* a number of microseconds at any time */
-	int64		usecs;			/* that number; else an upper limit */
-} Span;
+	int64		usecs;			/* that number */
+} Shift;
 
-/* One distinct (stream, lookback, closed), and its cursors. */
+/* One distinct (stream, start, end, closed), and its cursors. */
 typedef struct Window
 {
 	int			stream;
-	int			span;
+	int			start;			/* shifts */
+	int			end;
 	bool		closed_left;
 	bool		closed_right;
 
@@ -183,7 +186,7 @@ typedef struct FeaturePlan
 	bool		nullable_time;
 
 	List	   *streams;
-	List	   *spans;
+	List	   *shifts;
 	List	   *windows;
 	List	   *features;
 	TupleDesc	result;			/* the spine's columns, then the features' */
@@ -255,10 +258,10 @@ extern uint64 record_store_spilled(const RecordStore *store);
 
 /* ---- window.c: bounds and cursors --------------------------------------------- */
 
-extern void span_prepare(Span *span, bool local);
-extern int64 span_start(const Span *span, bool local, int64 time);
+extern void shift_prepare(Shift *shift, bool local);
+extern int64 shift_time(const Shift *shift, bool local, int64 time);
+extern int64 shift_limit(const Shift *shift, int sign);
 extern int64 local_to_instant(int64 time);
-extern int64 span_limit(const Interval *lookback);
 extern void window_start(Window *window);
 extern void window_move(Window *window, const Stream *stream,
 						int64 from, int64 to);

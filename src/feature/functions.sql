@@ -21,7 +21,7 @@ CREATE OR REPLACE FUNCTION pipeline.features(spine text, entity text[],
   LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 100000
   AS 'MODULE_PATHNAME', 'pipeline_features';
 COMMENT ON FUNCTION pipeline.features(text, text[], text, jsonb, timestamptz) IS
-'For every row of the spine (a table, view or query), its columns and then one column per feature: an aggregate over the events of the same entity in a window that ends at the row''s event time. Nothing is stored. entity: columns that name the entity; event_time: timestamp with or without time zone, or date; features: a JSON array of objects with the keys of add_feature()''s arguments; as_of: rows and events at or after it do not exist (NULL: no limit). Each source is read once, with the caller''s privileges, search_path and TimeZone. Rows of one entity come together, in order of time. The column definition list to follow AS is given by features_columns() with the same arguments. Rows with NULL in the entity or the event time are left out, with a NOTICE that counts them. Errors: 42703, 42P01 unknown names; 42804 types that do not fit, or another column definition list; 22023 unknown keys or values; 0A000 options not available yet.';
+'For every row of the spine (a table, view or query), its columns and then one column per feature: an aggregate over the events of the same entity in a window around the row''s event time. Nothing is stored. entity: columns that name the entity; event_time: timestamp with or without time zone, or date; features: a JSON array of objects with the keys of add_feature()''s arguments; as_of: rows and events at or after it do not exist (NULL: no limit). Each source is read once, with the caller''s privileges, search_path and TimeZone. Rows of one entity come together, in order of time. The column definition list to follow AS is given by features_columns() with the same arguments. Rows with NULL in the entity or the event time are left out, with a NOTICE that counts them. Errors: 42703, 42P01 unknown names; 42804 types that do not fit, or another column definition list; 22023 unknown keys or values; 0A000 options not available yet.';
 
 CREATE OR REPLACE FUNCTION pipeline.features_columns(spine text, entity text[],
     event_time text, features jsonb, as_of timestamptz DEFAULT NULL)
@@ -53,7 +53,7 @@ CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_add_feature';
 COMMENT ON FUNCTION pipeline.add_feature(text, text, text, text, interval, interval, text, text, text, text[], text, text, text, jsonb, text) IS
-'Add a feature to a set: an aggregate (count, sum, min, max, avg, exists) over the events of a source with the same entity in [t - lookback, t), where t is the row''s event time. value: expression over the source''s columns (needed but for count and exists; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for count, false for exists, NULL). lookahead other than 0, align, by and args are not available yet. Types: count bigint; sum and avg as PostgreSQL''s; min and max the value''s; exists boolean. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
+'Add a feature to a set: an aggregate (count, sum, min, max, avg, exists) over the events of a source with the same entity in [t - lookback, t + lookahead), where t is the row''s event time: a lookback of 0 and a lookahead of 1 day are the day after it, a negative lookahead leaves a gap before it. value: expression over the source''s columns (needed but for count and exists; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for count, false for exists, NULL). align, by and args are not available yet. Types: count bigint; sum and avg as PostgreSQL''s; min and max the value''s; exists boolean. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_feature(set text, feature text)
   RETURNS void
@@ -82,7 +82,7 @@ COMMENT ON FUNCTION pipeline.refresh_features(text, timestamptz, timestamptz, ti
 CREATE OR REPLACE VIEW pipeline.feature_catalog
   WITH (security_invoker = true) AS
 SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
-  f.source, f.lookback, f.closed, f.filter,
+  f.source, f.lookback, f.lookahead, f.closed, f.filter,
   coalesce(f.entity, s.entity) AS entity,
   coalesce(f.event_time, s.event_time) AS event_time, f.default_value,
   f.result_type, s.spine, s.target, s.timezone, s.labels, s.description,
@@ -107,6 +107,7 @@ COMMENT ON COLUMN pipeline.feature_catalog.aggregate IS 'count, sum, min, max, a
 COMMENT ON COLUMN pipeline.feature_catalog.value IS 'Expression that is aggregated; NULL: rows are.';
 COMMENT ON COLUMN pipeline.feature_catalog.source IS 'Source of the events.';
 COMMENT ON COLUMN pipeline.feature_catalog.lookback IS 'How far before the row''s time the window starts.';
+COMMENT ON COLUMN pipeline.feature_catalog.lookahead IS 'How far after the row''s time the window ends; negative: before it.';
 COMMENT ON COLUMN pipeline.feature_catalog.closed IS 'Which ends of the window count.';
 COMMENT ON COLUMN pipeline.feature_catalog.filter IS 'Condition on the events; NULL: every event counts.';
 COMMENT ON COLUMN pipeline.feature_catalog.entity IS 'Columns of the source that name the entity.';

@@ -4,8 +4,8 @@
  *	  user with the current search_path.
  *
  * Equal (source, entity, event time) become one stream, equal (value, filter)
- * of a stream one input, equal lookbacks one span, equal (stream, span,
- * closed) one window.  The entity's columns get one type each, common to the
+ * of a stream one input, equal lookbacks and lookaheads one shift, equal
+ * (stream, shifts, closed) one window.  The entity's columns get one type each, common to the
  * spine and every stream, by implicit casts only, so that no value of either
  * side can fail to be cast.
  */
@@ -18,6 +18,7 @@
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -98,7 +99,7 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 	plan->nullable_time = plan_column_is_nullable(plan->spine, event_time);
 }
 
-/* ---- streams, spans, windows ------------------------------------------------- */
+/* ---- streams, shifts, windows ------------------------------------------------- */
 
 static bool
 same_strings(const List *a, const List *b)
@@ -147,46 +148,57 @@ stream_for(FeaturePlan *plan, const FeatureSpec *spec)
 	return list_length(plan->streams) - 1;
 }
 
+/* Find or make the shift by an interval, or by its negation. */
 static int
-span_for(FeaturePlan *plan, const Interval *lookback)
+shift_for(FeaturePlan *plan, const Interval *interval, bool negate)
 {
-	Span	   *span;
+	Shift	   *shift = palloc0(sizeof(Shift));
 	ListCell   *lc;
 
-	foreach(lc, plan->spans)
+	if (negate)
+		interval = DatumGetIntervalP(DirectFunctionCall1(interval_um,
+														 IntervalPGetDatum(interval)));
+	foreach(lc, plan->shifts)
 	{
-		span = lfirst(lc);
-		if (span->lookback.month == lookback->month &&
-			span->lookback.day == lookback->day &&
-			span->lookback.time == lookback->time)
+		const Interval *other = &((Shift *) lfirst(lc))->interval;
+
+		if (other->month == interval->month && other->day == interval->day &&
+			other->time == interval->time)
 			return foreach_current_index(lc);
 	}
-	span = palloc0(sizeof(Span));
-	span->lookback = *lookback;
-	span_prepare(span, plan->local);
-	plan->spans = lappend(plan->spans, span);
-	return list_length(plan->spans) - 1;
+	shift->interval = *interval;
+	shift_prepare(shift, plan->local);
+	plan->shifts = lappend(plan->shifts, shift);
+	return list_length(plan->shifts) - 1;
 }
 
+/* Find or make the feature's window; note how far its stream is reached. */
 static int
-window_for(FeaturePlan *plan, int stream, int span, const FeatureSpec *spec)
+window_for(FeaturePlan *plan, int number, const FeatureSpec *spec)
 {
-	Window	   *window;
+	Window	   *window = palloc0(sizeof(Window));
+	Stream	   *stream = list_nth(plan->streams, number);
 	ListCell   *lc;
 
-	foreach(lc, plan->windows)
-	{
-		window = lfirst(lc);
-		if (window->stream == stream && window->span == span &&
-			window->closed_left == spec->closed_left &&
-			window->closed_right == spec->closed_right)
-			return foreach_current_index(lc);
-	}
-	window = palloc0(sizeof(Window));
-	window->stream = stream;
-	window->span = span;
+	window->stream = number;
+	window->start = shift_for(plan, spec->lookback, true);
+	window->end = shift_for(plan, spec->lookahead, false);
 	window->closed_left = spec->closed_left;
 	window->closed_right = spec->closed_right;
+	foreach(lc, plan->windows)
+	{
+		Window	   *other = lfirst(lc);
+
+		if (other->stream == number && other->start == window->start &&
+			other->end == window->end &&
+			other->closed_left == window->closed_left &&
+			other->closed_right == window->closed_right)
+			return foreach_current_index(lc);
+	}
+	stream->back = Max(stream->back,
+					   shift_limit(list_nth(plan->shifts, window->start), -1));
+	stream->ahead = Max(stream->ahead,
+						shift_limit(list_nth(plan->shifts, window->end), 1));
 	plan->windows = lappend(plan->windows, window);
 	return list_length(plan->windows) - 1;
 }
@@ -443,11 +455,9 @@ plan_feature(FeaturePlan *plan, const FeatureSpec *spec)
 	feature->stream = stream_for(plan, spec);
 	stream = list_nth(plan->streams, feature->stream);
 	feature->input = input_for(&context, stream, spec);
-	feature->window = window_for(plan, feature->stream,
-								 span_for(plan, spec->lookback), spec);
+	feature->window = window_for(plan, feature->stream, spec);
 	plan_result(feature, stream);
 	plan_default(&context, feature);
-	stream->reach = Max(stream->reach, span_limit(spec->lookback));
 	plan->features = lappend(plan->features, feature);
 	context_end(&context);
 }

@@ -241,21 +241,20 @@ receive_spine(TupleTableSlot *slot, DestReceiver *self)
 static bool
 out_of_reach(const FeatureReceiver *receiver, uint32 key, int64 time)
 {
+	const Stream *stream = receiver->stream;
 	int64		least;
 	int64		greatest;
-	int64		start;
+	int64		limit;
 
 	/* Without a time zone on one side only, the two do not compare. */
-	if (receiver->plan->local != receiver->stream->local)
+	if (receiver->plan->local != stream->local)
 		return false;
 	key_table_times(receiver->run->keys, key, &least, &greatest);
-	if (time > greatest)
+	if (stream->ahead != PG_INT64_MAX && !TIMESTAMP_NOT_FINITE(greatest) &&
+		!pg_add_s64_overflow(greatest, stream->ahead, &limit) && time > limit)
 		return true;
-	if (receiver->stream->reach == PG_INT64_MAX ||
-		TIMESTAMP_NOT_FINITE(least) ||
-		pg_sub_s64_overflow(least, receiver->stream->reach, &start))
-		return false;
-	return time < start;
+	return stream->back != PG_INT64_MAX && !TIMESTAMP_NOT_FINITE(least) &&
+		!pg_sub_s64_overflow(least, stream->back, &limit) && time < limit;
 }
 
 /*
@@ -491,21 +490,21 @@ stream_bounds(FeatureRun *run, int number, int64 *from, int64 *to)
 	bool		convert = plan->local && !stream->local;
 	ListCell   *lc;
 
-	*from = run->least_time;
+	*from = PG_INT64_MAX;
+	*to = PG_INT64_MIN;
 	foreach(lc, plan->windows)
 	{
 		Window	   *window = lfirst(lc);
-		Span	   *span = list_nth(plan->spans, window->span);
-		int64		start;
+		Shift	   *start = list_nth(plan->shifts, window->start);
+		Shift	   *end = list_nth(plan->shifts, window->end);
 
 		if (window->stream != number)
 			continue;
-		start = span_start(span, plan->local, run->least_time);
-		if (!span->fixed)
-			start = shift_days(start, -4);
-		*from = Min(*from, start);
+		*from = Min(*from, shift_days(shift_time(start, plan->local, run->least_time),
+									  start->fixed ? 0 : -4));
+		*to = Max(*to, shift_days(shift_time(end, plan->local, run->greatest_time),
+								  end->fixed ? 0 : 4));
 	}
-	*to = run->greatest_time;
 	if (convert)
 	{
 		*from = shift_days(local_to_instant(*from), -1);

@@ -52,20 +52,36 @@ interval_text(const Interval *interval)
 											   IntervalPGetDatum(interval)));
 }
 
-static bool
-interval_is_zero(const Interval *interval)
+static int
+compare_intervals(const Interval *a, const Interval *b)
 {
-	return interval->month == 0 && interval->day == 0 && interval->time == 0;
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
+											 IntervalPGetDatum(a),
+											 IntervalPGetDatum(b)));
 }
 
-static bool
-interval_is_negative(const Interval *interval)
+/* Where a window starts and ends; all intervals are allowed that leave one. */
+static void
+check_window(const FeatureSpec *spec)
 {
 	Interval	zero = {0};
+	Interval   *least;
 
-	return DatumGetBool(DirectFunctionCall2(interval_lt,
-											IntervalPGetDatum(interval),
-											IntervalPGetDatum(&zero)));
+	if (compare_intervals(spec->lookback, &zero) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"lookback\" must not be negative"),
+				 errdetail("It is %s.", interval_text(spec->lookback)),
+				 errhint("It says how far before the row's time the window starts; \"lookahead\" says how far after it the window ends.")));
+	least = DatumGetIntervalP(DirectFunctionCall1(interval_um,
+												  IntervalPGetDatum(spec->lookback)));
+	if (compare_intervals(spec->lookahead, least) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the window would end before it starts"),
+				 errdetail("The lookback is %s, the lookahead %s.",
+						   interval_text(spec->lookback), interval_text(spec->lookahead)),
+				 errhint("A negative lookahead leaves a gap before the row's time: it must be shorter than the lookback.")));
 }
 
 static void
@@ -81,9 +97,6 @@ check_required(const void *value, const char *argument)
 static void
 check_supported(const FeatureText *text)
 {
-	if (text->lookahead != NULL && !interval_is_zero(text->lookahead))
-		refuse("lookahead", interval_text(text->lookahead),
-			   "Windows end at the row's own time: leave it out, or say '0'.");
 	if (text->align != NULL)
 		refuse("align", text->align,
 			   "Leave it out: a window starts at the row's own time less the lookback.");
@@ -141,12 +154,8 @@ feature_spec(const FeatureText *text)
 	spec->aggregate = aggregate_kind(text->aggregate);
 	spec->aggregate_name = text->aggregate;
 	spec->lookback = text->lookback;
-	if (interval_is_negative(spec->lookback))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"lookback\" must not be negative"),
-				 errdetail("It is %s.", interval_text(spec->lookback)),
-				 errhint("It says how far before the row's time the window starts.")));
+	spec->lookahead = text->lookahead ? text->lookahead : palloc0(sizeof(Interval));
+	check_window(spec);
 	spec->closed = text->closed ? text->closed : "left";
 	pipeline_check_choice("closed", spec->closed, closed_choices);
 	spec->closed_left = strcmp(spec->closed, "left") == 0 ||

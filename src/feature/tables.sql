@@ -48,6 +48,7 @@ CREATE TABLE pipeline.features (
   source text NOT NULL,
   aggregate text NOT NULL,
   lookback interval NOT NULL,
+  lookahead interval NOT NULL,
   value text,
   closed text NOT NULL,
   filter text,
@@ -59,7 +60,7 @@ CREATE TABLE pipeline.features (
   PRIMARY KEY (feature_set, feature)
 );
 COMMENT ON TABLE pipeline.features IS
-'The features of registered sets: one aggregate over one trailing window of one source.';
+'The features of registered sets: one aggregate over one window of one source.';
 COMMENT ON COLUMN pipeline.features.feature_set IS 'Set that it belongs to.';
 COMMENT ON COLUMN pipeline.features.feature IS
 'Name of the feature, and of its column in the target.';
@@ -72,6 +73,8 @@ COMMENT ON COLUMN pipeline.features.aggregate IS
 'count, sum, min, max, avg or exists.';
 COMMENT ON COLUMN pipeline.features.lookback IS
 'How far before the row''s time the window starts.';
+COMMENT ON COLUMN pipeline.features.lookahead IS
+'How far after the row''s time the window ends; negative: before it.';
 COMMENT ON COLUMN pipeline.features.value IS
 'Expression over the source''s columns that is aggregated; NULL: rows are.';
 COMMENT ON COLUMN pipeline.features.closed IS
