@@ -47,6 +47,15 @@ SELECT one('{"lookback": 21}');
 SELECT one('{"lookahead": "late"}');
 SELECT one('{"lookback": "1 day", "lookahead": "-25 hours"}');
 SELECT one('{"lookback": "1 day", "lookahead": "-1 day"}');
+SELECT one('{"align": "fortnight"}');
+SELECT one('{"align": "week"}');
+SELECT one('{"align": "day", "lookback": "24 hours"}');
+SELECT one('{"align": "day", "lookback": "1 month 2 days"}');
+SELECT one('{"align": "month", "lookback": "1 month", "lookahead": "1 day"}');
+SELECT one('{"align": "quarter", "lookback": "4 months"}');
+SELECT one('{"align": "year", "lookback": "18 months"}');
+SELECT one('{"align": "minute", "lookback": "90 seconds"}');
+SELECT one('{"align": "hour", "lookback": "3 days 2 hours", "lookahead": "-1 hour"}');
 SELECT one('{"closed": "LEFT"}');
 SELECT one('{"default_value": "x"}');
 SELECT one('{"entity": []}');
@@ -62,7 +71,6 @@ SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[[{}]]')$$);
 
 -- What is designed and comes later.
 SELECT one('{"lookahead": "1 day", "args": {}, "by": null}');
-SELECT one('{"align": "week"}');
 SELECT one('{"by": "txt"}');
 SELECT one('{"args": {"k": 3}}');
 SELECT one('{"aggregate": "count_distinct", "value": "v"}');

@@ -78,6 +78,8 @@ DECLARE
   lookback text := pick('0', '1 hour', '90 minutes', '1 day', '24 hours', '3 days', '7 days', '21 days',
                         '1 month', '1 month 3 days', '1 month -10 days', '1 year', '0.000001 seconds');
   lookahead text := pick('0', '0', '0', '1 day', '36 hours', '1 month', '1 month -2 days', '-1 hour', '-1 day', '-7 days', '-1 month', '0.000001 seconds');
+  align text := CASE WHEN random() < 0.25 THEN pick('second', 'minute', 'hour', 'day', 'week', 'month', 'quarter', 'year') END;
+  at text := 's.t';
   closed text := pick('left', 'left', 'right', 'both', 'none');
   filter text := CASE WHEN random() < 0.4 THEN
     CASE WHEN of_spine THEN pick('n % 2 = 0', 'b = ''x'' -- comment')
@@ -87,6 +89,18 @@ DECLARE
   condition text;
 BEGIN
   IF lookback::interval + lookahead::interval < '0' THEN lookahead := '0'; END IF;
+  IF align IS NOT NULL THEN
+    lookback := CASE WHEN align IN ('second', 'minute', 'hour') THEN pick('0', '1 hour', '3 hours', '1 day 2 hours')
+                     WHEN align = 'day' THEN pick('0', '1 day', '7 days', '1 month')
+                     WHEN align = 'week' THEN pick('0', '7 days', '21 days')
+                     ELSE pick('0', '1 year') END;
+    lookahead := CASE WHEN align IN ('second', 'minute', 'hour') THEN pick('0', '0', '1 hour', '1 day')
+                      WHEN align = 'day' THEN pick('0', '0', '1 day', '1 month')
+                      WHEN align = 'week' THEN pick('0', '0', '7 days')
+                      ELSE pick('0', '0', '1 year') END;
+    IF lookback::interval >= '1 day' AND align IN ('day', 'hour') AND random() < 0.2 THEN lookahead := '-1 day'; END IF;
+    at := format('date_trunc(%L, s.t)', align);
+  END IF;
   IF aggregate IN ('sum', 'avg') THEN
     value := CASE WHEN of_spine THEN 'n' ELSE
       pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'CASE WHEN flag THEN i2 END') END;
@@ -102,14 +116,14 @@ BEGIN
     fallback := '-7';
   END IF;
   spec := jsonb_strip_nulls(jsonb_build_object('feature', name, 'source', source, 'aggregate', aggregate,
-    'value', value, 'lookback', lookback, 'lookahead', CASE WHEN lookahead <> '0' OR random() < 0.5 THEN lookahead END, 'closed', closed, 'filter', filter, 'default_value', fallback));
+    'value', value, 'lookback', lookback, 'lookahead', CASE WHEN lookahead <> '0' OR random() < 0.5 THEN lookahead END, 'align', align, 'closed', closed, 'filter', filter, 'default_value', fallback));
   IF source = 'e_date' THEN
     a := '"Who Is"'; b := '"it''s"'; t := 'day';
     spec := spec || '{"entity": ["Who Is", "it''s"], "event_time": "day"}';
   END IF;
-  condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s s.t - %L::interval AND e.%s %s s.t + %L::interval%s',
-    a, b, t, CASE WHEN closed IN ('left', 'both') THEN '>=' ELSE '>' END, lookback,
-    t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, lookahead,
+  condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s %s - %L::interval AND e.%s %s %s + %L::interval%s',
+    a, b, t, CASE WHEN closed IN ('left', 'both') THEN '>=' ELSE '>' END, at, lookback,
+    t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, at, lookahead,
     E' AND (e.' || t || ' < $1 OR $1 IS NULL)');
   IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
   oracle := format('(SELECT %s FROM (%s) e WHERE %s)',

@@ -130,12 +130,14 @@ SET datestyle = 'SQL, DMY';
 SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd', default_value => '31/12/2024');
 SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd::text', default_value => '2024-12-31');
 SELECT pipeline.add_feature('feature dates', 'next', 'prints', 'count', '0', lookahead => '1 day', closed => 'right');
+SELECT pipeline.add_feature('feature dates', 'week', 'prints', 'count', '7 days', align => 'week');
 SELECT pipeline.add_feature('feature dates', 'e', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '1 year', value => 'd::text');
 SELECT rows_computed FROM pipeline.refresh_features('feature dates');
 SELECT DISTINCT d FROM dates;
 SELECT max(e) FROM dates;
+SELECT week, count(*) FROM dates GROUP BY 1 ORDER BY 1;
 SELECT next, count(*) FROM dates GROUP BY 1 ORDER BY 1;
-SELECT feature, lookback, lookahead, closed FROM pipeline.feature_catalog WHERE feature_set = 'feature dates' ORDER BY position;
+SELECT feature, lookback, lookahead, align, closed FROM pipeline.feature_catalog WHERE feature_set = 'feature dates' ORDER BY position;
 SET datestyle = 'ISO, YMD';
 -- A target is one set's alone.
 SELECT pipeline.create_feature_set('feature other', 'prints', '{user_id}', 'ts', target => 'dates');

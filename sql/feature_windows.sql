@@ -30,6 +30,15 @@ FROM pipeline.features('SELECT DISTINCT k, t FROM e', '{k}', 't', $$[
   {"feature": "instant", "source": "e", "aggregate": "count", "lookback": "1 day", "lookahead": "-1 day", "closed": "both"}]$$)
   AS (k int, t timestamptz, around bigint, after bigint, after_right boolean, gap date, of_day date, instant bigint)
 ORDER BY t;
+-- Whole weeks, Monday first, and months, whatever the day of the row.
+SELECT to_char(t, 'Dy') AS day, t, last_week, this_week, last_month, since
+FROM pipeline.features('SELECT DISTINCT k, t FROM e UNION ALL VALUES (1, timestamptz ''2024-02-29 23:59+00'')', '{k}', 't', $$[
+  {"feature": "last_week", "source": "e", "aggregate": "count", "lookback": "1 week", "align": "week"},
+  {"feature": "this_week", "source": "e", "aggregate": "count", "lookback": "0", "lookahead": "1 week", "align": "week"},
+  {"feature": "last_month", "source": "e", "aggregate": "count", "lookback": "1 month", "align": "month"},
+  {"feature": "since", "source": "e", "aggregate": "max", "value": "t::date", "lookback": "1 month", "lookahead": "-7 days", "align": "day"}]$$)
+  AS (k int, t timestamptz, last_week bigint, this_week bigint, last_month bigint, since date)
+ORDER BY t;
 -- as_of hides what a label would see after it.
 SELECT t, after
 FROM pipeline.features('SELECT DISTINCT k, t FROM e', '{k}', 't', $$[

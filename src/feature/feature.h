@@ -56,6 +56,7 @@ typedef struct FeatureSpec
 	char	   *closed;
 	bool		closed_left;
 	bool		closed_right;
+	char	   *align;			/* a unit of date_trunc(), or NULL */
 	char	   *value;			/* NULL: rows, not values */
 	char	   *filter;			/* NULL: every row */
 	List	   *entity;			/* NIL: as in the spine */
@@ -137,9 +138,14 @@ typedef struct Stream
 	int64	   *times;
 } Stream;
 
-/* One distinct distance from a row's time to the start or end of a window. */
+/*
+ * One distinct distance from a row's time, or from the start of the unit that
+ * it is in, to the start or end of a window.
+ */
 typedef struct Shift
 {
+	const char *align;			/* the unit, or NULL */
+	Datum		unit;			/* the same, as text */
 	Interval	interval;		/* to add: a lookback is negated */
 	bool		fixed;			/* a number of microseconds at any time */
 	int64		usecs;			/* that number */

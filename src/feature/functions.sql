@@ -53,7 +53,7 @@ CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_add_feature';
 COMMENT ON FUNCTION pipeline.add_feature(text, text, text, text, interval, interval, text, text, text, text[], text, text, text, jsonb, text) IS
-'Add a feature to a set: an aggregate (count, sum, min, max, avg, exists) over the events of a source with the same entity in [t - lookback, t + lookahead), where t is the row''s event time: a lookback of 0 and a lookahead of 1 day are the day after it, a negative lookahead leaves a gap before it. value: expression over the source''s columns (needed but for count and exists; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for count, false for exists, NULL). align, by and args are not available yet. Types: count bigint; sum and avg as PostgreSQL''s; min and max the value''s; exists boolean. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
+'Add a feature to a set: an aggregate (count, sum, min, max, avg, exists) over the events of a source with the same entity in [t - lookback, t + lookahead), where t is the row''s event time: a lookback of 0 and a lookahead of 1 day are the day after it, a negative lookahead leaves a gap before it. align: second, minute, hour, day, week, month, quarter or year: t is first set back to the start of that unit, as by date_trunc(), and lookback and lookahead must be whole units (NULL: it is not). value: expression over the source''s columns (needed but for count and exists; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for count, false for exists, NULL). by and args are not available yet. Types: count bigint; sum and avg as PostgreSQL''s; min and max the value''s; exists boolean. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_feature(set text, feature text)
   RETURNS void
@@ -82,7 +82,7 @@ COMMENT ON FUNCTION pipeline.refresh_features(text, timestamptz, timestamptz, ti
 CREATE OR REPLACE VIEW pipeline.feature_catalog
   WITH (security_invoker = true) AS
 SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
-  f.source, f.lookback, f.lookahead, f.closed, f.filter,
+  f.source, f.lookback, f.lookahead, f.align, f.closed, f.filter,
   coalesce(f.entity, s.entity) AS entity,
   coalesce(f.event_time, s.event_time) AS event_time, f.default_value,
   f.result_type, s.spine, s.target, s.timezone, s.labels, s.description,
@@ -108,6 +108,7 @@ COMMENT ON COLUMN pipeline.feature_catalog.value IS 'Expression that is aggregat
 COMMENT ON COLUMN pipeline.feature_catalog.source IS 'Source of the events.';
 COMMENT ON COLUMN pipeline.feature_catalog.lookback IS 'How far before the row''s time the window starts.';
 COMMENT ON COLUMN pipeline.feature_catalog.lookahead IS 'How far after the row''s time the window ends; negative: before it.';
+COMMENT ON COLUMN pipeline.feature_catalog.align IS 'Unit to whose start the row''s time is set back first; NULL: none.';
 COMMENT ON COLUMN pipeline.feature_catalog.closed IS 'Which ends of the window count.';
 COMMENT ON COLUMN pipeline.feature_catalog.filter IS 'Condition on the events; NULL: every event counts.';
 COMMENT ON COLUMN pipeline.feature_catalog.entity IS 'Columns of the source that name the entity.';

@@ -150,7 +150,8 @@ stream_for(FeaturePlan *plan, const FeatureSpec *spec)
 
 /* Find or make the shift by an interval, or by its negation. */
 static int
-shift_for(FeaturePlan *plan, const Interval *interval, bool negate)
+shift_for(FeaturePlan *plan, const char *align, const Interval *interval,
+		  bool negate)
 {
 	Shift	   *shift = palloc0(sizeof(Shift));
 	ListCell   *lc;
@@ -160,11 +161,19 @@ shift_for(FeaturePlan *plan, const Interval *interval, bool negate)
 														 IntervalPGetDatum(interval)));
 	foreach(lc, plan->shifts)
 	{
-		const Interval *other = &((Shift *) lfirst(lc))->interval;
+		const Shift *known = lfirst(lc);
+		const Interval *other = &known->interval;
 
 		if (other->month == interval->month && other->day == interval->day &&
-			other->time == interval->time)
+			other->time == interval->time &&
+			(align ? known->align && strcmp(known->align, align) == 0 :
+			 known->align == NULL))
 			return foreach_current_index(lc);
+	}
+	if (align != NULL)
+	{
+		shift->align = align;
+		shift->unit = CStringGetTextDatum(align);
 	}
 	shift->interval = *interval;
 	shift_prepare(shift, plan->local);
@@ -181,8 +190,8 @@ window_for(FeaturePlan *plan, int number, const FeatureSpec *spec)
 	ListCell   *lc;
 
 	window->stream = number;
-	window->start = shift_for(plan, spec->lookback, true);
-	window->end = shift_for(plan, spec->lookahead, false);
+	window->start = shift_for(plan, spec->align, spec->lookback, true);
+	window->end = shift_for(plan, spec->align, spec->lookahead, false);
 	window->closed_left = spec->closed_left;
 	window->closed_right = spec->closed_right;
 	foreach(lc, plan->windows)

@@ -30,6 +30,10 @@ static const char *const closed_choices[] = {
 	"left", "right", "both", "none", NULL
 };
 
+static const char *const align_choices[] = {
+	"second", "minute", "hour", "day", "week", "month", "quarter", "year", NULL
+};
+
 static const char *const feature_keys[] = {
 	"feature", "source", "aggregate", "lookback", "lookahead", "value",
 	"closed", "filter", "entity", "event_time", "align", "by", "args",
@@ -84,6 +88,60 @@ check_window(const FeatureSpec *spec)
 				 errhint("A negative lookahead leaves a gap before the row's time: it must be shorter than the lookback.")));
 }
 
+/* Is the interval a whole number of units, wherever it starts? */
+static bool
+is_whole(const Interval *interval, const char *unit)
+{
+	static const struct
+	{
+		const char *unit;
+		int64		usecs;		/* 0: none of that field is allowed */
+		int			days;
+		int			months;
+	}			units[] = {
+		{"second", USECS_PER_SEC, 1, 1},
+		{"minute", USECS_PER_MINUTE, 1, 1},
+		{"hour", USECS_PER_HOUR, 1, 1},
+		{"day", 0, 1, 1},
+		{"week", 0, 7, 0},
+		{"month", 0, 0, 1},
+		{"quarter", 0, 0, 3},
+		{"year", 0, 0, 12}
+	};
+
+	for (int i = 0; i < lengthof(units); i++)
+	{
+		if (strcmp(units[i].unit, unit) == 0)
+			return (units[i].usecs ? interval->time % units[i].usecs : interval->time) == 0 &&
+				(units[i].days ? interval->day % units[i].days : interval->day) == 0 &&
+				(units[i].months ? interval->month % units[i].months : interval->month) == 0;
+	}
+	return false;
+}
+
+static void
+check_whole(const Interval *interval, const char *argument, const char *unit)
+{
+	if (is_whole(interval, unit))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"%s\" must be whole units of \"%s\", as argument \"align\" says",
+					argument, unit),
+			 errdetail("It is %s.", interval_text(interval)),
+			 errhint("Weeks are whole in days, quarters and years in months; a day is not 24 hours.")));
+}
+
+static void
+check_align(const FeatureSpec *spec)
+{
+	if (spec->align == NULL)
+		return;
+	pipeline_check_choice("align", spec->align, align_choices);
+	check_whole(spec->lookback, "lookback", spec->align);
+	check_whole(spec->lookahead, "lookahead", spec->align);
+}
+
 static void
 check_required(const void *value, const char *argument)
 {
@@ -97,9 +155,6 @@ check_required(const void *value, const char *argument)
 static void
 check_supported(const FeatureText *text)
 {
-	if (text->align != NULL)
-		refuse("align", text->align,
-			   "Leave it out: a window starts at the row's own time less the lookback.");
 	if (text->by != NULL)
 		refuse("by", text->by,
 			   "Add one feature a value, with a filter for each.");
@@ -156,6 +211,8 @@ feature_spec(const FeatureText *text)
 	spec->lookback = text->lookback;
 	spec->lookahead = text->lookahead ? text->lookahead : palloc0(sizeof(Interval));
 	check_window(spec);
+	spec->align = text->align;
+	check_align(spec);
 	spec->closed = text->closed ? text->closed : "left";
 	pipeline_check_choice("closed", spec->closed, closed_choices);
 	spec->closed_left = strcmp(spec->closed, "left") == 0 ||

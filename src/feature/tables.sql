@@ -49,6 +49,7 @@ CREATE TABLE pipeline.features (
   aggregate text NOT NULL,
   lookback interval NOT NULL,
   lookahead interval NOT NULL,
+  align text,
   value text,
   closed text NOT NULL,
   filter text,
@@ -75,6 +76,8 @@ COMMENT ON COLUMN pipeline.features.lookback IS
 'How far before the row''s time the window starts.';
 COMMENT ON COLUMN pipeline.features.lookahead IS
 'How far after the row''s time the window ends; negative: before it.';
+COMMENT ON COLUMN pipeline.features.align IS
+'Unit to whose start the row''s time is set back first: second, minute, hour, day, week, month, quarter or year; NULL: none.';
 COMMENT ON COLUMN pipeline.features.value IS
 'Expression over the source''s columns that is aggregated; NULL: rows are.';
 COMMENT ON COLUMN pipeline.features.closed IS

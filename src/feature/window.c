@@ -2,7 +2,8 @@
  * window.c
  *	  Where a window starts and ends, and the cursors that follow it.
  *
- * The window of a row at time t is from t - lookback to t + lookahead by
+ * The window of a row at time t, or at the start of the unit that t is in,
+ * is from t - lookback to t + lookahead by
  * PostgreSQL's own arithmetic, in the session's time zone.  Rows come in order
  * of time, but the ends of their windows do not always: in months (31 March
  * and 1 March less a month), and where clocks are set back.  So a cursor may
@@ -29,7 +30,7 @@ shift_prepare(Shift *shift, bool local)
 	long		offset;
 	int64		days = (int64) interval->day * USECS_PER_DAY;
 
-	shift->fixed = interval->month == 0 &&
+	shift->fixed = shift->align == NULL && interval->month == 0 &&
 		(interval->day == 0 || local ||
 		 pg_get_timezone_offset(session_timezone, &offset)) &&
 		!pg_add_s64_overflow(days, interval->time, &shift->usecs);
@@ -54,6 +55,9 @@ shift_limit(const Shift *shift, int sign)
 	/* Ends of months and changes of clocks move a time by less than 4 days. */
 	days = Max((int64) sign * interval->month, 0) * 31 +
 		Max((int64) sign * interval->day, 0) + 4;
+	/* No unit is longer than a year; a window ends in it at its start. */
+	if (shift->align != NULL && sign < 0)
+		days += 366;
 	if (days > PG_INT64_MAX / USECS_PER_DAY ||
 		pg_add_s64_overflow(days * USECS_PER_DAY,
 							Max(sign * interval->time, 0), &limit))
@@ -78,6 +82,11 @@ shift_time(const Shift *shift, bool local, int64 time)
 					 errmsg("timestamp out of range")));
 		return shifted;
 	}
+	if (shift->align != NULL)
+		time = DatumGetInt64(DirectFunctionCall2(local ? timestamp_trunc :
+												 timestamptz_trunc,
+												 shift->unit,
+												 Int64GetDatum(time)));
 	return DatumGetInt64(DirectFunctionCall2(local ? timestamp_pl_interval :
 											 timestamptz_pl_interval,
 											 Int64GetDatum(time),
