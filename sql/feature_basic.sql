@@ -69,6 +69,29 @@ FROM pipeline.features('prints', '{user_id,prop}', 'ts', $$[
 ]$$) AS (user_id int, prop text, ts timestamptz, inverse bigint, known bigint, any_known boolean)
 WHERE user_id = 1 AND prop = 'a' ORDER BY ts;
 
+-- Different values, the first and the last, the time since, the spread. Of
+-- events of one time, the first has the least value and the last the greatest.
+SELECT pipeline.features_columns('prints', '{user_id,prop}', 'ts', $$[
+  {"feature": "kinds", "source": "pays", "aggregate": "count_distinct", "value": "lower(note)", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "first_cents", "source": "pays", "aggregate": "first", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "last_cents", "source": "pays", "aggregate": "last", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "since_first", "source": "pays", "aggregate": "time_since_first", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "since_last", "source": "pays", "aggregate": "time_since_last", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day", "default_value": "1 year"},
+  {"feature": "spread", "source": "pays", "aggregate": "stddev", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "var", "source": "pays", "aggregate": "variance", "value": "ratio", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"}]$$);
+SELECT g, kinds, first_n, last_n, since_first, since_last, until_next, spread, var
+FROM pipeline.features($$SELECT 1 AS k, g, timestamp '2024-01-01' + g * interval '12 hours' AS t FROM generate_series(0, 6) g$$, '{k}', 't', $$[
+  {"feature": "kinds", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "count_distinct", "value": "n % 4", "lookback": "2 days"},
+  {"feature": "first_n", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "first", "value": "n", "lookback": "2 days", "default_value": "-1"},
+  {"feature": "last_n", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "last", "value": "n", "filter": "n % 3 < 2", "lookback": "2 days"},
+  {"feature": "since_first", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "time_since_first", "lookback": "2 days"},
+  {"feature": "since_last", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "time_since_last", "filter": "n < 5", "lookback": "2 days", "default_value": "1 year"},
+  {"feature": "until_next", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "time_since_first", "lookback": "0", "lookahead": "2 days", "closed": "right"},
+  {"feature": "spread", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "stddev", "value": "n", "lookback": "2 days"},
+  {"feature": "var", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "variance", "value": "n::float8 / 4", "filter": "n > 1", "lookback": "2 days"}]$$)
+  AS (k int, g int, t timestamp, kinds bigint, first_n int, last_n int, since_first interval, since_last interval, until_next interval, spread numeric, var float8)
+ORDER BY g;
+
 -- The spine may be a query, a view, a partition; entities of any hashable type.
 CREATE VIEW "Odd ""View""" AS SELECT user_id AS "it's me", ts AS "When" FROM prints;
 SELECT * FROM pipeline.features('"Odd ""View"""', ARRAY['it''s me'], 'When', $$[

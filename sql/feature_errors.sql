@@ -39,6 +39,7 @@ SELECT one('{"source": null}');
 SELECT one('{"aggregate": null}');
 SELECT one('{"aggregate": "median"}');
 SELECT one('{"aggregate": "sum"}');
+SELECT one('{"aggregate": "last"}');
 SELECT one('{"lookback": null}');
 SELECT one('{"lookback": "soon"}');
 SELECT one('{"lookback": "-1 day"}');
@@ -73,7 +74,8 @@ SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[[{}]]')$$);
 SELECT one('{"lookahead": "1 day", "args": {}, "by": null}');
 SELECT one('{"by": "txt"}');
 SELECT one('{"args": {"k": 3}}');
-SELECT one('{"aggregate": "count_distinct", "value": "v"}');
+SELECT one('{"aggregate": "rate"}');
+SELECT one('{"aggregate": "percentile", "value": "v"}');
 
 -- Sources.
 SELECT one('{"source": "nowhere"}');
@@ -119,6 +121,9 @@ SELECT one('{"filter": "nothing > 1"}');
 SELECT one('{"aggregate": "sum", "value": "txt"}');
 SELECT one('{"aggregate": "avg", "value": "t"}');
 SELECT one('{"aggregate": "min", "value": "j"}');
+SELECT one('{"aggregate": "count_distinct", "value": "j"}');
+SELECT one('{"aggregate": "first", "value": "b"}');
+SELECT one('{"aggregate": "stddev", "value": "txt"}');
 SELECT one('{"aggregate": "sum", "value": "v", "default_value": "none"}');
 
 -- While it runs: errors of the user's expressions, and sums too large.

@@ -68,12 +68,13 @@ BEGIN
 END $$;
 
 -- One random feature: its element for features(), and its oracle.
-CREATE FUNCTION make_feature(name text, OUT spec jsonb, OUT oracle text, OUT as_text boolean)
+CREATE FUNCTION make_feature(name text, OUT spec jsonb, OUT oracle text, OUT shown text)
 LANGUAGE plpgsql AS $$
 DECLARE
   source text := pick('e_tz', 'e_tz', 'e_ts', 'e_date', 'SELECT * FROM e_tz WHERE flag', 'spine_tz');
   of_spine boolean := source = 'spine_tz';
-  aggregate text := pick('count', 'count', 'sum', 'sum', 'avg', 'min', 'max', 'exists');
+  aggregate text := pick('count', 'count', 'sum', 'sum', 'avg', 'min', 'max', 'exists', 'count_distinct', 'count_distinct',
+                         'first', 'last', 'time_since_first', 'time_since_last', 'stddev', 'variance');
   value text;
   lookback text := pick('0', '1 hour', '90 minutes', '1 day', '24 hours', '3 days', '7 days', '21 days',
                         '1 month', '1 month 3 days', '1 month -10 days', '1 year', '0.000001 seconds');
@@ -87,6 +88,8 @@ DECLARE
   fallback text;
   a text := 'a'; b text := 'b'; t text := 't';
   condition text;
+  counted text;
+  type text := CASE source WHEN 'e_ts' THEN 'timestamp' ELSE 'timestamptz' END;
 BEGIN
   IF lookback::interval + lookahead::interval < '0' THEN lookahead := '0'; END IF;
   IF align IS NOT NULL THEN
@@ -104,21 +107,29 @@ BEGIN
   IF aggregate IN ('sum', 'avg') THEN
     value := CASE WHEN of_spine THEN 'n' ELSE
       pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'CASE WHEN flag THEN i2 END') END;
-  ELSIF aggregate IN ('min', 'max') THEN
+  ELSIF aggregate IN ('stddev', 'variance') THEN
+    value := CASE WHEN of_spine THEN 'n' ELSE
+      pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'num * i2 / 7') END;
+  ELSIF aggregate IN ('min', 'max', 'first', 'last', 'count_distinct') THEN
     value := CASE WHEN of_spine THEN pick('n', 't', 'b') ELSE
       pick('i2', 'i4', 'i8', 'num', 'f8', 'f4', 'txt', 'd', 'ARRAY[i2]', 'txt COLLATE "C"') END;
+    IF aggregate IN ('first', 'last') AND value ~ 'ARRAY' THEN value := 'i2'; END IF;
   ELSIF random() < 0.4 THEN
     value := CASE WHEN of_spine THEN pick('n', 'b') ELSE pick('i2', 'txt', 'num') END;
   END IF;
-  IF random() < 0.2 AND aggregate IN ('count', 'exists') THEN
-    fallback := CASE aggregate WHEN 'count' THEN '-1' ELSE 'true' END;
-  ELSIF random() < 0.2 AND aggregate NOT IN ('count', 'exists') AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
+  IF source = 'e_date' THEN
+    a := '"Who Is"'; b := '"it''s"'; t := 'day';
+  END IF;
+  -- There is no time since an infinite time.
+  IF aggregate ~ '^time' THEN filter := format('isfinite(%s)', t) || coalesce(' AND ' || filter, ''); END IF;
+  IF random() < 0.2 AND aggregate IN ('count', 'count_distinct', 'exists') THEN
+    fallback := CASE aggregate WHEN 'exists' THEN 'true' ELSE '-1' END;
+  ELSIF random() < 0.2 AND aggregate !~ '^count|^exists|^time' AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
     fallback := '-7';
   END IF;
   spec := jsonb_strip_nulls(jsonb_build_object('feature', name, 'source', source, 'aggregate', aggregate,
     'value', value, 'lookback', lookback, 'lookahead', CASE WHEN lookahead <> '0' OR random() < 0.5 THEN lookahead END, 'align', align, 'closed', closed, 'filter', filter, 'default_value', fallback));
   IF source = 'e_date' THEN
-    a := '"Who Is"'; b := '"it''s"'; t := 'day';
     spec := spec || '{"entity": ["Who Is", "it''s"], "event_time": "day"}';
   END IF;
   condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s %s - %L::interval AND e.%s %s %s + %L::interval%s',
@@ -126,17 +137,23 @@ BEGIN
     t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, at, lookahead,
     E' AND (e.' || t || ' < $1 OR $1 IS NULL)');
   IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
-  oracle := format('(SELECT %s FROM (%s) e WHERE %s)',
+  counted := format('FILTER (WHERE (%s) AND (%s) IS NOT NULL)', coalesce(filter || E'\n', 'true'), coalesce(value, '1'));
+  oracle := format('(SELECT CASE WHEN count(*) %s = 0 THEN %s ELSE %s END FROM (%s) e WHERE %s)', counted,
+    coalesce(fallback, CASE WHEN aggregate ~ '^count' THEN '0' WHEN aggregate = 'exists' THEN 'false' ELSE 'NULL' END),
     CASE aggregate
-      WHEN 'exists' THEN format('CASE WHEN count(%s) FILTER (WHERE %s) > 0 THEN true ELSE %s END',
-                                coalesce(value, '*'), coalesce(filter || E'\n', 'true'), coalesce(fallback, 'false'))
-      WHEN 'count' THEN format('coalesce(nullif(count(%s) FILTER (WHERE %s), 0), %s)',
-                               coalesce(value, '*'), coalesce(filter || E'\n', 'true'), coalesce(fallback, '0'))
-      ELSE format('coalesce(%s(%s) FILTER (WHERE %s), %s)', aggregate, value,
-                  coalesce(filter || E'\n', 'true'), coalesce(fallback, 'NULL'))
+      WHEN 'exists' THEN 'true'
+      WHEN 'count' THEN 'count(*) ' || counted
+      WHEN 'count_distinct' THEN format('count(DISTINCT %s) %s', value, counted)
+      WHEN 'first' THEN format('(array_agg(%s ORDER BY e.%s, %s) %s)[1]', value, t, value, counted)
+      WHEN 'last' THEN format('(array_agg(%s ORDER BY e.%s DESC, %s DESC) %s)[1]', value, t, value, counted)
+      WHEN 'time_since_first' THEN format('%s - (min(e.%s) %s)::%s', at, t, counted, CASE t WHEN 'day' THEN 'timestamp' ELSE type END)
+      WHEN 'time_since_last' THEN format('%s - (max(e.%s) %s)::%s', at, t, counted, CASE t WHEN 'day' THEN 'timestamp' ELSE type END)
+      ELSE format('%s(%s) %s', aggregate, value, counted)
     END, source, condition);
-  -- Sums and averages must even print alike.
-  as_text := aggregate IN ('sum', 'avg');
+  -- What is exact must even print alike.
+  shown := CASE WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
+                WHEN aggregate IN ('sum', 'avg', 'stddev', 'variance', 'time_since_first', 'time_since_last') THEN '%s::text'
+                ELSE '%s' END;
 END $$;
 
 CREATE FUNCTION try(seed int) RETURNS text LANGUAGE plpgsql AS $$
@@ -153,9 +170,11 @@ BEGIN
   FOR i IN 1 .. 1 + floor(random() * 5) LOOP
     f := make_feature('f' || i);
     specs := specs || f.spec;
-    wanted := wanted || ', ' || f.oracle || CASE WHEN f.as_text THEN '::text' ELSE '' END;
-    got := got || ', f' || i || CASE WHEN f.as_text THEN '::text' ELSE '' END;
+    wanted := wanted || ', ' || format(f.shown, f.oracle);
+    got := got || ', ' || format(f.shown, 'f' || i);
   END LOOP;
+  -- A date is its midnight.
+  IF spine = 'spine_date' THEN wanted := regexp_replace(wanted, '\ms\.t\M', 's.t::timestamp', 'g'); END IF;
   columns := pipeline.features_columns(spine, '{a,b}', 't', specs);
   EXECUTE format($q$
     WITH wanted AS MATERIALIZED (
@@ -188,6 +207,40 @@ BEGIN
 END $$;
 
 SELECT * FROM try_all(1, 600);
+
+-- Dense windows: every aggregate that keeps more than sums, many events to a
+-- time, cursors that step back.
+SET timezone = 'America/New_York';
+SELECT setseed(0.25);
+CREATE TABLE dense AS
+SELECT (random() * 3)::int AS a, '2024-11-01'::timestamptz + floor(random() * 600) * interval '15 minutes' AS t,
+       (random() * 30)::int AS v, round((random() * 100)::numeric, (random() * 4)::int) AS num, random() * 1e6 AS f
+FROM generate_series(1, 3000);
+SELECT jsonb_agg(jsonb_build_object('feature', aggregate || n, 'source', 'dense', 'aggregate', aggregate, 'value', value, 'lookback', lookback,
+         'lookahead', lookahead, 'closed', closed, 'filter', 'v <> 7') ORDER BY n) AS specs,
+       string_agg(format($q$, CASE WHEN count(*) FILTER (WHERE w%1$s AND v <> 7) = 0 THEN %3$s ELSE %2$s END AS x%1$s$q$, n,
+         CASE aggregate WHEN 'count_distinct' THEN format('count(DISTINCT %s) FILTER (WHERE w%s AND v <> 7)', value, n)
+                        WHEN 'first' THEN format('(array_agg(%s ORDER BY e.t, %s) FILTER (WHERE w%s AND v <> 7))[1]', value, value, n)
+                        WHEN 'last' THEN format('(array_agg(%s ORDER BY e.t DESC, %s DESC) FILTER (WHERE w%s AND v <> 7))[1]', value, value, n)
+                        ELSE format('%s(%s) FILTER (WHERE w%s AND v <> 7)', aggregate, value, n) END,
+         CASE aggregate WHEN 'count_distinct' THEN '0' ELSE 'NULL' END), '' ORDER BY n) AS oracle,
+       string_agg(format($q$, e.t %s s.t - %L::interval AND e.t %s s.t + %L::interval AS w%s$q$, CASE WHEN closed = 'both' THEN '>=' ELSE '>' END, lookback,
+         CASE WHEN closed IN ('both', 'right') THEN '<=' ELSE '<' END, lookahead, n), '' ORDER BY n) AS windows,
+       string_agg(CASE WHEN value = 'f' THEN format('abs(f.%1$s%2$s - o.x%2$s) <= 1e-12 * o.x%2$s OR f.%1$s%2$s IS NULL AND o.x%2$s IS NULL', aggregate, n)
+                       ELSE format('f.%1$s%2$s::text IS NOT DISTINCT FROM o.x%2$s::text', aggregate, n) END, ') AND (' ORDER BY n) AS same
+FROM (SELECT row_number() OVER () AS n, * FROM (VALUES ('count_distinct', 'v'), ('count_distinct', 'num'), ('first', 'v'), ('last', 'num'), ('stddev', 'num'),
+        ('variance', 'num'), ('stddev', 'v'), ('variance', 'f'), ('stddev', 'f'), ('stddev', 'v::int8 * 100000000000000000')) x (aggregate, value),
+      (VALUES ('1 day', '0', 'none'), ('36 hours', '12 hours', 'both'), ('7 days', '-1 day', 'right')) y (lookback, lookahead, closed)) z
+\gset
+SELECT pipeline.features_columns('SELECT DISTINCT a, t FROM dense', '{a}', 't', :'specs') AS columns
+\gset
+SELECT count(*) > 900 AS rows, count(*) FILTER (WHERE (:same) IS NOT TRUE) AS wrong
+FROM pipeline.features('SELECT DISTINCT a, t FROM dense', '{a}', 't', :'specs') AS f (:columns)
+JOIN (SELECT s.a, s.t :oracle
+      FROM (SELECT DISTINCT a, t FROM dense) s
+      LEFT JOIN LATERAL (SELECT e.* :windows FROM dense e WHERE e.a = s.a AND e.t BETWEEN s.t - interval '8 days' AND s.t + interval '1 day') e ON true
+      GROUP BY s.a, s.t) o USING (a, t);
+RESET timezone;
 
 -- Floats that are not exact: to 1e-12 relative.
 SELECT setseed(0.5);

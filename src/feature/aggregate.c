@@ -4,8 +4,9 @@
  *
  * Counts and exact sums are differences of prefixes: per input and entity,
  * prefix i is over the first i events, so [lo, hi) is prefix hi less prefix
- * lo, for any number of windows and however their cursors move.  Everything
- * else is on two stacks.
+ * lo, for any number of windows and however their cursors move.  What cannot
+ * be subtracted is on two stacks; see also distinct.c, first_last.c and
+ * moments.c.
  */
 #include "postgres.h"
 
@@ -163,6 +164,12 @@ input_start(Input *input, int index, const Stream *stream)
 {
 	if (input->needs_count)
 		count_prefix(input, index, stream);
+	if (input->needs_links)
+		distinct_start(input, index, stream);
+	if (input->needs_ends)
+		first_last_start(input, index, stream);
+	if (input->needs_squares)
+		moments_start(input, index, stream);
 	switch (input->sum_method)
 	{
 		case SUM_INT64:
@@ -181,7 +188,8 @@ input_start(Input *input, int index, const Stream *stream)
 
 /* ---- results --------------------------------------------------------------------- */
 
-static Numeric
+/* The number as numeric. */
+Numeric
 int128_to_numeric(int128 value)
 {
 	const int64 unit = INT64CONST(1000000000000000000);
@@ -257,37 +265,63 @@ float_sum(const Feature *feature, const Stream *stream, int lo, int hi,
 	return Float4GetDatum(single);
 }
 
+/* The sum of the events [lo, hi) of an input that is summed exactly. */
+static Numeric
+input_sum(const Input *input, int lo, int hi)
+{
+	switch (input->sum_method)
+	{
+		case SUM_INT64:
+			return int64_to_numeric((int64) ((uint64) input->sums[hi] -
+											 (uint64) input->sums[lo]));
+		case SUM_INT128:
+			return int128_to_numeric(input->wide_sums[hi] - input->wide_sums[lo]);
+		default:
+			Assert(input->sum_method == SUM_NUMERIC);
+			return exact_sum(input, lo, hi);
+	}
+}
+
+static bool
+sums_floats(const Input *input)
+{
+	return input->sum_method == SUM_FLOAT4 || input->sum_method == SUM_FLOAT8;
+}
+
 static Datum
 sum_result(const Feature *feature, const Input *input, const Stream *stream,
 		   int lo, int hi, int64 count)
 {
-	bool		avg = feature->spec->aggregate == AGGREGATE_AVG;
-	Numeric		sum = NULL;
+	Numeric		sum;
 
-	switch (input->sum_method)
-	{
-		case SUM_INT64:
-			{
-				int64		whole = (int64) ((uint64) input->sums[hi] -
-											 (uint64) input->sums[lo]);
-
-				if (!avg)
-					return Int64GetDatum(whole);
-				sum = int64_to_numeric(whole);
-				break;
-			}
-		case SUM_INT128:
-			sum = int128_to_numeric(input->wide_sums[hi] - input->wide_sums[lo]);
-			break;
-		case SUM_NUMERIC:
-			sum = exact_sum(input, lo, hi);
-			break;
-		default:
-			return float_sum(feature, stream, lo, hi, count);
-	}
-	if (avg)
+	if (sums_floats(input))
+		return float_sum(feature, stream, lo, hi, count);
+	if (feature->result_type == INT8OID)
+		return Int64GetDatum((int64) ((uint64) input->sums[hi] -
+									  (uint64) input->sums[lo]));
+	sum = input_sum(input, lo, hi);
+	if (feature->spec->aggregate == AGGREGATE_AVG)
 		sum = call_numeric(numeric_div, sum, int64_to_numeric(count));
 	return NumericGetDatum(sum);
+}
+
+/* Variance and deviation of a sample: of one value there is none. */
+static Datum
+variance_result(const Feature *feature, const Input *input,
+				const Stream *stream, int lo, int hi, int64 count,
+				bool *isnull)
+{
+	double		variance;
+
+	*isnull = count < 2;
+	if (count < 2)
+		return (Datum) 0;
+	if (!sums_floats(input))
+		return NumericGetDatum(moments_result(feature, input, lo, hi, count,
+											  input_sum(input, lo, hi)));
+	variance = two_stacks_variance(feature->stacks, stream, lo, hi);
+	return Float8GetDatum(feature->spec->aggregate == AGGREGATE_VARIANCE ?
+						  variance : sqrt(variance));
 }
 
 /* The value of an empty window. */
@@ -297,7 +331,8 @@ empty_result(const Feature *feature, bool *isnull)
 	*isnull = false;
 	if (feature->has_default)
 		return feature->default_value;
-	if (feature->spec->aggregate == AGGREGATE_COUNT)
+	if (feature->spec->aggregate == AGGREGATE_COUNT ||
+		feature->spec->aggregate == AGGREGATE_COUNT_DISTINCT)
 		return Int64GetDatum(0);
 	if (feature->spec->aggregate == AGGREGATE_EXISTS)
 		return BoolGetDatum(false);
@@ -305,10 +340,13 @@ empty_result(const Feature *feature, bool *isnull)
 	return (Datum) 0;
 }
 
-/* The value of a feature for the row at which its window stands. */
+/*
+ * The value of a feature for the row at which its window stands; time is
+ * counted from `time`.
+ */
 Datum
-feature_result(const Feature *feature, const Stream *stream,
-			   const Window *window, bool *isnull)
+feature_result(Feature *feature, const Stream *stream, const Window *window,
+			   int64 time, bool *isnull)
 {
 	int			lo = window->lo;
 	int			hi = window->hi;
@@ -334,6 +372,19 @@ feature_result(const Feature *feature, const Stream *stream,
 		case AGGREGATE_SUM:
 		case AGGREGATE_AVG:
 			return sum_result(feature, input, stream, lo, hi, count);
+		case AGGREGATE_COUNT_DISTINCT:
+			return Int64GetDatum(distinct_count(&feature->distinct, input, lo, hi));
+		case AGGREGATE_FIRST:
+		case AGGREGATE_LAST:
+			return first_last_value(feature, input, stream, lo, hi);
+		case AGGREGATE_TIME_SINCE_FIRST:
+		case AGGREGATE_TIME_SINCE_LAST:
+			return first_last_time_since(feature, input, stream, lo, hi,
+										 count, time);
+		case AGGREGATE_STDDEV:
+		case AGGREGATE_VARIANCE:
+			return variance_result(feature, input, stream, lo, hi, count,
+								   isnull);
 	}
 	pg_unreachable();
 }

@@ -115,6 +115,7 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 
 		if (feature->stacks != NULL)
 			two_stacks_start(feature->stacks, stream->nevents);
+		memset(&feature->distinct, 0, sizeof(DistinctCount));
 	}
 }
 
@@ -158,10 +159,13 @@ emit_row(Computation *c, Record *row)
 	foreach(lc, plan->features)
 	{
 		Feature    *feature = lfirst(lc);
+		Stream	   *stream = list_nth(plan->streams, feature->stream);
+		int64		time = c->ends[feature->at];
 
-		c->values[column] = feature_result(feature,
-										   list_nth(plan->streams, feature->stream),
+		c->values[column] = feature_result(feature, stream,
 										   list_nth(plan->windows, feature->window),
+										   plan->local && !stream->local ?
+										   local_to_instant(time) : time,
 										   &c->nulls[column]);
 		column++;
 	}
@@ -244,7 +248,8 @@ create_stacks(FeaturePlan *plan)
 		Input	   *input = feature->input < 0 ? NULL :
 			list_nth(stream->inputs, feature->input);
 		AggregateKind kind = feature->spec->aggregate;
-		bool		sums = kind == AGGREGATE_SUM || kind == AGGREGATE_AVG;
+		bool		sums = kind == AGGREGATE_SUM || kind == AGGREGATE_AVG ||
+			kind == AGGREGATE_STDDEV || kind == AGGREGATE_VARIANCE;
 
 		if (kind == AGGREGATE_MIN || kind == AGGREGATE_MAX ||
 			(sums && (input->sum_method == SUM_FLOAT4 ||

@@ -12,7 +12,8 @@
  *	  read			one scan of the spine, one of every stream	(read.c,
  *					scan_sql.c)
  *	  compute		per entity: order, slide, aggregate, emit	(compute.c,
- *					window.c, aggregate.c, two_stacks.c)
+ *					window.c, aggregate.c, two_stacks.c, distinct.c,
+ *					first_last.c, moments.c)
  *
  * A "stream" is one distinct (source, entity, event time): it is scanned once,
  * whatever the number of windows and features over it.  An "input" is one
@@ -42,7 +43,14 @@ typedef enum AggregateKind
 	AGGREGATE_MIN,
 	AGGREGATE_MAX,
 	AGGREGATE_AVG,
-	AGGREGATE_EXISTS
+	AGGREGATE_EXISTS,
+	AGGREGATE_COUNT_DISTINCT,
+	AGGREGATE_FIRST,
+	AGGREGATE_LAST,
+	AGGREGATE_TIME_SINCE_FIRST,
+	AGGREGATE_TIME_SINCE_LAST,
+	AGGREGATE_STDDEV,
+	AGGREGATE_VARIANCE
 } AggregateKind;
 
 typedef struct FeatureSpec
@@ -83,6 +91,14 @@ typedef struct FeatureText
 	char	   *default_value;
 } FeatureText;
 
+/* Does the aggregate look at values, or only at which events count? */
+static inline bool
+aggregate_needs_value(AggregateKind kind)
+{
+	return kind != AGGREGATE_COUNT && kind != AGGREGATE_EXISTS &&
+		kind != AGGREGATE_TIME_SINCE_FIRST && kind != AGGREGATE_TIME_SINCE_LAST;
+}
+
 extern FeatureSpec *feature_spec(const FeatureText *text);
 extern List *feature_specs_from_jsonb(const Jsonb *features);
 
@@ -98,6 +114,14 @@ typedef enum SumMethod
 	SUM_FLOAT8
 } SumMethod;
 
+/* The order of values of a type. */
+typedef struct ValueOrder
+{
+	bool		integer;		/* of the Datums as signed integers */
+	Oid			collation;
+	FmgrInfo	compare;
+} ValueOrder;
+
 typedef struct Input
 {
 	char	   *sql;			/* the column of the scan; NULL where absent */
@@ -109,12 +133,22 @@ typedef struct Input
 	Oid			collation;
 	SumMethod	sum_method;		/* NONE unless a feature sums it exactly */
 	bool		needs_count;	/* some feature asks how many */
+	bool		needs_links;	/* how many different ones */
+	bool		needs_ends;		/* for the first or last */
+	bool		needs_squares;	/* for the variance, exactly */
+	ValueOrder *order;			/* if some of these need it */
 
 	/* for the entity at hand: prefix i is over the events before the i-th */
 	uint32	   *counts;
 	int64	   *sums;
 	int128	   *wide_sums;
 	struct NumericPrefix *numerics;
+	int128	   *wide_squares;
+	struct NumericData **squares;
+	int		   *before;			/* events of an equal value; see distinct.c */
+	int		   *after;
+	int		   *first;			/* see first_last.c */
+	int		   *last;
 } Input;
 
 typedef struct Stream
@@ -167,17 +201,27 @@ typedef struct Window
 
 typedef struct TwoStacks TwoStacks;
 
+/* A window whose different values were counted. */
+typedef struct DistinctCount
+{
+	int			lo;
+	int			hi;
+	int64		count;
+} DistinctCount;
+
 typedef struct Feature
 {
 	const FeatureSpec *spec;
 	int			stream;
 	int			input;			/* -1: every row of the source counts */
 	int			window;
+	int			at;				/* the shift from which time is counted */
 	Oid			result_type;
 	Oid			result_collation;
 	bool		has_default;
 	Datum		default_value;
 	TwoStacks  *stacks;			/* min, max, and sums of floats */
+	DistinctCount distinct;
 } Feature;
 
 typedef struct FeaturePlan
@@ -275,8 +319,27 @@ extern void window_move(Window *window, const Stream *stream,
 /* ---- aggregate.c: what is in a window -------------------------------------------- */
 
 extern void input_start(Input *input, int index, const Stream *stream);
-extern Datum feature_result(const Feature *feature, const Stream *stream,
-							const Window *window, bool *isnull);
+extern struct NumericData *int128_to_numeric(int128 value);
+extern Datum feature_result(Feature *feature, const Stream *stream,
+							const Window *window, int64 time, bool *isnull);
+
+/* ---- value_order.c, distinct.c, first_last.c, moments.c ------------------------------ */
+
+extern bool input_orders_as_integer(const Input *input);
+extern ValueOrder *value_order_create(const Input *input);
+extern int	value_order_compare(ValueOrder *order, Datum a, Datum b);
+extern void distinct_start(Input *input, int index, const Stream *stream);
+extern int64 distinct_count(DistinctCount *c, const Input *input, int lo, int hi);
+extern void first_last_start(Input *input, int index, const Stream *stream);
+extern Datum first_last_value(const Feature *feature, const Input *input,
+							  const Stream *stream, int lo, int hi);
+extern Datum first_last_time_since(const Feature *feature, const Input *input,
+								   const Stream *stream, int lo, int hi,
+								   int64 count, int64 time);
+extern void moments_start(Input *input, int index, const Stream *stream);
+extern struct NumericData *moments_result(const Feature *feature,
+										  const Input *input, int lo, int hi,
+										  int64 count, struct NumericData *sum);
 
 /* ---- two_stacks.c: what cannot be subtracted --------------------------------------- */
 
@@ -287,6 +350,8 @@ extern Datum two_stacks_extreme(TwoStacks *stacks, const Stream *stream,
 								int lo, int hi);
 extern double two_stacks_sum(TwoStacks *stacks, const Stream *stream,
 							 int lo, int hi);
+extern double two_stacks_variance(TwoStacks *stacks, const Stream *stream,
+								  int lo, int hi);
 
 /*
  * Some functions return an integer without extending its sign to the whole

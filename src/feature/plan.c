@@ -316,8 +316,7 @@ input_for(FeatureContext *context, Stream *stream, const FeatureSpec *spec)
 	if (value == NULL && filter == NULL)
 		return -1;
 
-	input->presence = spec->aggregate == AGGREGATE_COUNT ||
-		spec->aggregate == AGGREGATE_EXISTS;
+	input->presence = !aggregate_needs_value(spec->aggregate);
 	if (value == NULL)
 		input->sql = filter;
 	else if (input->presence)
@@ -393,6 +392,25 @@ plan_sum(Feature *feature, Input *input)
 	}
 }
 
+/* The value must have an order: give the input its comparison. */
+static void
+plan_order(Feature *feature, Input *input)
+{
+	if (!OidIsValid(lookup_type_cache(input->type, TYPECACHE_CMP_PROC)->cmp_proc) ||
+		input->typlen == -2)
+		refuse_type(feature, input->type, "It takes any type with an order.");
+	if (OidIsValid(get_typcollation(input->type)) &&
+		!OidIsValid(input->collation))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDETERMINATE_COLLATION),
+				 errmsg("could not determine which collation to use for aggregate \"%s\"",
+						feature->spec->aggregate_name),
+				 errdetail("The value is: %s", feature->spec->value),
+				 errhint("Use the COLLATE clause to set the collation explicitly.")));
+	if (input->order == NULL)
+		input->order = value_order_create(input);
+}
+
 static void
 plan_result(Feature *feature, Stream *stream)
 {
@@ -417,20 +435,32 @@ plan_result(Feature *feature, Stream *stream)
 			break;
 		case AGGREGATE_MIN:
 		case AGGREGATE_MAX:
-			if (!OidIsValid(lookup_type_cache(input->type, TYPECACHE_CMP_PROC)->cmp_proc) ||
-				input->typlen == -2)
-				refuse_type(feature, input->type,
-							"It takes any type with an order.");
-			if (OidIsValid(get_typcollation(input->type)) &&
-				!OidIsValid(input->collation))
-				ereport(ERROR,
-						(errcode(ERRCODE_INDETERMINATE_COLLATION),
-						 errmsg("could not determine which collation to use for aggregate \"%s\"",
-								feature->spec->aggregate_name),
-						 errdetail("The value is: %s", feature->spec->value),
-						 errhint("Use the COLLATE clause to set the collation explicitly.")));
+			plan_order(feature, input);
 			feature->result_type = input->type;
 			feature->result_collation = input->collation;
+			break;
+		case AGGREGATE_FIRST:
+		case AGGREGATE_LAST:
+			plan_order(feature, input);
+			input->needs_ends = true;
+			feature->result_type = input->type;
+			feature->result_collation = input->collation;
+			break;
+		case AGGREGATE_COUNT_DISTINCT:
+			plan_order(feature, input);
+			input->needs_links = true;
+			feature->result_type = INT8OID;
+			break;
+		case AGGREGATE_TIME_SINCE_FIRST:
+		case AGGREGATE_TIME_SINCE_LAST:
+			feature->result_type = INTERVALOID;
+			break;
+		case AGGREGATE_STDDEV:
+		case AGGREGATE_VARIANCE:
+			plan_sum(feature, input);
+			input->needs_squares = input->sum_method != SUM_FLOAT4 &&
+				input->sum_method != SUM_FLOAT8;
+			feature->result_type = input->needs_squares ? NUMERICOID : FLOAT8OID;
 			break;
 	}
 }
@@ -458,6 +488,7 @@ plan_feature(FeaturePlan *plan, const FeatureSpec *spec)
 	Feature    *feature = palloc0(sizeof(Feature));
 	FeatureContext context;
 	Stream	   *stream;
+	Interval	zero = {0};
 
 	context_begin(&context, spec->name);
 	feature->spec = spec;
@@ -465,6 +496,7 @@ plan_feature(FeaturePlan *plan, const FeatureSpec *spec)
 	stream = list_nth(plan->streams, feature->stream);
 	feature->input = input_for(&context, stream, spec);
 	feature->window = window_for(plan, feature->stream, spec);
+	feature->at = shift_for(plan, spec->align, &zero, false);
 	plan_result(feature, stream);
 	plan_default(&context, feature);
 	plan->features = lappend(plan->features, feature);

@@ -16,14 +16,14 @@
 #include "feature/feature.h"
 
 static const char *const aggregates[] = {
-	"count", "sum", "min", "max", "avg", "exists", NULL
+	"count", "sum", "min", "max", "avg", "exists", "count_distinct", "first",
+	"last", "time_since_first", "time_since_last", "stddev", "variance", NULL
 };
 
 /* Designed, and not built yet. */
 static const char *const later_aggregates[] = {
-	"count_distinct", "stddev", "variance", "first", "last", "last_k",
-	"top_k", "time_since_first", "time_since_last", "rate", "percentile",
-	"decayed_sum", "approx_count_distinct", NULL
+	"last_k", "top_k", "rate", "percentile", "decayed_sum",
+	"approx_count_distinct", NULL
 };
 
 static const char *const closed_choices[] = {
@@ -170,7 +170,7 @@ check_supported(const FeatureText *text)
 	{
 		if (strcmp(*a, text->aggregate) == 0)
 			refuse("aggregate", text->aggregate,
-				   "Available values: count, sum, min, max, avg, exists.");
+				   "Available values: count, sum, min, max, avg, exists, count_distinct, first, last, time_since_first, time_since_last, stddev, variance.");
 	}
 }
 
@@ -224,8 +224,7 @@ feature_spec(const FeatureText *text)
 	spec->entity = text->entity;
 	spec->event_time = text->event_time;
 	spec->default_value = text->default_value;
-	if (spec->value == NULL && spec->aggregate != AGGREGATE_COUNT &&
-		spec->aggregate != AGGREGATE_EXISTS)
+	if (spec->value == NULL && aggregate_needs_value(spec->aggregate))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("aggregate \"%s\" needs argument \"value\"",

@@ -71,7 +71,7 @@ COMMENT ON COLUMN pipeline.features.owner IS 'Owner of the set.';
 COMMENT ON COLUMN pipeline.features.source IS
 'Source of the events: a table, a view or a query.';
 COMMENT ON COLUMN pipeline.features.aggregate IS
-'count, sum, min, max, avg or exists.';
+'count, exists, sum, avg, min, max, stddev, variance, count_distinct, first, last, time_since_first or time_since_last.';
 COMMENT ON COLUMN pipeline.features.lookback IS
 'How far before the row''s time the window starts.';
 COMMENT ON COLUMN pipeline.features.lookahead IS
@@ -89,7 +89,7 @@ COMMENT ON COLUMN pipeline.features.entity IS
 COMMENT ON COLUMN pipeline.features.event_time IS
 'Column of the source with the time of the event; NULL: of the same name as the set''s.';
 COMMENT ON COLUMN pipeline.features.default_value IS
-'Value for an empty window, as text; NULL: 0 for count, false for exists, NULL for the rest.';
+'Value for an empty window, as text; NULL: 0 for counts, false for exists, NULL for the rest.';
 COMMENT ON COLUMN pipeline.features.result_type IS 'Type of the column.';
 COMMENT ON COLUMN pipeline.features.created_at IS 'When it was added.';
 CREATE INDEX features_owner ON pipeline.features (owner);
