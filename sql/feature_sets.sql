@@ -86,7 +86,6 @@ SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', tar
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', target => 'nowhere.x');
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', labels => '[]');
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', spine_key => '{a,b}');
-SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', knowledge_time => 'known');
 SELECT pipeline.create_feature_set('feature x', 'SELECT *, 1 AS as_of FROM prints', '{user_id}', 'ts');
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'prop');
 SELECT pipeline.create_feature_set(NULL, 'prints', '{user_id}', 'ts');
@@ -139,6 +138,24 @@ SELECT week, count(*) FROM dates GROUP BY 1 ORDER BY 1;
 SELECT next, count(*) FROM dates GROUP BY 1 ORDER BY 1;
 SELECT feature, lookback, lookahead, align, closed FROM pipeline.feature_catalog WHERE feature_set = 'feature dates' ORDER BY position;
 SET datestyle = 'ISO, YMD';
+-- Events count once they are known: payments that arrive later than made.
+CREATE TABLE arrivals AS SELECT user_id, ts, total, ts + total * interval '1 hour' AS known FROM pays WHERE user_id <= 2;
+INSERT INTO arrivals VALUES (1, '2024-03-02', 1, NULL);
+SELECT pipeline.create_feature_set('feature known', 'SELECT 1 AS user_id, d AS ts FROM generate_series(timestamptz ''2024-03-01'', ''2024-03-04'', ''12 hours'') d',
+  '{user_id}', 'ts', target => 'known', knowledge_time => 'known');
+SELECT pipeline.add_feature('feature known', 'x', 'prints', 'count', '1 day');
+SELECT pipeline.add_feature('feature known', 'x', 'SELECT *, 7 AS known FROM prints', 'count', '1 day');
+SELECT pipeline.add_feature('feature known', 'n', 'arrivals', 'count', '2 days', closed => 'right');
+SELECT pipeline.add_feature('feature known', 'n_open', 'arrivals', 'count', '2 days');
+SELECT pipeline.add_feature('feature known', 'early', 'SELECT user_id, ts, ts - interval ''1 day'' AS known FROM arrivals', 'count', '2 days');
+SELECT pipeline.add_feature('feature known', 'late', 'SELECT user_id, ts, ts + interval ''1 day'' AS known FROM arrivals', 'count', '2 days');
+SELECT pipeline.add_feature('feature known', 'label', 'SELECT user_id, ts, ts + interval ''1 day'' AS known FROM arrivals', 'count', '0', lookahead => '2 days');
+SELECT rows_read, rows_computed, events_read, events_used, events_rejected, events_unknown, events_unreached FROM pipeline.refresh_features('feature known');
+SELECT ts, n, n_open, early, late, label FROM known ORDER BY ts;
+SELECT rows_computed, events_read, events_rejected FROM pipeline.refresh_features('feature known', as_of => '2024-03-03');
+SELECT ts, n, n_open, early, late, label FROM known ORDER BY ts;
+SELECT feature, knowledge_time FROM pipeline.feature_catalog WHERE feature_set = 'feature known' AND feature = 'n';
+SELECT pipeline.drop_feature_set('feature known', drop_target => true);
 -- A target is one set's alone.
 SELECT pipeline.create_feature_set('feature other', 'prints', '{user_id}', 'ts', target => 'dates');
 SELECT pipeline.drop_feature_set('feature dates', drop_target => true);

@@ -341,17 +341,16 @@ empty_result(const Feature *feature, bool *isnull)
 }
 
 /*
- * The value of a feature for the row at which its window stands; time is
- * counted from `time`.
+ * The value of a feature for the row at which its window stands; `input` is
+ * the feature's, or NULL where every event counts, and time is counted from
+ * `time`.
  */
 Datum
-feature_result(Feature *feature, const Stream *stream, const Window *window,
-			   int64 time, bool *isnull)
+feature_result(Feature *feature, const Input *input, const Stream *stream,
+			   const Window *window, int64 time, bool *isnull)
 {
 	int			lo = window->lo;
 	int			hi = window->hi;
-	const Input *input = feature->input < 0 ? NULL :
-		list_nth(stream->inputs, feature->input);
 	int64		count;
 
 	if (hi <= lo)

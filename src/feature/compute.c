@@ -103,6 +103,8 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 										MCXT_ALLOC_HUGE);
 		for (int i = 0; i < stream->nevents; i++)
 			stream->times[i] = stream->events[i]->time;
+		if (stream->knowledge_time != NULL)
+			known_start(stream);
 		foreach(lc2, stream->inputs)
 			input_start(lfirst(lc2), foreach_current_index(lc2), stream);
 	}
@@ -142,6 +144,34 @@ move_windows(Computation *c, int64 time)
 	}
 }
 
+/* The row's time, or the start of its unit, to be compared with others. */
+static int64
+comparable_time(const Computation *c, const Feature *feature, bool local)
+{
+	int64		time = c->ends[feature->at];
+
+	return c->plan->local && !local ? local_to_instant(time) : time;
+}
+
+static Datum
+compute_feature(Computation *c, Feature *feature, bool *isnull)
+{
+	Stream	   *stream = list_nth(c->plan->streams, feature->stream);
+	Window	   *window = list_nth(c->plan->windows, feature->window);
+	int64		time = comparable_time(c, feature, stream->local);
+	int64		known_by;
+
+	if (window->only_known)
+	{
+		known_by = comparable_time(c, feature, stream->known_local);
+		if (known_is_partial(stream, window, known_by))
+			return known_result(feature, stream, window, known_by, time, isnull);
+	}
+	return feature_result(feature, feature->input < 0 ? NULL :
+						  list_nth(stream->inputs, feature->input),
+						  stream, window, time, isnull);
+}
+
 static void
 emit_row(Computation *c, Record *row)
 {
@@ -158,15 +188,7 @@ emit_row(Computation *c, Record *row)
 	memcpy(c->nulls, c->slot->tts_isnull, column * sizeof(bool));
 	foreach(lc, plan->features)
 	{
-		Feature    *feature = lfirst(lc);
-		Stream	   *stream = list_nth(plan->streams, feature->stream);
-		int64		time = c->ends[feature->at];
-
-		c->values[column] = feature_result(feature, stream,
-										   list_nth(plan->windows, feature->window),
-										   plan->local && !stream->local ?
-										   local_to_instant(time) : time,
-										   &c->nulls[column]);
+		c->values[column] = compute_feature(c, lfirst(lc), &c->nulls[column]);
 		column++;
 	}
 	tuplestore_putvalues(c->run->output, plan->result, c->values, c->nulls);
@@ -254,7 +276,11 @@ create_stacks(FeaturePlan *plan)
 		if (kind == AGGREGATE_MIN || kind == AGGREGATE_MAX ||
 			(sums && (input->sum_method == SUM_FLOAT4 ||
 					  input->sum_method == SUM_FLOAT8)))
+		{
 			feature->stacks = two_stacks_create(kind, input, feature->input);
+			if (stream->knowledge_time != NULL)
+				feature->known_stacks = two_stacks_create(kind, input, feature->input);
+		}
 	}
 }
 

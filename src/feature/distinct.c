@@ -34,7 +34,10 @@ compare_events(const void *a, const void *b, void *arg)
 	const Sorting *sorting = arg;
 	int			x = *(const int *) a;
 	int			y = *(const int *) b;
-	int			order = value_order_compare(sorting->input->order,
+	int			order;
+
+	CHECK_FOR_INTERRUPTS();
+	order = value_order_compare(sorting->input->order,
 											event_value(sorting, x),
 											event_value(sorting, y));
 

@@ -61,6 +61,7 @@ typedef struct FeatureSpec
 	char	   *aggregate_name;
 	Interval   *lookback;
 	Interval   *lookahead;
+	bool		looks_ahead;	/* past the row's time */
 	char	   *closed;
 	bool		closed_left;
 	bool		closed_right;
@@ -156,7 +157,9 @@ typedef struct Stream
 	Source	   *source;
 	List	   *entity;			/* column names */
 	char	   *event_time;		/* column name */
+	char	   *knowledge_time; /* column name, or NULL */
 	bool		local;			/* timestamps without time zone, compared so */
+	bool		known_local;	/* the same of the time of knowledge */
 	bool		nullable_time;
 	List	   *inputs;			/* of Input */
 	int			nvalues;		/* inputs that have a value */
@@ -170,6 +173,7 @@ typedef struct Stream
 	int			nevents;
 	struct Record **events;
 	int64	   *times;
+	int64	   *known;			/* see known.c */
 } Stream;
 
 /*
@@ -191,6 +195,8 @@ typedef struct Window
 	int			stream;
 	int			start;			/* shifts */
 	int			end;
+	bool		only_known;		/* events not known by the row's time do not
+								 * count */
 	bool		closed_left;
 	bool		closed_right;
 
@@ -221,6 +227,7 @@ typedef struct Feature
 	bool		has_default;
 	Datum		default_value;
 	TwoStacks  *stacks;			/* min, max, and sums of floats */
+	TwoStacks  *known_stacks;	/* the same, over what is known */
 	DistinctCount distinct;
 } Feature;
 
@@ -229,6 +236,7 @@ typedef struct FeaturePlan
 	Source	   *spine;
 	List	   *entity;
 	char	   *event_time;
+	const char *knowledge_time; /* of every source, or NULL */
 	int			nkeys;			/* columns of the entity */
 	Oid		   *key_types;		/* common to the spine and every stream */
 	Oid		   *key_collations;
@@ -243,7 +251,8 @@ typedef struct FeaturePlan
 } FeaturePlan;
 
 extern FeaturePlan *feature_plan(const char *spine, List *entity,
-								 const char *event_time, List *specs);
+								 const char *event_time,
+								 const char *knowledge_time, List *specs);
 extern char *feature_column_list(const FeaturePlan *plan);
 extern char *feature_column_type(TupleDesc desc, int column);
 
@@ -252,7 +261,8 @@ extern char *feature_column_type(TupleDesc desc, int column);
 extern Form_pg_attribute plan_source_attribute(const Source *source,
 											   const char *column,
 											   const char *argument);
-extern bool plan_time_is_local(const Source *source, const char *column);
+extern bool plan_time_is_local(const Source *source, const char *column,
+							   const char *argument);
 extern bool plan_column_is_nullable(const Source *source, const char *column);
 extern void plan_check_hashable(const char *column, Oid type);
 extern void plan_merge_key_types(FeaturePlan *plan, const Source *source,
@@ -320,8 +330,18 @@ extern void window_move(Window *window, const Stream *stream,
 
 extern void input_start(Input *input, int index, const Stream *stream);
 extern struct NumericData *int128_to_numeric(int128 value);
-extern Datum feature_result(Feature *feature, const Stream *stream,
-							const Window *window, int64 time, bool *isnull);
+extern Datum feature_result(Feature *feature, const Input *input,
+							const Stream *stream, const Window *window,
+							int64 time, bool *isnull);
+
+/* ---- known.c: what was known ----------------------------------------------------------- */
+
+extern void known_start(Stream *stream);
+extern bool known_is_partial(const Stream *stream, const Window *window,
+							 int64 time);
+extern Datum known_result(const Feature *feature, const Stream *stream,
+						  const Window *window, int64 known_by, int64 time,
+						  bool *isnull);
 
 /* ---- value_order.c, distinct.c, first_last.c, moments.c ------------------------------ */
 
@@ -374,13 +394,28 @@ canonical_datum(Datum value, int16 typlen)
 
 /* ---- records of events ------------------------------------------------------------- */
 
-/* Where the values of an event of this stream start. */
+/* Where the event's time of knowledge is, if the stream has one. */
 static inline Size
-record_values_offset(const Stream *stream)
+record_known_offset(const Stream *stream)
 {
 	Size		extra = stream->nwords > 1 ? stream->nwords - 1 : 0;
 
 	return MAXALIGN(sizeof(Record) + extra * sizeof(uint32));
+}
+
+/* Where the values of an event of this stream start. */
+static inline Size
+record_values_offset(const Stream *stream)
+{
+	return record_known_offset(stream) +
+		(stream->knowledge_time ? sizeof(int64) : 0);
+}
+
+/* When the event became known. */
+static inline int64
+record_known(const Record *record, const Stream *stream)
+{
+	return *(const int64 *) ((const char *) record + record_known_offset(stream));
 }
 
 /* The word of presence bits that has the input's. */
@@ -465,6 +500,7 @@ typedef struct FeatureSet
 	char	   *spine;
 	List	   *entity;
 	char	   *event_time;
+	char	   *knowledge_time; /* or NULL */
 	char	   *target;			/* qualified and quoted */
 	char	   *timezone;
 	char	   *search_path;

@@ -111,7 +111,7 @@ feature_set_load(const char *name)
 	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT owner, spine, entity, event_time, target, timezone, search_path"
+	if (pipeline_sql("SELECT owner, spine, entity, event_time, target, timezone, search_path, knowledge_time"
 					 " FROM pipeline.feature_sets WHERE name = $1", SPI_OK_SELECT,
 					 sql_text(name)) == 0)
 		ereport(ERROR,
@@ -126,6 +126,7 @@ feature_set_load(const char *name)
 	set->target = pipeline_sql_text(0, 5);
 	set->timezone = pipeline_sql_text(0, 6);
 	set->search_path = pipeline_sql_text(0, 7);
+	set->knowledge_time = pipeline_sql_text(0, 8);
 	load_features(set);
 	pipeline_scope_end(&scope);
 	pipeline_check_owner(set->owner, KIND, name);
@@ -213,12 +214,6 @@ check_set_options(FunctionCallInfo fcinfo, const char *timezone)
 				 errmsg("argument \"spine_key\" does not support \"%s\" yet",
 						pipeline_list_join(pipeline_array_list(pipeline_arg_array(fcinfo, 5), "spine_key"), ", ")),
 				 errhint("Leave it out: a refresh rewrites [from_time, to_time).")));
-	if (!PG_ARGISNULL(6))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"knowledge_time\" does not support \"%s\" yet",
-						pipeline_arg_text(fcinfo, 6)),
-				 errhint("Leave it out: events are known when they happen.")));
 	if (pg_tzset(timezone) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -268,7 +263,8 @@ check_set(FeatureSet *set, const char *target)
 	FeaturePlan *plan;
 
 	feature_set_begin(set, &scope);
-	plan = feature_plan(set->spine, set->entity, set->event_time, NIL);
+	plan = feature_plan(set->spine, set->entity, set->event_time,
+						set->knowledge_time, NIL);
 	check_set_columns(plan);
 	set->target = target_name(target, set->name);
 	pipeline_scope_end(&scope);
@@ -298,7 +294,8 @@ store_set(FunctionCallInfo fcinfo, const FeatureSet *set, bool replace)
 		sql_array(pipeline_arg_array(fcinfo, 2)), sql_text(set->event_time),
 		sql_text(set->target), sql_text(set->timezone),
 		sql_text(set->search_path), sql_jsonb(pipeline_arg_jsonb(fcinfo, 8)),
-		sql_text(pipeline_arg_text(fcinfo, 10))
+		sql_text(pipeline_arg_text(fcinfo, 10)),
+		sql_text(set->knowledge_time)
 	};
 	UserScope	scope;
 
@@ -309,13 +306,13 @@ store_set(FunctionCallInfo fcinfo, const FeatureSet *set, bool replace)
 					 SPI_OK_DELETE, sql_text(set->name));
 		pipeline_sql_run("UPDATE pipeline.feature_sets SET owner = $2, spine = $3, entity = $4,"
 						 " event_time = $5, target = $6, timezone = $7, search_path = $8,"
-						 " labels = $9, description = $10 WHERE name = $1",
+						 " labels = $9, description = $10, knowledge_time = $11 WHERE name = $1",
 						 SPI_OK_UPDATE, false, lengthof(args), args);
 	}
 	else
 		pipeline_sql_run("INSERT INTO pipeline.feature_sets (name, owner, spine, entity,"
-						 " event_time, target, timezone, search_path, labels, description)"
-						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+						 " event_time, target, timezone, search_path, labels, description, knowledge_time)"
+						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 						 SPI_OK_INSERT, false, lengthof(args), args);
 	pipeline_scope_end(&scope);
 }
@@ -353,6 +350,7 @@ pipeline_create_feature_set(PG_FUNCTION_ARGS)
 	set.spine = pipeline_arg_text(fcinfo, 1);
 	set.entity = pipeline_array_list(pipeline_arg_array(fcinfo, 2), "entity");
 	set.event_time = pipeline_arg_text(fcinfo, 3);
+	set.knowledge_time = pipeline_arg_text(fcinfo, 6);
 	set.timezone = pipeline_arg_text(fcinfo, 7);
 	set.search_path = pipeline_search_path();
 
@@ -415,7 +413,8 @@ check_features(const FeatureSet *set)
 	char	   *type;
 
 	feature_set_begin(set, &scope);
-	plan = feature_plan(set->spine, set->entity, set->event_time, set->specs);
+	plan = feature_plan(set->spine, set->entity, set->event_time,
+						set->knowledge_time, set->specs);
 	check_set_columns(plan);
 	type = pstrdup(format_type_be(((Feature *) llast(plan->features))->result_type));
 	pipeline_scope_end(&scope);

@@ -20,7 +20,7 @@ plan_from_arguments(FunctionCallInfo fcinfo)
 	pipeline_not_null(fcinfo, 3, "features");
 	return feature_plan(pipeline_arg_text(fcinfo, 0),
 						pipeline_array_list(pipeline_arg_array(fcinfo, 1), "entity"),
-						pipeline_arg_text(fcinfo, 2),
+						pipeline_arg_text(fcinfo, 2), NULL,
 						feature_specs_from_jsonb(pipeline_arg_jsonb(fcinfo, 3)));
 }
 

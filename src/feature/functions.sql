@@ -40,7 +40,7 @@ CREATE OR REPLACE FUNCTION pipeline.create_feature_set(name text, spine text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_create_feature_set';
 COMMENT ON FUNCTION pipeline.create_feature_set(text, text, text[], text, text, text[], text, text, jsonb, boolean, text) IS
-'Register a feature set. spine: the table, view or query whose rows get features; entity: its columns that name the entity; event_time: its column with the time; target: the table to keep, made by the first refresh when missing (NULL: named like the set, in the first schema of the search_path); timezone: that of days and months in lookbacks (dates in the definition are read as year, month, day); or_replace: replace a set of that name whole, its features included, and keep its target and history. The caller becomes the owner; its search_path is kept for later refreshes. spine_key and knowledge_time are not available yet: NULL. Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42804 as features(); 42701 a column named as_of; 55006 a target that another set keeps; 22023 bad time zone; 0A000 option not available.';
+'Register a feature set. spine: the table, view or query whose rows get features; entity: its columns that name the entity; event_time: its column with the time; target: the table to keep, made by the first refresh when missing (NULL: named like the set, in the first schema of the search_path); timezone: that of days and months in lookbacks (dates in the definition are read as year, month, day); or_replace: replace a set of that name whole, its features included, and keep its target and history. The caller becomes the owner; its search_path is kept for later refreshes. knowledge_time: a column of every source, with the time at which the event became known: where the window does not look ahead, an event counts for a row only if it was known by the rows time (before it where the right end is open), and with as_of only if known before that (NULL: events are known when they happen). spine_key is not available yet: NULL. Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42804 as features(); 42701 a column named as_of; 55006 a target that another set keeps; 22023 bad time zone; 0A000 option not available.';
 
 CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
     source text, aggregate text, lookback interval,
@@ -77,7 +77,7 @@ CREATE OR REPLACE FUNCTION pipeline.refresh_features(set text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_refresh_features';
 COMMENT ON FUNCTION pipeline.refresh_features(text, timestamptz, timestamptz, timestamptz) IS
-'Compute a set''s features for the spine''s rows in [from_time, to_time) (NULL: no limit), and replace the target''s rows of that interval by them. as_of: rows and events at or after it do not exist; it is kept in each row. The target is made when missing; a full refresh adds the columns of features that it lacks. Refreshing again leaves the same rows. Refreshes of one set wait for each other. Runs with the privileges and search_path of the set''s owner, in the set''s time zone. Errors: 42704 no such set; 42501 not its owner, or the owner lacks a privilege; 22023 to_time not after from_time, or a set without features; 42804 a column of the target of another type; 42703 a column that a partial refresh does not add; 40001 a concurrent refresh under REPEATABLE READ.';
+'Compute a set''s features for the spine''s rows in [from_time, to_time) (NULL: no limit), and replace the target''s rows of that interval by them. as_of: rows and events at or after it, and events known at or after it, do not exist; it is kept in each row. The target is made when missing; a full refresh adds the columns of features that it lacks. Refreshing again leaves the same rows. Refreshes of one set wait for each other. Runs with the privileges and search_path of the set''s owner, in the set''s time zone. Errors: 42704 no such set; 42501 not its owner, or the owner lacks a privilege; 22023 to_time not after from_time, or a set without features; 42804 a column of the target of another type; 42703 a column that a partial refresh does not add; 40001 a concurrent refresh under REPEATABLE READ.';
 
 CREATE OR REPLACE VIEW pipeline.feature_catalog
   WITH (security_invoker = true) AS
@@ -85,7 +85,7 @@ SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
   f.source, f.lookback, f.lookahead, f.align, f.closed, f.filter,
   coalesce(f.entity, s.entity) AS entity,
   coalesce(f.event_time, s.event_time) AS event_time, f.default_value,
-  f.result_type, s.spine, s.target, s.timezone, s.labels, s.description,
+  f.result_type, s.knowledge_time, s.spine, s.target, s.timezone, s.labels, s.description,
   r.refresh_id AS last_refresh_id, r.finished_at AS last_refreshed_at,
   r.as_of AS last_as_of, r.rows_computed AS last_rows
 FROM pipeline.features f
@@ -115,6 +115,7 @@ COMMENT ON COLUMN pipeline.feature_catalog.entity IS 'Columns of the source that
 COMMENT ON COLUMN pipeline.feature_catalog.event_time IS 'Column of the source with the event''s time.';
 COMMENT ON COLUMN pipeline.feature_catalog.default_value IS 'Value for an empty window; NULL: the aggregate''s own.';
 COMMENT ON COLUMN pipeline.feature_catalog.result_type IS 'Type of the column.';
+COMMENT ON COLUMN pipeline.feature_catalog.knowledge_time IS 'Column of the source with the time at which the event became known; NULL: when it happened.';
 COMMENT ON COLUMN pipeline.feature_catalog.spine IS 'Source of the rows that get the feature.';
 COMMENT ON COLUMN pipeline.feature_catalog.target IS 'Table that holds the result.';
 COMMENT ON COLUMN pipeline.feature_catalog.timezone IS 'Time zone of days and months.';

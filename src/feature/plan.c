@@ -95,7 +95,7 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 		plan->key_types[i] = getBaseType(type);
 		plan_check_hashable(lfirst(lc), plan->key_types[i++]);
 	}
-	plan->local = plan_time_is_local(plan->spine, event_time);
+	plan->local = plan_time_is_local(plan->spine, event_time, "event_time");
 	plan->nullable_time = plan_column_is_nullable(plan->spine, event_time);
 }
 
@@ -141,7 +141,14 @@ stream_for(FeaturePlan *plan, const FeatureSpec *spec)
 	}
 	stream->entity = entity;
 	stream->event_time = pstrdup(time);
-	stream->local = plan_time_is_local(stream->source, time) && plan->local;
+	stream->local = plan_time_is_local(stream->source, time, "event_time") &&
+		plan->local;
+	if (plan->knowledge_time != NULL)
+	{
+		stream->knowledge_time = pstrdup(plan->knowledge_time);
+		stream->known_local = plan_time_is_local(stream->source, plan->knowledge_time,
+												 "knowledge_time") && plan->local;
+	}
 	stream->nullable_time = plan_column_is_nullable(stream->source, time);
 	plan_merge_key_types(plan, stream->source, entity);
 	plan->streams = lappend(plan->streams, stream);
@@ -192,6 +199,7 @@ window_for(FeaturePlan *plan, int number, const FeatureSpec *spec)
 	window->stream = number;
 	window->start = shift_for(plan, spec->align, spec->lookback, true);
 	window->end = shift_for(plan, spec->align, spec->lookahead, false);
+	window->only_known = plan->knowledge_time != NULL && !spec->looks_ahead;
 	window->closed_left = spec->closed_left;
 	window->closed_right = spec->closed_right;
 	foreach(lc, plan->windows)
@@ -555,14 +563,17 @@ plan_columns(FeaturePlan *plan)
 
 /*
  * Analyse the features over a spine.  `specs` is a list of FeatureSpec; with
- * none, only the spine is analysed.  The time zone is the session's.
+ * none, only the spine is analysed.  `knowledge_time` is a column of every
+ * source, or NULL.  The time zone is the session's.
  */
 FeaturePlan *
 feature_plan(const char *spine, List *entity, const char *event_time,
-			 List *specs)
+			 const char *knowledge_time, List *specs)
 {
 	FeaturePlan *plan = palloc0(sizeof(FeaturePlan));
 	ListCell   *lc;
+
+	plan->knowledge_time = knowledge_time;
 
 	plan_spine(plan, spine, entity, event_time);
 	foreach(lc, specs)

@@ -56,6 +56,7 @@ typedef struct FeatureReceiver
 	Stream	   *stream;			/* NULL for the spine */
 	uint32		number;			/* of the record's stream */
 	int			first;			/* column of the first of our own */
+	int			nkeys;			/* columns of the entity and of times */
 	Datum	   *values;			/* of the event at hand, by input */
 	Size	   *sizes;			/* of those by reference */
 	Batch		batch;
@@ -73,11 +74,11 @@ receiver_end(DestReceiver *self)
 {
 }
 
-/* Does the row have a NULL among the entity and the time? */
+/* Does the row have a NULL among the entity and the times? */
 static bool
 has_null_key(const FeatureReceiver *receiver, const TupleTableSlot *slot)
 {
-	for (int i = 0; i <= receiver->plan->nkeys; i++)
+	for (int i = 0; i < receiver->nkeys; i++)
 	{
 		if (slot->tts_isnull[receiver->first + i])
 			return true;
@@ -266,7 +267,7 @@ take_inputs(FeatureReceiver *receiver, const TupleTableSlot *slot,
 			uint32 *bits, Size *size)
 {
 	Stream	   *stream = receiver->stream;
-	int			column = receiver->plan->nkeys + 1;
+	int			column = receiver->nkeys;
 	bool		any = stream->wants_all;
 	ListCell   *lc;
 
@@ -357,7 +358,7 @@ flush_events(FeatureReceiver *receiver)
 	}
 }
 
-/* Take one event whose entity and time are not NULL. */
+/* Take one event whose entity and times are not NULL. */
 static void
 take_event(FeatureReceiver *receiver, const TupleTableSlot *slot)
 {
@@ -377,6 +378,9 @@ take_event(FeatureReceiver *receiver, const TupleTableSlot *slot)
 	record = batch_record(receiver, size);
 	record->time = DatumGetInt64(slot->tts_values[receiver->plan->nkeys]);
 	record->stream = receiver->number;
+	if (receiver->stream->knowledge_time != NULL)
+		*(int64 *) ((char *) record + record_known_offset(receiver->stream)) =
+			DatumGetInt64(slot->tts_values[receiver->plan->nkeys + 1]);
 	put_inputs(receiver, record, bits);
 	batch_append(receiver, record, hash, wanted);
 }
@@ -454,6 +458,8 @@ receiver_init(FeatureReceiver *receiver, FeatureRun *run, Stream *stream)
 	receiver->plan = run->plan;
 	receiver->context = CurrentMemoryContext;
 	receiver->stream = stream;
+	receiver->nkeys = run->plan->nkeys + 1 +
+		(stream != NULL && stream->knowledge_time != NULL);
 	receiver->batch.capacity = key_table_keeps_words(run->keys) ? BATCH_ROWS : 1;
 	receiver->batch.words = palloc_array(Datum, BATCH_ROWS * run->plan->nkeys);
 	if (stream == NULL)

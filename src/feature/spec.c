@@ -191,6 +191,7 @@ FeatureSpec *
 feature_spec(const FeatureText *text)
 {
 	FeatureSpec *spec = palloc0(sizeof(FeatureSpec));
+	Interval	zero = {0};
 
 	check_required(text->name, "feature");
 	pipeline_check_name("feature", text->name);
@@ -210,6 +211,7 @@ feature_spec(const FeatureText *text)
 	spec->aggregate_name = text->aggregate;
 	spec->lookback = text->lookback;
 	spec->lookahead = text->lookahead ? text->lookahead : palloc0(sizeof(Interval));
+	spec->looks_ahead = compare_intervals(spec->lookahead, &zero) > 0;
 	check_window(spec);
 	spec->align = text->align;
 	check_align(spec);

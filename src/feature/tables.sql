@@ -6,6 +6,7 @@ CREATE TABLE pipeline.feature_sets (
   spine text NOT NULL,
   entity text[] NOT NULL,
   event_time text NOT NULL,
+  knowledge_time text,
   target text NOT NULL,
   timezone text NOT NULL,
   search_path text NOT NULL,
@@ -25,6 +26,8 @@ COMMENT ON COLUMN pipeline.feature_sets.entity IS
 'Columns of the spine that say whose features they are.';
 COMMENT ON COLUMN pipeline.feature_sets.event_time IS
 'Column of the spine with the time at which they are computed.';
+COMMENT ON COLUMN pipeline.feature_sets.knowledge_time IS
+'Column of every source with the time at which the event became known; NULL: events are known when they happen.';
 COMMENT ON COLUMN pipeline.feature_sets.target IS
 'Table that holds the result, qualified and quoted.';
 COMMENT ON COLUMN pipeline.feature_sets.timezone IS
@@ -143,7 +146,7 @@ COMMENT ON COLUMN pipeline.feature_refreshes.rows_beyond_as_of IS 'Of these: lef
 COMMENT ON COLUMN pipeline.feature_refreshes.rows_deleted IS 'Rows of the target that the refresh replaced or removed.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_read IS 'Events read from all sources, within the time that any window can reach.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_used IS 'Of these: kept to be aggregated.';
-COMMENT ON COLUMN pipeline.feature_refreshes.events_rejected IS 'Of these: dropped for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_rejected IS 'Of these: dropped for NULL in the entity, the event time or the knowledge time.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_unknown IS 'Of these: dropped because the spine has no row of their entity.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_unreached IS 'Of these: dropped because no row of their entity reaches them.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_filtered IS 'Of these: dropped because no feature''s filter and value want them.';
@@ -195,7 +198,7 @@ COMMENT ON COLUMN pipeline.feature_result.rows_beyond_as_of IS 'Of these: left o
 COMMENT ON COLUMN pipeline.feature_result.rows_deleted IS 'Rows of the target that the refresh replaced or removed.';
 COMMENT ON COLUMN pipeline.feature_result.events_read IS 'Events read from all sources, within the time that any window can reach.';
 COMMENT ON COLUMN pipeline.feature_result.events_used IS 'Of these: kept to be aggregated.';
-COMMENT ON COLUMN pipeline.feature_result.events_rejected IS 'Of these: dropped for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_result.events_rejected IS 'Of these: dropped for NULL in the entity, the event time or the knowledge time.';
 COMMENT ON COLUMN pipeline.feature_result.events_unknown IS 'Of these: dropped because the spine has no row of their entity.';
 COMMENT ON COLUMN pipeline.feature_result.events_unreached IS 'Of these: dropped because no row of their entity reaches them.';
 COMMENT ON COLUMN pipeline.feature_result.events_filtered IS 'Of these: dropped because no feature''s filter and value want them.';
