@@ -330,6 +330,9 @@ CREATE TABLE same AS SELECT 1 AS entity, t, v::float8 AS v FROM big WHERE n <= 8
 SELECT $$[{"feature": "c", "source": "big", "aggregate": "count", "lookback": "7 days"},
           {"feature": "s", "source": "big", "aggregate": "sum", "value": "v", "lookback": "7 days"},
           {"feature": "m", "source": "big", "aggregate": "min", "value": "txt", "lookback": "20 days"},
+          {"feature": "d", "source": "big", "aggregate": "count_distinct", "value": "substr(txt, 1, 1)", "lookback": "20 days", "lookahead": "10 days"},
+          {"feature": "l", "source": "big", "aggregate": "last", "value": "txt", "lookback": "21 days", "align": "week"},
+          {"feature": "dev", "source": "big", "aggregate": "stddev", "value": "v", "lookback": "0", "lookahead": "20 days"},
           {"feature": "x", "source": "SELECT * FROM big WHERE n % 3 = 0", "aggregate": "max", "value": "n", "lookback": "14 days"}]$$ AS specs
 \gset
 SELECT pipeline.features_columns('big', '{a,b}', 't', :'specs') AS columns
@@ -339,6 +342,7 @@ CREATE TABLE in_memory AS SELECT * FROM pipeline.features('big', '{a,b}', 't', :
 SET work_mem = '64kB';
 CREATE TABLE spilled AS SELECT * FROM pipeline.features('big', '{a,b}', 't', :'specs') AS (:columns);
 RESET work_mem;
+SELECT count(*) AS rows, count(l) AS lasts, count(dev) AS deviations, sum(d) AS kinds FROM spilled;
 SELECT (SELECT count(*) FROM spilled) AS rows,
        (SELECT count(*) FROM (TABLE in_memory EXCEPT ALL TABLE spilled) x) AS differences;
 -- Many sources: even the places to group by are within the budget.

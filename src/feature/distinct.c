@@ -37,10 +37,8 @@ compare_events(const void *a, const void *b, void *arg)
 	int			order;
 
 	CHECK_FOR_INTERRUPTS();
-	order = value_order_compare(sorting->input->order,
-											event_value(sorting, x),
-											event_value(sorting, y));
-
+	order = value_order_compare(sorting->input->order, event_value(sorting, x),
+								event_value(sorting, y));
 	return order != 0 ? order : x < y ? -1 : x > y;
 }
 

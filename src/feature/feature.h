@@ -6,7 +6,7 @@
  *	  FeatureSpec	one feature as given, its options checked	(spec.c)
  *	  FeaturePlan	all features analysed against the spine and the sources:
  *					streams, inputs, windows, result columns	(plan.c,
- *					plan_columns.c)
+ *					plan_windows.c, plan_columns.c)
  *	  KeyTable		the entities of the spine					(key_table.c)
  *	  RecordStore	spine rows and events, in memory or spilled	(record_store.c)
  *	  read			one scan of the spine, one of every stream	(read.c,
@@ -268,6 +268,13 @@ extern void plan_check_hashable(const char *column, Oid type);
 extern void plan_merge_key_types(FeaturePlan *plan, const Source *source,
 								 const List *entity);
 extern void plan_check_key_types(FeaturePlan *plan);
+
+/* ---- plan_windows.c: what features have in common --------------------------------- */
+
+extern int	plan_stream(FeaturePlan *plan, const FeatureSpec *spec);
+extern int	plan_shift(FeaturePlan *plan, const char *align,
+					   const Interval *interval, bool negate);
+extern int	plan_window(FeaturePlan *plan, int number, const FeatureSpec *spec);
 
 /* ---- key_table.c: entities to numbers -------------------------------------- */
 

@@ -3,22 +3,18 @@
  *	  Analyse features against the spine and their sources, as the current
  *	  user with the current search_path.
  *
- * Equal (source, entity, event time) become one stream, equal (value, filter)
- * of a stream one input, equal lookbacks and lookaheads one shift, equal
- * (stream, shifts, closed) one window.  The entity's columns get one type each, common to the
+ * Equal (value, filter) of a stream become one input; see plan_windows.c for
+ * the rest.  The entity's columns get one type each, common to the
  * spine and every stream, by implicit casts only, so that no value of either
  * side can fail to be cast.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -97,127 +93,6 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 	}
 	plan->local = plan_time_is_local(plan->spine, event_time, "event_time");
 	plan->nullable_time = plan_column_is_nullable(plan->spine, event_time);
-}
-
-/* ---- streams, shifts, windows ------------------------------------------------- */
-
-static bool
-same_strings(const List *a, const List *b)
-{
-	if (list_length(a) != list_length(b))
-		return false;
-	for (int i = 0; i < list_length(a); i++)
-	{
-		if (strcmp(list_nth(a, i), list_nth(b, i)) != 0)
-			return false;
-	}
-	return true;
-}
-
-static int
-stream_for(FeaturePlan *plan, const FeatureSpec *spec)
-{
-	Stream	   *stream = palloc0(sizeof(Stream));
-	const char *time = spec->event_time ? spec->event_time : plan->event_time;
-	List	   *entity = spec->entity ? spec->entity : plan->entity;
-	ListCell   *lc;
-
-	stream->source = pipeline_source(spec->source, "source");
-	if (list_length(entity) != plan->nkeys)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"entity\" names %d columns, the spine's entity has %d",
-						list_length(entity), plan->nkeys),
-				 errdetail("The spine's entity is: %s.",
-						   pipeline_list_join(plan->entity, ", "))));
-	foreach(lc, plan->streams)
-	{
-		Stream	   *other = lfirst(lc);
-
-		if (strcmp(other->source->from, stream->source->from) == 0 &&
-			strcmp(other->event_time, time) == 0 &&
-			same_strings(other->entity, entity))
-			return foreach_current_index(lc);
-	}
-	stream->entity = entity;
-	stream->event_time = pstrdup(time);
-	stream->local = plan_time_is_local(stream->source, time, "event_time") &&
-		plan->local;
-	if (plan->knowledge_time != NULL)
-	{
-		stream->knowledge_time = pstrdup(plan->knowledge_time);
-		stream->known_local = plan_time_is_local(stream->source, plan->knowledge_time,
-												 "knowledge_time") && plan->local;
-	}
-	stream->nullable_time = plan_column_is_nullable(stream->source, time);
-	plan_merge_key_types(plan, stream->source, entity);
-	plan->streams = lappend(plan->streams, stream);
-	return list_length(plan->streams) - 1;
-}
-
-/* Find or make the shift by an interval, or by its negation. */
-static int
-shift_for(FeaturePlan *plan, const char *align, const Interval *interval,
-		  bool negate)
-{
-	Shift	   *shift = palloc0(sizeof(Shift));
-	ListCell   *lc;
-
-	if (negate)
-		interval = DatumGetIntervalP(DirectFunctionCall1(interval_um,
-														 IntervalPGetDatum(interval)));
-	foreach(lc, plan->shifts)
-	{
-		const Shift *known = lfirst(lc);
-		const Interval *other = &known->interval;
-
-		if (other->month == interval->month && other->day == interval->day &&
-			other->time == interval->time &&
-			(align ? known->align && strcmp(known->align, align) == 0 :
-			 known->align == NULL))
-			return foreach_current_index(lc);
-	}
-	if (align != NULL)
-	{
-		shift->align = align;
-		shift->unit = CStringGetTextDatum(align);
-	}
-	shift->interval = *interval;
-	shift_prepare(shift, plan->local);
-	plan->shifts = lappend(plan->shifts, shift);
-	return list_length(plan->shifts) - 1;
-}
-
-/* Find or make the feature's window; note how far its stream is reached. */
-static int
-window_for(FeaturePlan *plan, int number, const FeatureSpec *spec)
-{
-	Window	   *window = palloc0(sizeof(Window));
-	Stream	   *stream = list_nth(plan->streams, number);
-	ListCell   *lc;
-
-	window->stream = number;
-	window->start = shift_for(plan, spec->align, spec->lookback, true);
-	window->end = shift_for(plan, spec->align, spec->lookahead, false);
-	window->only_known = plan->knowledge_time != NULL && !spec->looks_ahead;
-	window->closed_left = spec->closed_left;
-	window->closed_right = spec->closed_right;
-	foreach(lc, plan->windows)
-	{
-		Window	   *other = lfirst(lc);
-
-		if (other->stream == number && other->start == window->start &&
-			other->end == window->end &&
-			other->closed_left == window->closed_left &&
-			other->closed_right == window->closed_right)
-			return foreach_current_index(lc);
-	}
-	stream->back = Max(stream->back,
-					   shift_limit(list_nth(plan->shifts, window->start), -1));
-	stream->ahead = Max(stream->ahead,
-						shift_limit(list_nth(plan->shifts, window->end), 1));
-	plan->windows = lappend(plan->windows, window);
-	return list_length(plan->windows) - 1;
 }
 
 /* ---- expressions ------------------------------------------------------------- */
@@ -500,11 +375,11 @@ plan_feature(FeaturePlan *plan, const FeatureSpec *spec)
 
 	context_begin(&context, spec->name);
 	feature->spec = spec;
-	feature->stream = stream_for(plan, spec);
+	feature->stream = plan_stream(plan, spec);
 	stream = list_nth(plan->streams, feature->stream);
 	feature->input = input_for(&context, stream, spec);
-	feature->window = window_for(plan, feature->stream, spec);
-	feature->at = shift_for(plan, spec->align, &zero, false);
+	feature->window = plan_window(plan, feature->stream, spec);
+	feature->at = plan_shift(plan, spec->align, &zero, false);
 	plan_result(feature, stream);
 	plan_default(&context, feature);
 	plan->features = lappend(plan->features, feature);
