@@ -257,7 +257,8 @@ consume_file(Part *part, uint64 divisor, uint32 nslots,
 		at += records[n]->size;
 	}
 	Assert(n == part->nrecords);
-	consumer(records, n, (uint32) divisor, nslots, arg);
+	/* Past all numbers, any divisor says the same. */
+	consumer(records, n, (uint32) Min(divisor, PG_UINT32_MAX), nslots, arg);
 	MemoryContextDelete(context);
 }
 
@@ -323,8 +324,9 @@ consume_parts(RecordStore *store, Part *parts, uint64 divisor, uint32 nkeys,
 
 /*
  * Hand all records to the consumer, those of one entity in one call; it will
- * group them by entity and by `groups` streams.  The records of a call belong to the entities whose numbers differ only in
- * key / divisor, which is below nslots.
+ * group them by entity and by `groups` streams.  The records of a call belong
+ * to the entities whose numbers differ only in key / divisor, which is below
+ * nslots.
  */
 void
 record_store_finish(RecordStore *store, uint32 nkeys, uint32 groups,
