@@ -69,6 +69,29 @@ FROM pipeline.features('prints', '{user_id,prop}', 'ts', $$[
 ]$$) AS (user_id int, prop text, ts timestamptz, inverse bigint, known bigint, any_known boolean)
 WHERE user_id = 1 AND prop = 'a' ORDER BY ts;
 
+-- Different values, the first and the last, the time since, the spread. Of
+-- events of one time, the first has the least value and the last the greatest.
+SELECT pipeline.features_columns('prints', '{user_id,prop}', 'ts', $$[
+  {"feature": "kinds", "source": "pays", "aggregate": "count_distinct", "value": "lower(note)", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "first_cents", "source": "pays", "aggregate": "first", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "last_cents", "source": "pays", "aggregate": "last", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "since_first", "source": "pays", "aggregate": "time_since_first", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "since_last", "source": "pays", "aggregate": "time_since_last", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day", "default_value": "1 year"},
+  {"feature": "spread", "source": "pays", "aggregate": "stddev", "value": "cents", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"},
+  {"feature": "var", "source": "pays", "aggregate": "variance", "value": "ratio", "lookback": "10 days", "entity": ["who", "what"], "event_time": "day"}]$$);
+SELECT g, kinds, first_n, last_n, since_first, since_last, until_next, spread, var
+FROM pipeline.features($$SELECT 1 AS k, g, timestamp '2024-01-01' + g * interval '12 hours' AS t FROM generate_series(0, 6) g$$, '{k}', 't', $$[
+  {"feature": "kinds", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "count_distinct", "value": "n % 4", "lookback": "2 days"},
+  {"feature": "first_n", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "first", "value": "n", "lookback": "2 days", "default_value": "-1"},
+  {"feature": "last_n", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "last", "value": "n", "filter": "n % 3 < 2", "lookback": "2 days"},
+  {"feature": "since_first", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "time_since_first", "lookback": "2 days"},
+  {"feature": "since_last", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "time_since_last", "filter": "n < 5", "lookback": "2 days", "default_value": "1 year"},
+  {"feature": "until_next", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "time_since_first", "lookback": "0", "lookahead": "2 days", "closed": "right"},
+  {"feature": "spread", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "stddev", "value": "n", "lookback": "2 days"},
+  {"feature": "var", "source": "SELECT 1 AS k, date '2024-01-01' + n / 3 AS t, n FROM generate_series(0, 8) n", "aggregate": "variance", "value": "n::float8 / 4", "filter": "n > 1", "lookback": "2 days"}]$$)
+  AS (k int, g int, t timestamp, kinds bigint, first_n int, last_n int, since_first interval, since_last interval, until_next interval, spread numeric, var float8)
+ORDER BY g;
+
 -- The spine may be a query, a view, a partition; entities of any hashable type.
 CREATE VIEW "Odd ""View""" AS SELECT user_id AS "it's me", ts AS "When" FROM prints;
 SELECT * FROM pipeline.features('"Odd ""View"""', ARRAY['it''s me'], 'When', $$[
@@ -87,6 +110,27 @@ SELECT * FROM pipeline.features('SELECT 1::int2 AS k, now() AS t', '{k}', 't', $
   {"feature": "f", "source": "SELECT k, now() - interval '1 hour' AS t FROM (VALUES (1::int8), (9223372036854775807)) v (k)", "aggregate": "count", "lookback": "1 day"},
   {"feature": "g", "source": "SELECT k, now() - interval '1 hour' AS t FROM (VALUES (1.0), (1e30)) v (k)", "aggregate": "count", "lookback": "1 day"}]$$)
   AS (k smallint, t timestamptz, f bigint, g bigint) WHERE (f, g) = (1, 1) IS NOT TRUE;
+
+-- Integers of functions that do not extend their sign, and large oids: as in
+-- the columns of a table.
+CREATE TABLE hashes AS SELECT hashtext(n::text) AS k, (n::bigint * 200000000)::oid AS o, n FROM generate_series(1, 20) n;
+SELECT n, c, mn, mx
+FROM pipeline.features($$SELECT hashtext(n::text) AS k, (n::bigint * 200000000)::oid AS o, n, timestamp '2024-01-02' AS t FROM generate_series(1, 20) n$$, '{k,o}', 't', $$[
+  {"feature": "c", "source": "SELECT k, o, timestamp '2024-01-01' AS t FROM hashes", "aggregate": "count", "lookback": "1 day"},
+  {"feature": "mn", "source": "SELECT s.k, s.o, h.n, timestamp '2024-01-01' AS t FROM hashes s, hashes h", "aggregate": "min", "value": "hashtext(n::text)", "lookback": "1 day"},
+  {"feature": "mx", "source": "SELECT s.k, s.o, h.n, timestamp '2024-01-01' AS t FROM hashes s, hashes h", "aggregate": "max", "value": "hashtext(n::text)", "lookback": "1 day"}]$$)
+  AS (k int, o oid, n int, t timestamp, c bigint, mn int, mx int)
+WHERE (c, mn, mx) <> (SELECT 1, min(k), max(k) FROM hashes);
+
+-- Names that read alike when put together are not the same columns.
+CREATE TABLE lines ("a
+b" int, c int, a int, "b
+c" int, t timestamp);
+INSERT INTO lines VALUES (1, 2, 3, 4, '2024-01-01');
+SELECT * FROM pipeline.features('SELECT x, y, timestamp ''2024-01-02'' AS t FROM (VALUES (1, 2), (3, 4)) v (x, y)', '{x,y}', 't', $$[
+  {"feature": "f", "source": "lines", "aggregate": "count", "lookback": "1 day", "entity": ["a\nb", "c"]},
+  {"feature": "g", "source": "lines", "aggregate": "count", "lookback": "1 day", "entity": ["a", "b\nc"]}]$$)
+  AS (x int, y int, t timestamp, f bigint, g bigint) ORDER BY x;
 
 -- NULLs in the entity or the time are kept out and counted; nothing to do is fine.
 SELECT * FROM pipeline.features('SELECT * FROM (VALUES (1, ''a'', timestamptz ''2024-01-08''), (NULL, ''a'', now()), (1, NULL, now()), (1, ''a'', NULL)) v (user_id, prop, ts)',

@@ -39,11 +39,24 @@ SELECT one('{"source": null}');
 SELECT one('{"aggregate": null}');
 SELECT one('{"aggregate": "median"}');
 SELECT one('{"aggregate": "sum"}');
+SELECT one('{"aggregate": "last"}');
 SELECT one('{"lookback": null}');
 SELECT one('{"lookback": "soon"}');
 SELECT one('{"lookback": "-1 day"}');
 SELECT one('{"lookback": "1 month -31 days"}');
 SELECT one('{"lookback": 21}');
+SELECT one('{"lookahead": "late"}');
+SELECT one('{"lookback": "1 day", "lookahead": "-25 hours"}');
+SELECT one('{"lookback": "1 day", "lookahead": "-1 day"}');
+SELECT one('{"align": "fortnight"}');
+SELECT one('{"align": "week"}');
+SELECT one('{"align": "day", "lookback": "24 hours"}');
+SELECT one('{"align": "day", "lookback": "1 month 2 days"}');
+SELECT one('{"align": "month", "lookback": "1 month", "lookahead": "1 day"}');
+SELECT one('{"align": "quarter", "lookback": "4 months"}');
+SELECT one('{"align": "year", "lookback": "18 months"}');
+SELECT one('{"align": "minute", "lookback": "90 seconds"}');
+SELECT one('{"align": "hour", "lookback": "3 days 2 hours", "lookahead": "-1 hour"}');
 SELECT one('{"closed": "LEFT"}');
 SELECT one('{"default_value": "x"}');
 SELECT one('{"entity": []}');
@@ -58,12 +71,11 @@ SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[1]')$$);
 SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[[{}]]')$$);
 
 -- What is designed and comes later.
-SELECT one('{"lookahead": "1 day"}');
-SELECT one('{"lookahead": "0", "args": {}, "by": null}');
-SELECT one('{"align": "week"}');
+SELECT one('{"lookahead": "1 day", "args": {}, "by": null}');
 SELECT one('{"by": "txt"}');
 SELECT one('{"args": {"k": 3}}');
-SELECT one('{"aggregate": "count_distinct", "value": "v"}');
+SELECT one('{"aggregate": "rate"}');
+SELECT one('{"aggregate": "percentile", "value": "v"}');
 
 -- Sources.
 SELECT one('{"source": "nowhere"}');
@@ -100,11 +112,18 @@ SELECT one('{"value": "sum(v)"}');
 SELECT one('{"value": "rank() OVER ()"}');
 SELECT one('{"value": "generate_series(1, 2)"}');
 SELECT one('{"value": "now() +"}');
+SELECT one('{"value": "(e).*"}');
+SELECT one('{"source": "SELECT * FROM e", "value": "(source).*"}');
+SELECT one('{"filter": "(SELECT true FROM s LIMIT 1 FOR UPDATE)"}');
+SELECT one('{"source": "SELECT *, txt COLLATE \"C\" AS c, txt COLLATE \"POSIX\" AS p FROM e", "aggregate": "max", "value": "p || c"}');
 SELECT one('{"filter": "v"}');
 SELECT one('{"filter": "nothing > 1"}');
 SELECT one('{"aggregate": "sum", "value": "txt"}');
 SELECT one('{"aggregate": "avg", "value": "t"}');
 SELECT one('{"aggregate": "min", "value": "j"}');
+SELECT one('{"aggregate": "count_distinct", "value": "j"}');
+SELECT one('{"aggregate": "first", "value": "b"}');
+SELECT one('{"aggregate": "stddev", "value": "txt"}');
 SELECT one('{"aggregate": "sum", "value": "v", "default_value": "none"}');
 
 -- While it runs: errors of the user's expressions, and sums too large.
@@ -115,6 +134,7 @@ SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f
 -- The call itself.
 SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f f", "source": "e", "aggregate": "sum", "value": "v::numeric(8,2)", "lookback": "1 day"}]') AS (k int, t timestamptz)$$);
 SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f", "source": "e", "aggregate": "count", "lookback": "1 day"}]') AS (k int, t timestamptz, n int, f int)$$);
+SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[{"feature": "f", "source": "e", "aggregate": "avg", "value": "v", "lookback": "1 day"}]') AS (k int, t timestamptz, n int, f numeric(8,2))$$);
 SELECT fails($$SELECT * FROM pipeline.features('s', '{k}', 't', '[]')$$);
 SELECT fails($$SELECT pipeline.features('s', '{k}', 't', '[{"feature": "f", "source": "e", "aggregate": "count", "lookback": "1 day"}]')$$);
 SELECT fails($$SELECT pipeline.features_columns(NULL, '{k}', 't', '[]')$$);

@@ -59,24 +59,33 @@ BEGIN
            sparse('2024-01-01'::date + (random() * 100)::int, 0.1) AS d,
            random() < 0.5 AS flag
     FROM generate_series(1, (random() * 200)::int);
+  ALTER TABLE e_tz ADD known timestamptz;
+  UPDATE e_tz SET known = sparse(CASE WHEN random() < 0.3 OR NOT isfinite(t) THEN t
+    ELSE t + floor(random() * 20 - 4) * pick('1 hour', '6 hours', '1 day', '30 days')::interval END, 0.05);
   CREATE TABLE e_ts AS SELECT *, t::timestamp AS t2 FROM e_tz;
   ALTER TABLE e_ts DROP COLUMN t;
   ALTER TABLE e_ts RENAME t2 TO t;
   ALTER TABLE e_ts ALTER a TYPE bigint;
   CREATE TABLE e_date AS SELECT *, t::date AS day, a AS "Who Is", b::text AS "it's" FROM e_tz;
+  ALTER TABLE e_date ALTER known TYPE date;
+  ALTER TABLE e_ts ALTER known TYPE timestamp;
   ALTER TABLE e_date DROP COLUMN t, DROP COLUMN a, DROP COLUMN b;
 END $$;
 
 -- One random feature: its element for features(), and its oracle.
-CREATE FUNCTION make_feature(name text, OUT spec jsonb, OUT oracle text, OUT as_text boolean)
+CREATE FUNCTION make_feature(name text, knows boolean DEFAULT false, OUT spec jsonb, OUT oracle text, OUT shown text)
 LANGUAGE plpgsql AS $$
 DECLARE
   source text := pick('e_tz', 'e_tz', 'e_ts', 'e_date', 'SELECT * FROM e_tz WHERE flag', 'spine_tz');
-  of_spine boolean := source = 'spine_tz';
-  aggregate text := pick('count', 'count', 'sum', 'sum', 'avg', 'min', 'max', 'exists');
+  of_spine boolean := source = 'spine_tz' AND NOT knows;
+  aggregate text := pick('count', 'count', 'sum', 'sum', 'avg', 'min', 'max', 'exists', 'count_distinct', 'count_distinct',
+                         'first', 'last', 'time_since_first', 'time_since_last', 'stddev', 'variance');
   value text;
   lookback text := pick('0', '1 hour', '90 minutes', '1 day', '24 hours', '3 days', '7 days', '21 days',
                         '1 month', '1 month 3 days', '1 month -10 days', '1 year', '0.000001 seconds');
+  lookahead text := pick('0', '0', '0', '1 day', '36 hours', '1 month', '1 month -2 days', '-1 hour', '-1 day', '-7 days', '-1 month', '0.000001 seconds');
+  align text := CASE WHEN random() < 0.25 THEN pick('second', 'minute', 'hour', 'day', 'week', 'month', 'quarter', 'year') END;
+  at text := 's.t';
   closed text := pick('left', 'left', 'right', 'both', 'none');
   filter text := CASE WHEN random() < 0.4 THEN
     CASE WHEN of_spine THEN pick('n % 2 = 0', 'b = ''x'' -- comment')
@@ -84,43 +93,79 @@ DECLARE
   fallback text;
   a text := 'a'; b text := 'b'; t text := 't';
   condition text;
+  counted text;
+  type text := CASE source WHEN 'e_ts' THEN 'timestamp' ELSE 'timestamptz' END;
 BEGIN
+  IF knows AND source = 'spine_tz' THEN source := 'e_tz'; END IF;
+  IF lookback::interval + lookahead::interval < '0' THEN lookahead := '0'; END IF;
+  IF align IS NOT NULL THEN
+    lookback := CASE WHEN align IN ('second', 'minute', 'hour') THEN pick('0', '1 hour', '3 hours', '1 day 2 hours')
+                     WHEN align = 'day' THEN pick('0', '1 day', '7 days', '1 month')
+                     WHEN align = 'week' THEN pick('0', '7 days', '21 days')
+                     ELSE pick('0', '1 year') END;
+    lookahead := CASE WHEN align IN ('second', 'minute', 'hour') THEN pick('0', '0', '1 hour', '1 day')
+                      WHEN align = 'day' THEN pick('0', '0', '1 day', '1 month')
+                      WHEN align = 'week' THEN pick('0', '0', '7 days')
+                      ELSE pick('0', '0', '1 year') END;
+    IF lookback::interval >= '1 day' AND align IN ('day', 'hour') AND random() < 0.2 THEN lookahead := '-1 day'; END IF;
+    at := format('date_trunc(%L, s.t)', align);
+  END IF;
   IF aggregate IN ('sum', 'avg') THEN
     value := CASE WHEN of_spine THEN 'n' ELSE
       pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'CASE WHEN flag THEN i2 END') END;
-  ELSIF aggregate IN ('min', 'max') THEN
+  ELSIF aggregate IN ('stddev', 'variance') THEN
+    value := CASE WHEN of_spine THEN 'n' ELSE
+      pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'num * i2 / 7') END;
+  ELSIF aggregate IN ('min', 'max', 'first', 'last', 'count_distinct') THEN
     value := CASE WHEN of_spine THEN pick('n', 't', 'b') ELSE
       pick('i2', 'i4', 'i8', 'num', 'f8', 'f4', 'txt', 'd', 'ARRAY[i2]', 'txt COLLATE "C"') END;
+    IF aggregate IN ('first', 'last') AND value ~ 'ARRAY' THEN value := 'i2'; END IF;
   ELSIF random() < 0.4 THEN
     value := CASE WHEN of_spine THEN pick('n', 'b') ELSE pick('i2', 'txt', 'num') END;
   END IF;
-  IF random() < 0.2 AND aggregate IN ('count', 'exists') THEN
-    fallback := CASE aggregate WHEN 'count' THEN '-1' ELSE 'true' END;
-  ELSIF random() < 0.2 AND aggregate NOT IN ('count', 'exists') AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
+  IF source = 'e_date' THEN
+    a := '"Who Is"'; b := '"it''s"'; t := 'day';
+  END IF;
+  -- There is no time since an infinite time.
+  IF aggregate ~ '^time' THEN filter := format('isfinite(%s)', t) || coalesce(' AND ' || filter, ''); END IF;
+  IF random() < 0.2 AND aggregate IN ('count', 'count_distinct', 'exists') THEN
+    fallback := CASE aggregate WHEN 'exists' THEN 'true' ELSE '-1' END;
+  ELSIF random() < 0.2 AND aggregate !~ '^count|^exists|^time' AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
     fallback := '-7';
   END IF;
   spec := jsonb_strip_nulls(jsonb_build_object('feature', name, 'source', source, 'aggregate', aggregate,
-    'value', value, 'lookback', lookback, 'closed', closed, 'filter', filter, 'default_value', fallback));
+    'value', value, 'lookback', lookback, 'lookahead', CASE WHEN lookahead <> '0' OR random() < 0.5 THEN lookahead END, 'align', align, 'closed', closed, 'filter', filter, 'default_value', fallback));
   IF source = 'e_date' THEN
-    a := '"Who Is"'; b := '"it''s"'; t := 'day';
     spec := spec || '{"entity": ["Who Is", "it''s"], "event_time": "day"}';
   END IF;
-  condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s s.t - %L::interval AND e.%s %s s.t%s',
-    a, b, t, CASE WHEN closed IN ('left', 'both') THEN '>=' ELSE '>' END, lookback,
-    t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END,
+  condition := format('e.%s = s.a AND e.%s = s.b AND e.%s %s %s - %L::interval AND e.%s %s %s + %L::interval%s',
+    a, b, t, CASE WHEN closed IN ('left', 'both') THEN '>=' ELSE '>' END, at, lookback,
+    t, CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, at, lookahead,
     E' AND (e.' || t || ' < $1 OR $1 IS NULL)');
+  IF knows THEN
+    condition := condition || ' AND e.known IS NOT NULL AND (e.known < $1 OR $1 IS NULL)';
+    IF lookahead::interval <= '0' THEN
+      condition := condition || format(' AND e.known %s %s', CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, at);
+    END IF;
+  END IF;
   IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
-  oracle := format('(SELECT %s FROM (%s) e WHERE %s)',
+  counted := format('FILTER (WHERE (%s) AND (%s) IS NOT NULL)', coalesce(filter || E'\n', 'true'), coalesce(value, '1'));
+  oracle := format('(SELECT CASE WHEN count(*) %s = 0 THEN %s ELSE %s END FROM (%s) e WHERE %s)', counted,
+    coalesce(fallback, CASE WHEN aggregate ~ '^count' THEN '0' WHEN aggregate = 'exists' THEN 'false' ELSE 'NULL' END),
     CASE aggregate
-      WHEN 'exists' THEN format('CASE WHEN count(%s) FILTER (WHERE %s) > 0 THEN true ELSE %s END',
-                                coalesce(value, '*'), coalesce(filter || E'\n', 'true'), coalesce(fallback, 'false'))
-      WHEN 'count' THEN format('coalesce(nullif(count(%s) FILTER (WHERE %s), 0), %s)',
-                               coalesce(value, '*'), coalesce(filter || E'\n', 'true'), coalesce(fallback, '0'))
-      ELSE format('coalesce(%s(%s) FILTER (WHERE %s), %s)', aggregate, value,
-                  coalesce(filter || E'\n', 'true'), coalesce(fallback, 'NULL'))
+      WHEN 'exists' THEN 'true'
+      WHEN 'count' THEN 'count(*) ' || counted
+      WHEN 'count_distinct' THEN format('count(DISTINCT %s) %s', value, counted)
+      WHEN 'first' THEN format('(array_agg(%s ORDER BY e.%s, %s) %s)[1]', value, t, value, counted)
+      WHEN 'last' THEN format('(array_agg(%s ORDER BY e.%s DESC, %s DESC) %s)[1]', value, t, value, counted)
+      WHEN 'time_since_first' THEN format('%s - (min(e.%s) %s)::%s', at, t, counted, CASE t WHEN 'day' THEN 'timestamp' ELSE type END)
+      WHEN 'time_since_last' THEN format('%s - (max(e.%s) %s)::%s', at, t, counted, CASE t WHEN 'day' THEN 'timestamp' ELSE type END)
+      ELSE format('%s(%s) %s', aggregate, value, counted)
     END, source, condition);
-  -- Sums and averages must even print alike.
-  as_text := aggregate IN ('sum', 'avg');
+  -- What is exact must even print alike.
+  shown := CASE WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
+                WHEN aggregate IN ('sum', 'avg', 'stddev', 'variance', 'time_since_first', 'time_since_last') THEN '%s::text'
+                ELSE '%s' END;
 END $$;
 
 CREATE FUNCTION try(seed int) RETURNS text LANGUAGE plpgsql AS $$
@@ -137,9 +182,11 @@ BEGIN
   FOR i IN 1 .. 1 + floor(random() * 5) LOOP
     f := make_feature('f' || i);
     specs := specs || f.spec;
-    wanted := wanted || ', ' || f.oracle || CASE WHEN f.as_text THEN '::text' ELSE '' END;
-    got := got || ', f' || i || CASE WHEN f.as_text THEN '::text' ELSE '' END;
+    wanted := wanted || ', ' || format(f.shown, f.oracle);
+    got := got || ', ' || format(f.shown, 'f' || i);
   END LOOP;
+  -- A date is its midnight.
+  IF spine = 'spine_date' THEN wanted := regexp_replace(wanted, '\ms\.t\M', 's.t::timestamp', 'g'); END IF;
   columns := pipeline.features_columns(spine, '{a,b}', 't', specs);
   EXECUTE format($q$
     WITH wanted AS MATERIALIZED (
@@ -156,14 +203,53 @@ BEGIN
   RETURN NULL;
 END $$;
 
-CREATE FUNCTION try_all(first int, last int) RETURNS TABLE (failure text) LANGUAGE plpgsql AS $$
+-- The same through a set, whose events are known later than they happen.
+CREATE FUNCTION try_known(seed int) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date');
+  as_of timestamptz := CASE WHEN random() < 0.3 THEN moment() END;
+  wanted text := 's.*';
+  got text := 'f.n, f.a, f.b, f.t';
+  specs jsonb := '[]';
+  f record;
+  differences bigint;
+BEGIN
+  PERFORM pipeline.create_feature_set('feature_property', spine, '{a,b}', 't', target => 'feature_property.known_target',
+    knowledge_time => 'known', timezone => current_setting('TimeZone'), or_replace => true);
+  FOR i IN 1 .. 1 + floor(random() * 3) LOOP
+    f := make_feature('f' || i, true);
+    specs := specs || f.spec;
+    PERFORM pipeline.add_feature('feature_property', 'f' || i, f.spec->>'source', f.spec->>'aggregate', (f.spec->>'lookback')::interval,
+      coalesce(f.spec->>'lookahead', '0')::interval, f.spec->>'value', f.spec->>'closed', f.spec->>'filter',
+      CASE WHEN f.spec ? 'entity' THEN ARRAY['Who Is', 'it''s'] END, f.spec->>'event_time', f.spec->>'align', NULL, '{}', f.spec->>'default_value');
+    wanted := wanted || ', ' || format(f.shown, f.oracle);
+    got := got || ', ' || format(f.shown, 'f' || i);
+  END LOOP;
+  IF spine = 'spine_date' THEN wanted := regexp_replace(wanted, '\ms\.t\M', 's.t::timestamp', 'g'); END IF;
+  DROP TABLE IF EXISTS known_target;
+  PERFORM pipeline.refresh_features('feature_property', as_of => as_of);
+  EXECUTE format($q$
+    WITH wanted AS MATERIALIZED (
+      SELECT %s FROM %s s WHERE a IS NOT NULL AND b IS NOT NULL AND t IS NOT NULL AND (t < $1 OR $1 IS NULL)),
+    got AS MATERIALIZED (SELECT %s FROM known_target f)
+    SELECT (SELECT count(*) FROM (TABLE wanted EXCEPT ALL TABLE got) x)
+         + (SELECT count(*) FROM (TABLE got EXCEPT ALL TABLE wanted) x)$q$,
+    wanted, spine, got) INTO differences USING as_of;
+  IF differences > 0 THEN
+    RETURN format('seed %s: %s differences, spine %s, as_of %s, time zone %s, knowledge time: %s',
+                  seed, differences, spine, as_of, current_setting('TimeZone'), specs);
+  END IF;
+  RETURN NULL;
+END $$;
+
+CREATE FUNCTION try_all(first int, last int, knows boolean DEFAULT false) RETURNS TABLE (failure text) LANGUAGE plpgsql AS $$
 BEGIN
   FOR seed IN first .. last LOOP
     PERFORM setseed(seed / 10000.0);
     PERFORM set_config('TimeZone', pick('UTC', 'Europe/Madrid', 'America/New_York', 'Australia/Lord_Howe', '+03'), true);
     IF seed % 5 = 0 OR seed = first THEN PERFORM make_data(); END IF;
     BEGIN
-      failure := try(seed);
+      failure := CASE WHEN knows THEN try_known(seed) ELSE try(seed) END;
     EXCEPTION WHEN OTHERS THEN
       failure := format('seed %s: %s %s', seed, SQLSTATE, SQLERRM);
     END;
@@ -172,6 +258,42 @@ BEGIN
 END $$;
 
 SELECT * FROM try_all(1, 600);
+SELECT * FROM try_all(1001, 1200, knows => true);
+SELECT pipeline.drop_feature_set('feature_property', drop_target => true);
+
+-- Dense windows: every aggregate that keeps more than sums, many events to a
+-- time, cursors that step back.
+SET timezone = 'America/New_York';
+SELECT setseed(0.25);
+CREATE TABLE dense AS
+SELECT (random() * 3)::int AS a, '2024-11-01'::timestamptz + floor(random() * 600) * interval '15 minutes' AS t,
+       (random() * 30)::int AS v, round((random() * 100)::numeric, (random() * 4)::int) AS num, random() * 1e6 AS f
+FROM generate_series(1, 3000);
+SELECT jsonb_agg(jsonb_build_object('feature', aggregate || n, 'source', 'dense', 'aggregate', aggregate, 'value', value, 'lookback', lookback,
+         'lookahead', lookahead, 'closed', closed, 'filter', 'v <> 7') ORDER BY n) AS specs,
+       string_agg(format($q$, CASE WHEN count(*) FILTER (WHERE w%1$s AND v <> 7) = 0 THEN %3$s ELSE %2$s END AS x%1$s$q$, n,
+         CASE aggregate WHEN 'count_distinct' THEN format('count(DISTINCT %s) FILTER (WHERE w%s AND v <> 7)', value, n)
+                        WHEN 'first' THEN format('(array_agg(%s ORDER BY e.t, %s) FILTER (WHERE w%s AND v <> 7))[1]', value, value, n)
+                        WHEN 'last' THEN format('(array_agg(%s ORDER BY e.t DESC, %s DESC) FILTER (WHERE w%s AND v <> 7))[1]', value, value, n)
+                        ELSE format('%s(%s) FILTER (WHERE w%s AND v <> 7)', aggregate, value, n) END,
+         CASE aggregate WHEN 'count_distinct' THEN '0' ELSE 'NULL' END), '' ORDER BY n) AS oracle,
+       string_agg(format($q$, e.t %s s.t - %L::interval AND e.t %s s.t + %L::interval AS w%s$q$, CASE WHEN closed = 'both' THEN '>=' ELSE '>' END, lookback,
+         CASE WHEN closed IN ('both', 'right') THEN '<=' ELSE '<' END, lookahead, n), '' ORDER BY n) AS windows,
+       string_agg(CASE WHEN value = 'f' THEN format('abs(f.%1$s%2$s - o.x%2$s) <= 1e-12 * o.x%2$s OR f.%1$s%2$s IS NULL AND o.x%2$s IS NULL', aggregate, n)
+                       ELSE format('f.%1$s%2$s::text IS NOT DISTINCT FROM o.x%2$s::text', aggregate, n) END, ') AND (' ORDER BY n) AS same
+FROM (SELECT row_number() OVER () AS n, * FROM (VALUES ('count_distinct', 'v'), ('count_distinct', 'num'), ('first', 'v'), ('last', 'num'), ('stddev', 'num'),
+        ('variance', 'num'), ('stddev', 'v'), ('variance', 'f'), ('stddev', 'f'), ('stddev', 'v::int8 * 100000000000000000')) x (aggregate, value),
+      (VALUES ('1 day', '0', 'none'), ('36 hours', '12 hours', 'both'), ('7 days', '-1 day', 'right')) y (lookback, lookahead, closed)) z
+\gset
+SELECT pipeline.features_columns('SELECT DISTINCT a, t FROM dense', '{a}', 't', :'specs') AS columns
+\gset
+SELECT count(*) > 900 AS rows, count(*) FILTER (WHERE (:same) IS NOT TRUE) AS wrong
+FROM pipeline.features('SELECT DISTINCT a, t FROM dense', '{a}', 't', :'specs') AS f (:columns)
+JOIN (SELECT s.a, s.t :oracle
+      FROM (SELECT DISTINCT a, t FROM dense) s
+      LEFT JOIN LATERAL (SELECT e.* :windows FROM dense e WHERE e.a = s.a AND e.t BETWEEN s.t - interval '8 days' AND s.t + interval '1 day') e ON true
+      GROUP BY s.a, s.t) o USING (a, t);
+RESET timezone;
 
 -- Floats that are not exact: to 1e-12 relative.
 SELECT setseed(0.5);
@@ -188,6 +310,16 @@ FROM pipeline.features('floats', '{a}', 't',
 LATERAL (SELECT sum(v) AS s, avg(v) AS m, sum(abs(v)) AS size FROM floats e
          WHERE e.a = f.a AND e.t >= f.t - interval '3 days' AND e.t <= f.t) o;
 
+-- Numbers of many scales in one long window: as few steps as there are scales.
+CREATE TABLE scales AS
+SELECT 1 AS a, '2024-01-01'::timestamptz + n * interval '1 second' AS t, round((n % 7)::numeric / 3, n % 5) AS v
+FROM generate_series(1, 100000) n;
+SELECT count(*) AS rows, count(*) FILTER (WHERE s IS DISTINCT FROM w) AS wrong
+FROM (SELECT t, s::text, (sum(v) OVER (ORDER BY t ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING))::text AS w
+      FROM pipeline.features('scales', '{a}', 't',
+        '[{"feature": "s", "source": "scales", "aggregate": "sum", "value": "v", "lookback": "3 days"}]')
+        AS f (a int, t timestamptz, v numeric, s numeric)) x;
+
 -- What does not fit in memory is spilled, and the same comes out.
 CREATE TABLE big AS
 SELECT n, (n * 7919) % 3001 AS a, md5((n % 17)::text) AS b,
@@ -198,6 +330,9 @@ CREATE TABLE same AS SELECT 1 AS entity, t, v::float8 AS v FROM big WHERE n <= 8
 SELECT $$[{"feature": "c", "source": "big", "aggregate": "count", "lookback": "7 days"},
           {"feature": "s", "source": "big", "aggregate": "sum", "value": "v", "lookback": "7 days"},
           {"feature": "m", "source": "big", "aggregate": "min", "value": "txt", "lookback": "20 days"},
+          {"feature": "d", "source": "big", "aggregate": "count_distinct", "value": "substr(txt, 1, 1)", "lookback": "20 days", "lookahead": "10 days"},
+          {"feature": "l", "source": "big", "aggregate": "last", "value": "txt", "lookback": "21 days", "align": "week"},
+          {"feature": "dev", "source": "big", "aggregate": "stddev", "value": "v", "lookback": "0", "lookahead": "20 days"},
           {"feature": "x", "source": "SELECT * FROM big WHERE n % 3 = 0", "aggregate": "max", "value": "n", "lookback": "14 days"}]$$ AS specs
 \gset
 SELECT pipeline.features_columns('big', '{a,b}', 't', :'specs') AS columns
@@ -207,8 +342,16 @@ CREATE TABLE in_memory AS SELECT * FROM pipeline.features('big', '{a,b}', 't', :
 SET work_mem = '64kB';
 CREATE TABLE spilled AS SELECT * FROM pipeline.features('big', '{a,b}', 't', :'specs') AS (:columns);
 RESET work_mem;
+SELECT count(*) AS rows, count(l) AS lasts, count(dev) AS deviations, sum(d) AS kinds FROM spilled;
 SELECT (SELECT count(*) FROM spilled) AS rows,
        (SELECT count(*) FROM (TABLE in_memory EXCEPT ALL TABLE spilled) x) AS differences;
+-- Many sources: even the places to group by are within the budget.
+SELECT jsonb_agg(jsonb_build_object('feature', 'f' || i, 'source', 'SELECT * FROM big WHERE n = ' || i, 'aggregate', 'count', 'lookback', '1 day', 'closed', 'both')) AS specs
+FROM generate_series(1, 60) i
+\gset
+SELECT pipeline.features_columns('big', '{a,b}', 't', :'specs') AS columns
+\gset
+SELECT count(*) AS rows, sum(f1 + f30 + f60) AS counted FROM pipeline.features('big', '{a,b}', 't', :'specs') AS (:columns);
 -- One entity that is larger than the budget.
 SET work_mem = '64kB';
 SELECT count(*) AS rows, sum(c) AS counted

@@ -86,7 +86,6 @@ SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', tar
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', target => 'nowhere.x');
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', labels => '[]');
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', spine_key => '{a,b}');
-SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'ts', knowledge_time => 'known');
 SELECT pipeline.create_feature_set('feature x', 'SELECT *, 1 AS as_of FROM prints', '{user_id}', 'ts');
 SELECT pipeline.create_feature_set('feature x', 'prints', '{user_id}', 'prop');
 SELECT pipeline.create_feature_set(NULL, 'prints', '{user_id}', 'ts');
@@ -94,7 +93,8 @@ SELECT pipeline.create_feature_set(repeat('x', 70), 'prints', '{user_id}', 'ts')
 SELECT pipeline.add_feature('feature carousel', 'views', 'prints', 'count', '1 day');
 SELECT pipeline.add_feature('feature carousel', 'user_id', 'prints', 'count', '1 day');
 SELECT pipeline.add_feature('feature carousel', 'as_of', 'prints', 'count', '1 day');
-SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', '1 day', lookahead => '1 day');
+SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', '1 day', lookahead => '-2 days');
+SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', '1 day', "by" => 'prop');
 SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', NULL);
 SELECT pipeline.add_feature('feature nowhere', 'x', 'prints', 'count', '1 day');
 SELECT pipeline.drop_feature('feature carousel', 'x');
@@ -121,6 +121,44 @@ SELECT count(*), min(loaded) FROM "feature empty" WHERE n IS NOT NULL;
 ALTER TABLE "feature empty" ADD CHECK (n < 1) NOT VALID;
 SELECT pipeline.refresh_features('feature empty');
 SELECT count(*) FROM "feature empty";
+
+-- A definition means the same whatever the style of dates of the session.
+SELECT pipeline.create_feature_set('feature dates', 'prints', '{user_id}', 'ts', target => 'dates');
+SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd', default_value => '31/12/2024');
+SET datestyle = 'SQL, DMY';
+SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd', default_value => '31/12/2024');
+SELECT pipeline.add_feature('feature dates', 'd', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '0', value => 'd::text', default_value => '2024-12-31');
+SELECT pipeline.add_feature('feature dates', 'next', 'prints', 'count', '0', lookahead => '1 day', closed => 'right');
+SELECT pipeline.add_feature('feature dates', 'week', 'prints', 'count', '7 days', align => 'week');
+SELECT pipeline.add_feature('feature dates', 'e', 'SELECT user_id, ts, ts::date AS d FROM prints', 'max', '1 year', value => 'd::text');
+SELECT rows_computed FROM pipeline.refresh_features('feature dates');
+SELECT DISTINCT d FROM dates;
+SELECT max(e) FROM dates;
+SELECT week, count(*) FROM dates GROUP BY 1 ORDER BY 1;
+SELECT next, count(*) FROM dates GROUP BY 1 ORDER BY 1;
+SELECT feature, lookback, lookahead, align, closed FROM pipeline.feature_catalog WHERE feature_set = 'feature dates' ORDER BY position;
+SET datestyle = 'ISO, YMD';
+-- Events count once they are known: payments that arrive later than made.
+CREATE TABLE arrivals AS SELECT user_id, ts, total, ts + total * interval '1 hour' AS known FROM pays WHERE user_id <= 2;
+INSERT INTO arrivals VALUES (1, '2024-03-02', 1, NULL);
+SELECT pipeline.create_feature_set('feature known', 'SELECT 1 AS user_id, d AS ts FROM generate_series(timestamptz ''2024-03-01'', ''2024-03-04'', ''12 hours'') d',
+  '{user_id}', 'ts', target => 'known', knowledge_time => 'known');
+SELECT pipeline.add_feature('feature known', 'x', 'prints', 'count', '1 day');
+SELECT pipeline.add_feature('feature known', 'x', 'SELECT *, 7 AS known FROM prints', 'count', '1 day');
+SELECT pipeline.add_feature('feature known', 'n', 'arrivals', 'count', '2 days', closed => 'right');
+SELECT pipeline.add_feature('feature known', 'n_open', 'arrivals', 'count', '2 days');
+SELECT pipeline.add_feature('feature known', 'early', 'SELECT user_id, ts, ts - interval ''1 day'' AS known FROM arrivals', 'count', '2 days');
+SELECT pipeline.add_feature('feature known', 'late', 'SELECT user_id, ts, ts + interval ''1 day'' AS known FROM arrivals', 'count', '2 days');
+SELECT pipeline.add_feature('feature known', 'label', 'SELECT user_id, ts, ts + interval ''1 day'' AS known FROM arrivals', 'count', '0', lookahead => '2 days');
+SELECT rows_read, rows_computed, events_read, events_used, events_rejected, events_unknown, events_unreached FROM pipeline.refresh_features('feature known');
+SELECT ts, n, n_open, early, late, label FROM known ORDER BY ts;
+SELECT rows_computed, events_read, events_rejected FROM pipeline.refresh_features('feature known', as_of => '2024-03-03');
+SELECT ts, n, n_open, early, late, label FROM known ORDER BY ts;
+SELECT feature, knowledge_time FROM pipeline.feature_catalog WHERE feature_set = 'feature known' AND feature = 'n';
+SELECT pipeline.drop_feature_set('feature known', drop_target => true);
+-- A target is one set's alone.
+SELECT pipeline.create_feature_set('feature other', 'prints', '{user_id}', 'ts', target => 'dates');
+SELECT pipeline.drop_feature_set('feature dates', drop_target => true);
 
 -- Rights: others see nothing, change nothing, and read nothing through it.
 SELECT count(*) AS seen_by_owner FROM pipeline.feature_sets WHERE name LIKE 'feature %';

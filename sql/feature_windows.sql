@@ -19,6 +19,32 @@ FROM pipeline.features('SELECT DISTINCT k, t FROM e', '{k}', 't', $$[
   AS (k int, t timestamptz, "left" bigint, "right" bigint, "both" bigint, "none" bigint, zero_left bigint, zero_both bigint)
 ORDER BY t;
 
+-- Windows that end after the row, begin with it, or end before it.
+SELECT t, around, after, after_right, gap, of_day, instant
+FROM pipeline.features('SELECT DISTINCT k, t FROM e', '{k}', 't', $$[
+  {"feature": "around", "source": "e", "aggregate": "count", "lookback": "2 days", "lookahead": "2 days"},
+  {"feature": "after", "source": "e", "aggregate": "count", "lookback": "0", "lookahead": "1 day"},
+  {"feature": "after_right", "source": "e", "aggregate": "exists", "lookback": "0", "lookahead": "1 day", "closed": "right"},
+  {"feature": "gap", "source": "e", "aggregate": "max", "value": "t::date", "lookback": "4 days", "lookahead": "-2 days"},
+  {"feature": "of_day", "source": "e", "aggregate": "max", "value": "t::date", "lookback": "0", "lookahead": "24 hours", "closed": "both"},
+  {"feature": "instant", "source": "e", "aggregate": "count", "lookback": "1 day", "lookahead": "-1 day", "closed": "both"}]$$)
+  AS (k int, t timestamptz, around bigint, after bigint, after_right boolean, gap date, of_day date, instant bigint)
+ORDER BY t;
+-- Whole weeks, Monday first, and months, whatever the day of the row.
+SELECT to_char(t, 'Dy') AS day, t, last_week, this_week, last_month, since
+FROM pipeline.features('SELECT DISTINCT k, t FROM e UNION ALL VALUES (1, timestamptz ''2024-02-29 23:59+00'')', '{k}', 't', $$[
+  {"feature": "last_week", "source": "e", "aggregate": "count", "lookback": "1 week", "align": "week"},
+  {"feature": "this_week", "source": "e", "aggregate": "count", "lookback": "0", "lookahead": "1 week", "align": "week"},
+  {"feature": "last_month", "source": "e", "aggregate": "count", "lookback": "1 month", "align": "month"},
+  {"feature": "since", "source": "e", "aggregate": "max", "value": "t::date", "lookback": "1 month", "lookahead": "-7 days", "align": "day"}]$$)
+  AS (k int, t timestamptz, last_week bigint, this_week bigint, last_month bigint, since date)
+ORDER BY t;
+-- as_of hides what a label would see after it.
+SELECT t, after
+FROM pipeline.features('SELECT DISTINCT k, t FROM e', '{k}', 't', $$[
+  {"feature": "after", "source": "e", "aggregate": "count", "lookback": "0", "lookahead": "3 days", "closed": "right"}]$$, as_of => '2024-01-05')
+  AS (k int, t timestamptz, after bigint) ORDER BY t;
+
 -- A day is 24 hours in UTC and a calendar day where clocks change.
 CREATE TABLE hours AS SELECT 1 AS k, t FROM generate_series(timestamptz '2024-03-30 00:00+00', '2024-04-01 00:00+00', '1 hour') t;
 SET timezone = 'Europe/Madrid';
@@ -78,6 +104,7 @@ SELECT * FROM pipeline.features($$SELECT 1 AS k, t FROM unnest('{-infinity,2024-
 \set VERBOSITY sqlstate
 SELECT * FROM pipeline.features('e', '{k}', 't', $$[{"feature": "n", "source": "e", "aggregate": "count", "lookback": "10000 years"}]$$) AS (k int, t timestamptz, n bigint);
 SELECT * FROM pipeline.features('e', '{k}', 't', $$[{"feature": "n", "source": "e", "aggregate": "count", "lookback": "100000000 hours"}]$$) AS (k int, t timestamptz, n bigint);
+SELECT * FROM pipeline.features('e', '{k}', 't', $$[{"feature": "n", "source": "e", "aggregate": "count", "lookback": "0", "lookahead": "300000 years"}]$$) AS (k int, t timestamptz, n bigint);
 \set VERBOSITY default
 SET client_min_messages = error;
 DROP SCHEMA feature_windows CASCADE;

@@ -4,8 +4,9 @@
  *
  * Counts and exact sums are differences of prefixes: per input and entity,
  * prefix i is over the first i events, so [lo, hi) is prefix hi less prefix
- * lo, for any number of windows and however their cursors move.  Everything
- * else is on two stacks.
+ * lo, for any number of windows and however their cursors move.  What cannot
+ * be subtracted is on two stacks; see also distinct.c, first_last.c and
+ * moments.c.
  */
 #include "postgres.h"
 
@@ -27,8 +28,8 @@ typedef struct NumericPrefix
 	uint32		plus;			/* Infinity */
 	uint32		minus;			/* -Infinity */
 	int32		scale;			/* of the event before it; -1: does not count */
-	uint32		changes;		/* of the scale, from one event that counts to
-								 * the next */
+	int32		wider;			/* the last prefix before it whose event has a
+								 * greater scale; 0: none */
 } NumericPrefix;
 
 static Numeric
@@ -105,7 +106,7 @@ int128_prefix(Input *input, int index, const Stream *stream)
 }
 
 static void
-numeric_add_to(NumericPrefix *next, Numeric value, int32 *last_scale)
+numeric_add_to(NumericPrefix *next, Numeric value)
 {
 	if (numeric_is_nan(value))
 		next->nans++;
@@ -122,8 +123,6 @@ numeric_add_to(NumericPrefix *next, Numeric value, int32 *last_scale)
 	else
 	{
 		next->scale = scale_of(value);
-		next->changes += *last_scale >= 0 && next->scale != *last_scale;
-		*last_scale = next->scale;
 		next->sum = call_numeric(numeric_add, next->sum, value);
 	}
 }
@@ -132,7 +131,6 @@ static void
 numeric_prefix(Input *input, int index, const Stream *stream)
 {
 	NumericPrefix *prefix;
-	int32		last_scale = -1;
 
 	prefix = MemoryContextAllocHuge(CurrentMemoryContext,
 									((Size) stream->nevents + 1) * sizeof(NumericPrefix));
@@ -148,8 +146,11 @@ numeric_prefix(Input *input, int index, const Stream *stream)
 		prefix[i + 1].scale = -1;
 		if (record_has(record, index))
 			numeric_add_to(&prefix[i + 1],
-						   DatumGetNumeric(record_value(record, stream, input)),
-						   &last_scale);
+						   DatumGetNumeric(record_value(record, stream, input)));
+		prefix[i + 1].wider = i;
+		while (prefix[i + 1].wider > 0 &&
+			   prefix[prefix[i + 1].wider].scale <= prefix[i + 1].scale)
+			prefix[i + 1].wider = prefix[prefix[i + 1].wider].wider;
 	}
 	input->numerics = prefix;
 }
@@ -163,6 +164,12 @@ input_start(Input *input, int index, const Stream *stream)
 {
 	if (input->needs_count)
 		count_prefix(input, index, stream);
+	if (input->needs_links)
+		distinct_start(input, index, stream);
+	if (input->needs_ends)
+		first_last_start(input, index, stream);
+	if (input->needs_squares)
+		moments_start(input, index, stream);
 	switch (input->sum_method)
 	{
 		case SUM_INT64:
@@ -181,7 +188,8 @@ input_start(Input *input, int index, const Stream *stream)
 
 /* ---- results --------------------------------------------------------------------- */
 
-static Numeric
+/* The number as numeric. */
+Numeric
 int128_to_numeric(int128 value)
 {
 	const int64 unit = INT64CONST(1000000000000000000);
@@ -205,9 +213,8 @@ with_scale_of(Numeric sum, const NumericPrefix *prefix, int lo, int hi)
 {
 	int32		scale = 0;
 
-	if (prefix[hi].changes == 0)
-		return sum;
-	for (int i = lo + 1; i <= hi; i++)
+	/* From wider to wider: as many steps as there are scales at most. */
+	for (int i = hi; i > lo; i = prefix[i].wider)
 		scale = Max(scale, prefix[i].scale);
 	if (scale_of(sum) == scale)
 		return sum;
@@ -258,37 +265,63 @@ float_sum(const Feature *feature, const Stream *stream, int lo, int hi,
 	return Float4GetDatum(single);
 }
 
+/* The sum of the events [lo, hi) of an input that is summed exactly. */
+static Numeric
+input_sum(const Input *input, int lo, int hi)
+{
+	switch (input->sum_method)
+	{
+		case SUM_INT64:
+			return int64_to_numeric((int64) ((uint64) input->sums[hi] -
+											 (uint64) input->sums[lo]));
+		case SUM_INT128:
+			return int128_to_numeric(input->wide_sums[hi] - input->wide_sums[lo]);
+		default:
+			Assert(input->sum_method == SUM_NUMERIC);
+			return exact_sum(input, lo, hi);
+	}
+}
+
+static bool
+sums_floats(const Input *input)
+{
+	return input->sum_method == SUM_FLOAT4 || input->sum_method == SUM_FLOAT8;
+}
+
 static Datum
 sum_result(const Feature *feature, const Input *input, const Stream *stream,
 		   int lo, int hi, int64 count)
 {
-	bool		avg = feature->spec->aggregate == AGGREGATE_AVG;
-	Numeric		sum = NULL;
+	Numeric		sum;
 
-	switch (input->sum_method)
-	{
-		case SUM_INT64:
-			{
-				int64		whole = (int64) ((uint64) input->sums[hi] -
-											 (uint64) input->sums[lo]);
-
-				if (!avg)
-					return Int64GetDatum(whole);
-				sum = int64_to_numeric(whole);
-				break;
-			}
-		case SUM_INT128:
-			sum = int128_to_numeric(input->wide_sums[hi] - input->wide_sums[lo]);
-			break;
-		case SUM_NUMERIC:
-			sum = exact_sum(input, lo, hi);
-			break;
-		default:
-			return float_sum(feature, stream, lo, hi, count);
-	}
-	if (avg)
+	if (sums_floats(input))
+		return float_sum(feature, stream, lo, hi, count);
+	if (feature->result_type == INT8OID)
+		return Int64GetDatum((int64) ((uint64) input->sums[hi] -
+									  (uint64) input->sums[lo]));
+	sum = input_sum(input, lo, hi);
+	if (feature->spec->aggregate == AGGREGATE_AVG)
 		sum = call_numeric(numeric_div, sum, int64_to_numeric(count));
 	return NumericGetDatum(sum);
+}
+
+/* Variance and deviation of a sample: of one value there is none. */
+static Datum
+variance_result(const Feature *feature, const Input *input,
+				const Stream *stream, int lo, int hi, int64 count,
+				bool *isnull)
+{
+	double		variance;
+
+	*isnull = count < 2;
+	if (count < 2)
+		return (Datum) 0;
+	if (!sums_floats(input))
+		return NumericGetDatum(moments_result(feature, input, lo, hi, count,
+											  input_sum(input, lo, hi)));
+	variance = two_stacks_variance(feature->stacks, stream, lo, hi);
+	return Float8GetDatum(feature->spec->aggregate == AGGREGATE_VARIANCE ?
+						  variance : sqrt(variance));
 }
 
 /* The value of an empty window. */
@@ -298,7 +331,8 @@ empty_result(const Feature *feature, bool *isnull)
 	*isnull = false;
 	if (feature->has_default)
 		return feature->default_value;
-	if (feature->spec->aggregate == AGGREGATE_COUNT)
+	if (feature->spec->aggregate == AGGREGATE_COUNT ||
+		feature->spec->aggregate == AGGREGATE_COUNT_DISTINCT)
 		return Int64GetDatum(0);
 	if (feature->spec->aggregate == AGGREGATE_EXISTS)
 		return BoolGetDatum(false);
@@ -306,15 +340,17 @@ empty_result(const Feature *feature, bool *isnull)
 	return (Datum) 0;
 }
 
-/* The value of a feature for the row at which its window stands. */
+/*
+ * The value of a feature for the row at which its window stands; `input` is
+ * the feature's, or NULL where every event counts, and time is counted from
+ * `time`.
+ */
 Datum
-feature_result(const Feature *feature, const Stream *stream,
-			   const Window *window, bool *isnull)
+feature_result(Feature *feature, const Input *input, const Stream *stream,
+			   const Window *window, int64 time, bool *isnull)
 {
 	int			lo = window->lo;
 	int			hi = window->hi;
-	const Input *input = feature->input < 0 ? NULL :
-		list_nth(stream->inputs, feature->input);
 	int64		count;
 
 	if (hi <= lo)
@@ -335,6 +371,19 @@ feature_result(const Feature *feature, const Stream *stream,
 		case AGGREGATE_SUM:
 		case AGGREGATE_AVG:
 			return sum_result(feature, input, stream, lo, hi, count);
+		case AGGREGATE_COUNT_DISTINCT:
+			return Int64GetDatum(distinct_count(&feature->distinct, input, lo, hi));
+		case AGGREGATE_FIRST:
+		case AGGREGATE_LAST:
+			return first_last_value(feature, input, stream, lo, hi);
+		case AGGREGATE_TIME_SINCE_FIRST:
+		case AGGREGATE_TIME_SINCE_LAST:
+			return first_last_time_since(feature, input, stream, lo, hi,
+										 count, time);
+		case AGGREGATE_STDDEV:
+		case AGGREGATE_VARIANCE:
+			return variance_result(feature, input, stream, lo, hi, count,
+								   isnull);
 	}
 	pg_unreachable();
 }

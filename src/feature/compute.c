@@ -22,8 +22,8 @@ typedef struct Computation
 	FeatureRun *run;
 	FeaturePlan *plan;
 	int			nstreams;
-	int			nspans;
-	int64	   *starts;			/* of the row at hand, by span */
+	int			nshifts;
+	int64	   *ends;			/* of windows of the row at hand, by shift */
 	TupleTableSlot *slot;		/* the spine's row at hand */
 	Datum	   *values;
 	bool	   *nulls;
@@ -103,6 +103,8 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 										MCXT_ALLOC_HUGE);
 		for (int i = 0; i < stream->nevents; i++)
 			stream->times[i] = stream->events[i]->time;
+		if (stream->knowledge_time != NULL)
+			known_start(stream);
 		foreach(lc2, stream->inputs)
 			input_start(lfirst(lc2), foreach_current_index(lc2), stream);
 	}
@@ -115,6 +117,7 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 
 		if (feature->stacks != NULL)
 			two_stacks_start(feature->stacks, stream->nevents);
+		memset(&feature->distinct, 0, sizeof(DistinctCount));
 	}
 }
 
@@ -124,20 +127,49 @@ move_windows(Computation *c, int64 time)
 	FeaturePlan *plan = c->plan;
 	ListCell   *lc;
 
-	for (int i = 0; i < c->nspans; i++)
-		c->starts[i] = span_start(list_nth(plan->spans, i), plan->local, time);
+	for (int i = 0; i < c->nshifts; i++)
+		c->ends[i] = shift_time(list_nth(plan->shifts, i), plan->local, time);
 	foreach(lc, plan->windows)
 	{
 		Window	   *window = lfirst(lc);
 		Stream	   *stream = list_nth(plan->streams, window->stream);
+		int64		start = c->ends[window->start];
+		int64		end = c->ends[window->end];
 
 		if (plan->local && !stream->local)
-			window_move(window, stream,
-						local_to_instant(c->starts[window->span]),
-						local_to_instant(time));
+			window_move(window, stream, local_to_instant(start),
+						local_to_instant(end));
 		else
-			window_move(window, stream, c->starts[window->span], time);
+			window_move(window, stream, start, end);
 	}
+}
+
+/* The row's time, or the start of its unit, to be compared with others. */
+static int64
+comparable_time(const Computation *c, const Feature *feature, bool local)
+{
+	int64		time = c->ends[feature->at];
+
+	return c->plan->local && !local ? local_to_instant(time) : time;
+}
+
+static Datum
+compute_feature(Computation *c, Feature *feature, bool *isnull)
+{
+	Stream	   *stream = list_nth(c->plan->streams, feature->stream);
+	Window	   *window = list_nth(c->plan->windows, feature->window);
+	int64		time = comparable_time(c, feature, stream->local);
+	int64		known_by;
+
+	if (window->only_known)
+	{
+		known_by = comparable_time(c, feature, stream->known_local);
+		if (known_is_partial(stream, window, known_by))
+			return known_result(feature, stream, window, known_by, time, isnull);
+	}
+	return feature_result(feature, feature->input < 0 ? NULL :
+						  list_nth(stream->inputs, feature->input),
+						  stream, window, time, isnull);
 }
 
 static void
@@ -156,12 +188,7 @@ emit_row(Computation *c, Record *row)
 	memcpy(c->nulls, c->slot->tts_isnull, column * sizeof(bool));
 	foreach(lc, plan->features)
 	{
-		Feature    *feature = lfirst(lc);
-
-		c->values[column] = feature_result(feature,
-										   list_nth(plan->streams, feature->stream),
-										   list_nth(plan->windows, feature->window),
-										   &c->nulls[column]);
+		c->values[column] = compute_feature(c, lfirst(lc), &c->nulls[column]);
 		column++;
 	}
 	tuplestore_putvalues(c->run->output, plan->result, c->values, c->nulls);
@@ -243,12 +270,17 @@ create_stacks(FeaturePlan *plan)
 		Input	   *input = feature->input < 0 ? NULL :
 			list_nth(stream->inputs, feature->input);
 		AggregateKind kind = feature->spec->aggregate;
-		bool		sums = kind == AGGREGATE_SUM || kind == AGGREGATE_AVG;
+		bool		sums = kind == AGGREGATE_SUM || kind == AGGREGATE_AVG ||
+			kind == AGGREGATE_STDDEV || kind == AGGREGATE_VARIANCE;
 
 		if (kind == AGGREGATE_MIN || kind == AGGREGATE_MAX ||
 			(sums && (input->sum_method == SUM_FLOAT4 ||
 					  input->sum_method == SUM_FLOAT8)))
+		{
 			feature->stacks = two_stacks_create(kind, input, feature->input);
+			if (stream->knowledge_time != NULL)
+				feature->known_stacks = two_stacks_create(kind, input, feature->input);
+		}
 	}
 }
 
@@ -261,8 +293,8 @@ feature_compute(FeatureRun *run)
 	c.run = run;
 	c.plan = run->plan;
 	c.nstreams = list_length(run->plan->streams);
-	c.nspans = list_length(run->plan->spans);
-	c.starts = palloc0_array(int64, c.nspans + 1);
+	c.nshifts = list_length(run->plan->shifts);
+	c.ends = palloc0_array(int64, c.nshifts + 1);
 	c.slot = MakeSingleTupleTableSlot(run->plan->spine->columns,
 									  &TTSOpsMinimalTuple);
 	c.values = palloc0_array(Datum, run->plan->result->natts);
@@ -276,6 +308,6 @@ feature_compute(FeatureRun *run)
 	create_stacks(run->plan);
 	if (key_table_size(run->keys) > 0)
 		record_store_finish(run->store, key_table_size(run->keys),
-							compute_part, &c);
+							c.nstreams + 1, compute_part, &c);
 	ExecDropSingleTupleTableSlot(c.slot);
 }

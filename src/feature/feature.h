@@ -6,13 +6,14 @@
  *	  FeatureSpec	one feature as given, its options checked	(spec.c)
  *	  FeaturePlan	all features analysed against the spine and the sources:
  *					streams, inputs, windows, result columns	(plan.c,
- *					plan_columns.c)
+ *					plan_windows.c, plan_columns.c)
  *	  KeyTable		the entities of the spine					(key_table.c)
  *	  RecordStore	spine rows and events, in memory or spilled	(record_store.c)
  *	  read			one scan of the spine, one of every stream	(read.c,
  *					scan_sql.c)
  *	  compute		per entity: order, slide, aggregate, emit	(compute.c,
- *					window.c, aggregate.c, two_stacks.c)
+ *					window.c, aggregate.c, two_stacks.c, distinct.c,
+ *					first_last.c, moments.c)
  *
  * A "stream" is one distinct (source, entity, event time): it is scanned once,
  * whatever the number of windows and features over it.  An "input" is one
@@ -42,7 +43,14 @@ typedef enum AggregateKind
 	AGGREGATE_MIN,
 	AGGREGATE_MAX,
 	AGGREGATE_AVG,
-	AGGREGATE_EXISTS
+	AGGREGATE_EXISTS,
+	AGGREGATE_COUNT_DISTINCT,
+	AGGREGATE_FIRST,
+	AGGREGATE_LAST,
+	AGGREGATE_TIME_SINCE_FIRST,
+	AGGREGATE_TIME_SINCE_LAST,
+	AGGREGATE_STDDEV,
+	AGGREGATE_VARIANCE
 } AggregateKind;
 
 typedef struct FeatureSpec
@@ -52,9 +60,12 @@ typedef struct FeatureSpec
 	AggregateKind aggregate;
 	char	   *aggregate_name;
 	Interval   *lookback;
+	Interval   *lookahead;
+	bool		looks_ahead;	/* past the row's time */
 	char	   *closed;
 	bool		closed_left;
 	bool		closed_right;
+	char	   *align;			/* a unit of date_trunc(), or NULL */
 	char	   *value;			/* NULL: rows, not values */
 	char	   *filter;			/* NULL: every row */
 	List	   *entity;			/* NIL: as in the spine */
@@ -81,6 +92,14 @@ typedef struct FeatureText
 	char	   *default_value;
 } FeatureText;
 
+/* Does the aggregate look at values, or only at which events count? */
+static inline bool
+aggregate_needs_value(AggregateKind kind)
+{
+	return kind != AGGREGATE_COUNT && kind != AGGREGATE_EXISTS &&
+		kind != AGGREGATE_TIME_SINCE_FIRST && kind != AGGREGATE_TIME_SINCE_LAST;
+}
+
 extern FeatureSpec *feature_spec(const FeatureText *text);
 extern List *feature_specs_from_jsonb(const Jsonb *features);
 
@@ -96,6 +115,14 @@ typedef enum SumMethod
 	SUM_FLOAT8
 } SumMethod;
 
+/* The order of values of a type. */
+typedef struct ValueOrder
+{
+	bool		integer;		/* of the Datums as signed integers */
+	Oid			collation;
+	FmgrInfo	compare;
+} ValueOrder;
+
 typedef struct Input
 {
 	char	   *sql;			/* the column of the scan; NULL where absent */
@@ -107,12 +134,22 @@ typedef struct Input
 	Oid			collation;
 	SumMethod	sum_method;		/* NONE unless a feature sums it exactly */
 	bool		needs_count;	/* some feature asks how many */
+	bool		needs_links;	/* how many different ones */
+	bool		needs_ends;		/* for the first or last */
+	bool		needs_squares;	/* for the variance, exactly */
+	ValueOrder *order;			/* if some of these need it */
 
 	/* for the entity at hand: prefix i is over the events before the i-th */
 	uint32	   *counts;
 	int64	   *sums;
 	int128	   *wide_sums;
 	struct NumericPrefix *numerics;
+	int128	   *wide_squares;
+	struct NumericData **squares;
+	int		   *before;			/* events of an equal value; see distinct.c */
+	int		   *after;
+	int		   *first;			/* see first_last.c */
+	int		   *last;
 } Input;
 
 typedef struct Stream
@@ -120,34 +157,46 @@ typedef struct Stream
 	Source	   *source;
 	List	   *entity;			/* column names */
 	char	   *event_time;		/* column name */
+	char	   *knowledge_time; /* column name, or NULL */
 	bool		local;			/* timestamps without time zone, compared so */
+	bool		known_local;	/* the same of the time of knowledge */
 	bool		nullable_time;
 	List	   *inputs;			/* of Input */
 	int			nvalues;		/* inputs that have a value */
 	int			nwords;			/* words of 32 presence bits in a record */
 	bool		wants_all;		/* a feature counts every row */
-	int64		reach;			/* no window reaches back further, in usecs;
+	int64		back;			/* no window starts further before its row, */
+	int64		ahead;			/* or ends further after it, in usecs;
 								 * PG_INT64_MAX: unknown */
 
 	/* for the entity at hand */
 	int			nevents;
 	struct Record **events;
 	int64	   *times;
+	int64	   *known;			/* see known.c */
 } Stream;
 
-/* One distinct lookback. */
-typedef struct Span
+/*
+ * One distinct distance from a row's time, or from the start of the unit that
+ * it is in, to the start or end of a window.
+ */
+typedef struct Shift
 {
-	Interval	lookback;
+	const char *align;			/* the unit, or NULL */
+	Datum		unit;			/* the same, as text */
+	Interval	interval;		/* to add: a lookback is negated */
 	bool		fixed;			/* a number of microseconds at any time */
-	int64		usecs;			/* that number; else an upper limit */
-} Span;
+	int64		usecs;			/* that number */
+} Shift;
 
-/* One distinct (stream, lookback, closed), and its cursors. */
+/* One distinct (stream, start, end, closed), and its cursors. */
 typedef struct Window
 {
 	int			stream;
-	int			span;
+	int			start;			/* shifts */
+	int			end;
+	bool		only_known;		/* events not known by the row's time do not
+								 * count */
 	bool		closed_left;
 	bool		closed_right;
 
@@ -158,17 +207,28 @@ typedef struct Window
 
 typedef struct TwoStacks TwoStacks;
 
+/* A window whose different values were counted. */
+typedef struct DistinctCount
+{
+	int			lo;
+	int			hi;
+	int64		count;
+} DistinctCount;
+
 typedef struct Feature
 {
 	const FeatureSpec *spec;
 	int			stream;
 	int			input;			/* -1: every row of the source counts */
 	int			window;
+	int			at;				/* the shift from which time is counted */
 	Oid			result_type;
 	Oid			result_collation;
 	bool		has_default;
 	Datum		default_value;
 	TwoStacks  *stacks;			/* min, max, and sums of floats */
+	TwoStacks  *known_stacks;	/* the same, over what is known */
+	DistinctCount distinct;
 } Feature;
 
 typedef struct FeaturePlan
@@ -176,6 +236,7 @@ typedef struct FeaturePlan
 	Source	   *spine;
 	List	   *entity;
 	char	   *event_time;
+	const char *knowledge_time; /* of every source, or NULL */
 	int			nkeys;			/* columns of the entity */
 	Oid		   *key_types;		/* common to the spine and every stream */
 	Oid		   *key_collations;
@@ -183,14 +244,15 @@ typedef struct FeaturePlan
 	bool		nullable_time;
 
 	List	   *streams;
-	List	   *spans;
+	List	   *shifts;
 	List	   *windows;
 	List	   *features;
 	TupleDesc	result;			/* the spine's columns, then the features' */
 } FeaturePlan;
 
 extern FeaturePlan *feature_plan(const char *spine, List *entity,
-								 const char *event_time, List *specs);
+								 const char *event_time,
+								 const char *knowledge_time, List *specs);
 extern char *feature_column_list(const FeaturePlan *plan);
 extern char *feature_column_type(TupleDesc desc, int column);
 
@@ -199,12 +261,20 @@ extern char *feature_column_type(TupleDesc desc, int column);
 extern Form_pg_attribute plan_source_attribute(const Source *source,
 											   const char *column,
 											   const char *argument);
-extern bool plan_time_is_local(const Source *source, const char *column);
+extern bool plan_time_is_local(const Source *source, const char *column,
+							   const char *argument);
 extern bool plan_column_is_nullable(const Source *source, const char *column);
 extern void plan_check_hashable(const char *column, Oid type);
 extern void plan_merge_key_types(FeaturePlan *plan, const Source *source,
 								 const List *entity);
 extern void plan_check_key_types(FeaturePlan *plan);
+
+/* ---- plan_windows.c: what features have in common --------------------------------- */
+
+extern int	plan_stream(FeaturePlan *plan, const FeatureSpec *spec);
+extern int	plan_shift(FeaturePlan *plan, const char *align,
+					   const Interval *interval, bool negate);
+extern int	plan_window(FeaturePlan *plan, int number, const FeatureSpec *spec);
 
 /* ---- key_table.c: entities to numbers -------------------------------------- */
 
@@ -250,15 +320,15 @@ extern RecordStore *record_store_create(Size budget);
 extern Record *record_store_reserve(RecordStore *store, Size size);
 extern void record_store_append(RecordStore *store);
 extern void record_store_finish(RecordStore *store, uint32 nkeys,
-								RecordConsumer consumer, void *arg);
+								uint32 groups, RecordConsumer consumer, void *arg);
 extern uint64 record_store_spilled(const RecordStore *store);
 
 /* ---- window.c: bounds and cursors --------------------------------------------- */
 
-extern void span_prepare(Span *span, bool local);
-extern int64 span_start(const Span *span, bool local, int64 time);
+extern void shift_prepare(Shift *shift, bool local);
+extern int64 shift_time(const Shift *shift, bool local, int64 time);
+extern int64 shift_limit(const Shift *shift, int sign);
 extern int64 local_to_instant(int64 time);
-extern int64 span_limit(const Interval *lookback);
 extern void window_start(Window *window);
 extern void window_move(Window *window, const Stream *stream,
 						int64 from, int64 to);
@@ -266,8 +336,37 @@ extern void window_move(Window *window, const Stream *stream,
 /* ---- aggregate.c: what is in a window -------------------------------------------- */
 
 extern void input_start(Input *input, int index, const Stream *stream);
-extern Datum feature_result(const Feature *feature, const Stream *stream,
-							const Window *window, bool *isnull);
+extern struct NumericData *int128_to_numeric(int128 value);
+extern Datum feature_result(Feature *feature, const Input *input,
+							const Stream *stream, const Window *window,
+							int64 time, bool *isnull);
+
+/* ---- known.c: what was known ----------------------------------------------------------- */
+
+extern void known_start(Stream *stream);
+extern bool known_is_partial(const Stream *stream, const Window *window,
+							 int64 time);
+extern Datum known_result(const Feature *feature, const Stream *stream,
+						  const Window *window, int64 known_by, int64 time,
+						  bool *isnull);
+
+/* ---- value_order.c, distinct.c, first_last.c, moments.c ------------------------------ */
+
+extern bool input_orders_as_integer(const Input *input);
+extern ValueOrder *value_order_create(const Input *input);
+extern int	value_order_compare(ValueOrder *order, Datum a, Datum b);
+extern void distinct_start(Input *input, int index, const Stream *stream);
+extern int64 distinct_count(DistinctCount *c, const Input *input, int lo, int hi);
+extern void first_last_start(Input *input, int index, const Stream *stream);
+extern Datum first_last_value(const Feature *feature, const Input *input,
+							  const Stream *stream, int lo, int hi);
+extern Datum first_last_time_since(const Feature *feature, const Input *input,
+								   const Stream *stream, int lo, int hi,
+								   int64 count, int64 time);
+extern void moments_start(Input *input, int index, const Stream *stream);
+extern struct NumericData *moments_result(const Feature *feature,
+										  const Input *input, int lo, int hi,
+										  int64 count, struct NumericData *sum);
 
 /* ---- two_stacks.c: what cannot be subtracted --------------------------------------- */
 
@@ -278,16 +377,52 @@ extern Datum two_stacks_extreme(TwoStacks *stacks, const Stream *stream,
 								int lo, int hi);
 extern double two_stacks_sum(TwoStacks *stacks, const Stream *stream,
 							 int lo, int hi);
+extern double two_stacks_variance(TwoStacks *stacks, const Stream *stream,
+								  int lo, int hi);
+
+/*
+ * Some functions return an integer without extending its sign to the whole
+ * Datum: so it is done here, before Datums are compared as integers.
+ */
+static inline Datum
+canonical_datum(Datum value, int16 typlen)
+{
+	switch (typlen)
+	{
+		case 1:
+			return CharGetDatum(DatumGetChar(value));
+		case 2:
+			return Int16GetDatum(DatumGetInt16(value));
+		case 4:
+			return Int32GetDatum(DatumGetInt32(value));
+	}
+	return value;
+}
 
 /* ---- records of events ------------------------------------------------------------- */
+
+/* Where the event's time of knowledge is, if the stream has one. */
+static inline Size
+record_known_offset(const Stream *stream)
+{
+	Size		extra = stream->nwords > 1 ? stream->nwords - 1 : 0;
+
+	return MAXALIGN(sizeof(Record) + extra * sizeof(uint32));
+}
 
 /* Where the values of an event of this stream start. */
 static inline Size
 record_values_offset(const Stream *stream)
 {
-	Size		extra = stream->nwords > 1 ? stream->nwords - 1 : 0;
+	return record_known_offset(stream) +
+		(stream->knowledge_time ? sizeof(int64) : 0);
+}
 
-	return MAXALIGN(sizeof(Record) + extra * sizeof(uint32));
+/* When the event became known. */
+static inline int64
+record_known(const Record *record, const Stream *stream)
+{
+	return *(const int64 *) ((const char *) record + record_known_offset(stream));
 }
 
 /* The word of presence bits that has the input's. */
@@ -372,6 +507,7 @@ typedef struct FeatureSet
 	char	   *spine;
 	List	   *entity;
 	char	   *event_time;
+	char	   *knowledge_time; /* or NULL */
 	char	   *target;			/* qualified and quoted */
 	char	   *timezone;
 	char	   *search_path;

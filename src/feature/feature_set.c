@@ -25,16 +25,26 @@
 
 /* ---- scope -------------------------------------------------------------------- */
 
+static void
+set_locally(const char *setting, const char *value)
+{
+	(void) set_config_option(setting, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /*
  * Act as the set's owner, with its search_path and time zone, until
- * pipeline_scope_end().
+ * pipeline_scope_end().  Dates and intervals in a definition are read and
+ * written in one style, whatever the style of the session: a definition means
+ * the same to whoever refreshes it.
  */
 void
 feature_set_begin(const FeatureSet *set, UserScope *scope)
 {
 	pipeline_user_begin(scope, set->owner, set->search_path);
-	(void) set_config_option("TimeZone", set->timezone, PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	set_locally("TimeZone", set->timezone);
+	set_locally("DateStyle", "ISO, YMD");
+	set_locally("IntervalStyle", "postgres");
 }
 
 /* ---- load ---------------------------------------------------------------------- */
@@ -64,7 +74,7 @@ static void
 load_features(FeatureSet *set)
 {
 	uint64		n = pipeline_sql("SELECT feature, source, aggregate, lookback, value, closed,"
-								 " filter, entity, event_time, default_value"
+								 " filter, entity, event_time, default_value, lookahead, align"
 								 " FROM pipeline.features WHERE feature_set = $1"
 								 " ORDER BY position", SPI_OK_SELECT,
 								 sql_text(set->name));
@@ -83,6 +93,8 @@ load_features(FeatureSet *set)
 		text.entity = result_list(i, 8, "entity");
 		text.event_time = pipeline_sql_text(i, 9);
 		text.default_value = pipeline_sql_text(i, 10);
+		text.lookahead = result_interval(i, 11);
+		text.align = pipeline_sql_text(i, 12);
 		set->specs = lappend(set->specs, feature_spec(&text));
 	}
 }
@@ -99,7 +111,7 @@ feature_set_load(const char *name)
 	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT owner, spine, entity, event_time, target, timezone, search_path"
+	if (pipeline_sql("SELECT owner, spine, entity, event_time, target, timezone, search_path, knowledge_time"
 					 " FROM pipeline.feature_sets WHERE name = $1", SPI_OK_SELECT,
 					 sql_text(name)) == 0)
 		ereport(ERROR,
@@ -114,6 +126,7 @@ feature_set_load(const char *name)
 	set->target = pipeline_sql_text(0, 5);
 	set->timezone = pipeline_sql_text(0, 6);
 	set->search_path = pipeline_sql_text(0, 7);
+	set->knowledge_time = pipeline_sql_text(0, 8);
 	load_features(set);
 	pipeline_scope_end(&scope);
 	pipeline_check_owner(set->owner, KIND, name);
@@ -201,12 +214,6 @@ check_set_options(FunctionCallInfo fcinfo, const char *timezone)
 				 errmsg("argument \"spine_key\" does not support \"%s\" yet",
 						pipeline_list_join(pipeline_array_list(pipeline_arg_array(fcinfo, 5), "spine_key"), ", ")),
 				 errhint("Leave it out: a refresh rewrites [from_time, to_time).")));
-	if (!PG_ARGISNULL(6))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"knowledge_time\" does not support \"%s\" yet",
-						pipeline_arg_text(fcinfo, 6)),
-				 errhint("Leave it out: events are known when they happen.")));
 	if (pg_tzset(timezone) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -256,9 +263,26 @@ check_set(FeatureSet *set, const char *target)
 	FeaturePlan *plan;
 
 	feature_set_begin(set, &scope);
-	plan = feature_plan(set->spine, set->entity, set->event_time, NIL);
+	plan = feature_plan(set->spine, set->entity, set->event_time,
+						set->knowledge_time, NIL);
 	check_set_columns(plan);
 	set->target = target_name(target, set->name);
+	pipeline_scope_end(&scope);
+}
+
+/* A refresh empties the target: it must be this set's alone. */
+static void
+check_target_free(const FeatureSet *set)
+{
+	UserScope	scope;
+
+	pipeline_extension_begin(&scope);
+	if (pipeline_sql("SELECT 1 FROM pipeline.feature_sets WHERE target = $1 AND name <> $2",
+					 SPI_OK_SELECT, sql_text(set->target), sql_text(set->name)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_IN_USE),
+				 errmsg("target %s is kept by another %s", set->target, KIND),
+				 errhint("A refresh replaces the rows of its target: give argument \"target\" a table of its own.")));
 	pipeline_scope_end(&scope);
 }
 
@@ -270,7 +294,8 @@ store_set(FunctionCallInfo fcinfo, const FeatureSet *set, bool replace)
 		sql_array(pipeline_arg_array(fcinfo, 2)), sql_text(set->event_time),
 		sql_text(set->target), sql_text(set->timezone),
 		sql_text(set->search_path), sql_jsonb(pipeline_arg_jsonb(fcinfo, 8)),
-		sql_text(pipeline_arg_text(fcinfo, 10))
+		sql_text(pipeline_arg_text(fcinfo, 10)),
+		sql_text(set->knowledge_time)
 	};
 	UserScope	scope;
 
@@ -281,13 +306,13 @@ store_set(FunctionCallInfo fcinfo, const FeatureSet *set, bool replace)
 					 SPI_OK_DELETE, sql_text(set->name));
 		pipeline_sql_run("UPDATE pipeline.feature_sets SET owner = $2, spine = $3, entity = $4,"
 						 " event_time = $5, target = $6, timezone = $7, search_path = $8,"
-						 " labels = $9, description = $10 WHERE name = $1",
+						 " labels = $9, description = $10, knowledge_time = $11 WHERE name = $1",
 						 SPI_OK_UPDATE, false, lengthof(args), args);
 	}
 	else
 		pipeline_sql_run("INSERT INTO pipeline.feature_sets (name, owner, spine, entity,"
-						 " event_time, target, timezone, search_path, labels, description)"
-						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+						 " event_time, target, timezone, search_path, labels, description, knowledge_time)"
+						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
 						 SPI_OK_INSERT, false, lengthof(args), args);
 	pipeline_scope_end(&scope);
 }
@@ -325,12 +350,14 @@ pipeline_create_feature_set(PG_FUNCTION_ARGS)
 	set.spine = pipeline_arg_text(fcinfo, 1);
 	set.entity = pipeline_array_list(pipeline_arg_array(fcinfo, 2), "entity");
 	set.event_time = pipeline_arg_text(fcinfo, 3);
+	set.knowledge_time = pipeline_arg_text(fcinfo, 6);
 	set.timezone = pipeline_arg_text(fcinfo, 7);
 	set.search_path = pipeline_search_path();
 
 	SPI_connect();
 	before = replaced_set(set.name, PG_GETARG_BOOL(9), &set);
 	check_set(&set, pipeline_arg_text(fcinfo, 4));
+	check_target_free(&set);
 	store_set(fcinfo, &set, before != NULL);
 	pipeline_record_change("create_feature_set", KIND, set.name, before,
 						   set_as_jsonb(set.name), NULL);
@@ -386,7 +413,8 @@ check_features(const FeatureSet *set)
 	char	   *type;
 
 	feature_set_begin(set, &scope);
-	plan = feature_plan(set->spine, set->entity, set->event_time, set->specs);
+	plan = feature_plan(set->spine, set->entity, set->event_time,
+						set->knowledge_time, set->specs);
 	check_set_columns(plan);
 	type = pstrdup(format_type_be(((Feature *) llast(plan->features))->result_type));
 	pipeline_scope_end(&scope);
@@ -423,8 +451,8 @@ pipeline_add_feature(PG_FUNCTION_ARGS)
 	type = check_features(set);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("INSERT INTO pipeline.features (feature_set, feature, position, owner, source, aggregate,"
-				 " lookback, value, closed, filter, entity, event_time, default_value, result_type)"
-				 " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"
+				 " lookback, value, closed, filter, entity, event_time, default_value, result_type, lookahead, align)"
+				 " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15"
 				 " FROM pipeline.features WHERE feature_set = $1", SPI_OK_INSERT,
 				 sql_text(name), sql_text(spec->name), sql_role(set->owner),
 				 sql_text(spec->source), sql_text(spec->aggregate_name),
@@ -432,7 +460,8 @@ pipeline_add_feature(PG_FUNCTION_ARGS)
 				 sql_text(spec->closed), sql_text(spec->filter),
 				 sql_array(pipeline_arg_array(fcinfo, 9)),
 				 sql_text(spec->event_time), sql_text(spec->default_value),
-				 sql_text(type));
+				 sql_text(type), sql_interval(spec->lookahead),
+				 sql_text(spec->align));
 	pipeline_scope_end(&scope);
 	pipeline_record_change("add_feature", KIND, name, before,
 						   set_as_jsonb(name), spec->name);

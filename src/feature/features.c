@@ -20,7 +20,7 @@ plan_from_arguments(FunctionCallInfo fcinfo)
 	pipeline_not_null(fcinfo, 3, "features");
 	return feature_plan(pipeline_arg_text(fcinfo, 0),
 						pipeline_array_list(pipeline_arg_array(fcinfo, 1), "entity"),
-						pipeline_arg_text(fcinfo, 2),
+						pipeline_arg_text(fcinfo, 2), NULL,
 						feature_specs_from_jsonb(pipeline_arg_jsonb(fcinfo, 3)));
 }
 
@@ -31,8 +31,14 @@ check_columns(const FeaturePlan *plan, TupleDesc wanted)
 	bool		same = wanted->natts == plan->result->natts;
 
 	for (int i = 0; same && i < wanted->natts; i++)
-		same = TupleDescAttr(wanted, i)->atttypid ==
-			TupleDescAttr(plan->result, i)->atttypid;
+	{
+		Form_pg_attribute has = TupleDescAttr(plan->result, i);
+		Form_pg_attribute wants = TupleDescAttr(wanted, i);
+
+		/* No value is coerced: a modifier must be one that values obey. */
+		same = wants->atttypid == has->atttypid &&
+			(wants->atttypmod < 0 || wants->atttypmod == has->atttypmod);
+	}
 	if (!same)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),

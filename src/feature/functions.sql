@@ -21,7 +21,7 @@ CREATE OR REPLACE FUNCTION pipeline.features(spine text, entity text[],
   LANGUAGE c VOLATILE PARALLEL UNSAFE COST 100000 ROWS 100000
   AS 'MODULE_PATHNAME', 'pipeline_features';
 COMMENT ON FUNCTION pipeline.features(text, text[], text, jsonb, timestamptz) IS
-'For every row of the spine (a table, view or query), its columns and then one column per feature: an aggregate over the events of the same entity in a window that ends at the row''s event time. Nothing is stored. entity: columns that name the entity; event_time: timestamp with or without time zone, or date; features: a JSON array of objects with the keys of add_feature()''s arguments; as_of: rows and events at or after it do not exist (NULL: no limit). Each source is read once, with the caller''s privileges, search_path and TimeZone. Rows of one entity come together, in order of time. The column definition list to follow AS is given by features_columns() with the same arguments. Rows with NULL in the entity or the event time are left out, with a NOTICE that counts them. Errors: 42703, 42P01 unknown names; 42804 types that do not fit, or another column definition list; 22023 unknown keys or values; 0A000 options not available yet.';
+'For every row of the spine (a table, view or query), its columns and then one column per feature: an aggregate over the events of the same entity in a window around the row''s event time. Nothing is stored. entity: columns that name the entity; event_time: timestamp with or without time zone, or date; features: a JSON array of objects with the keys of add_feature()''s arguments; as_of: rows and events at or after it do not exist (NULL: no limit). Each source is read once, with the caller''s privileges, search_path and TimeZone. Rows of one entity come together, in order of time. The column definition list to follow AS is given by features_columns() with the same arguments. Rows with NULL in the entity or the event time are left out, with a NOTICE that counts them. Errors: 42703, 42P01 unknown names; 42804 types that do not fit, or another column definition list; 22023 unknown keys or values; 0A000 options not available yet.';
 
 CREATE OR REPLACE FUNCTION pipeline.features_columns(spine text, entity text[],
     event_time text, features jsonb, as_of timestamptz DEFAULT NULL)
@@ -40,7 +40,7 @@ CREATE OR REPLACE FUNCTION pipeline.create_feature_set(name text, spine text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_create_feature_set';
 COMMENT ON FUNCTION pipeline.create_feature_set(text, text, text[], text, text, text[], text, text, jsonb, boolean, text) IS
-'Register a feature set. spine: the table, view or query whose rows get features; entity: its columns that name the entity; event_time: its column with the time; target: the table to keep, made by the first refresh when missing (NULL: named like the set, in the first schema of the search_path); timezone: that of days and months in lookbacks; or_replace: replace a set of that name whole, its features included, and keep its target and history. The caller becomes the owner; its search_path is kept for later refreshes. spine_key and knowledge_time are not available yet: NULL. Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42804 as features(); 42701 a column named as_of; 22023 bad time zone; 0A000 option not available.';
+'Register a feature set. spine: the table, view or query whose rows get features; entity: its columns that name the entity; event_time: its column with the time; target: the table to keep, made by the first refresh when missing (NULL: named like the set, in the first schema of the search_path); timezone: that of days and months in lookbacks (dates in the definition are read as year, month, day); or_replace: replace a set of that name whole, its features included, and keep its target and history. The caller becomes the owner; its search_path is kept for later refreshes. knowledge_time: a column of every source, with the time at which the event became known: where the window does not look ahead, an event counts for a row only if it was known by the rows time (before it where the right end is open), and with as_of only if known before that (NULL: events are known when they happen). spine_key is not available yet: NULL. Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42804 as features(); 42701 a column named as_of; 55006 a target that another set keeps; 22023 bad time zone; 0A000 option not available.';
 
 CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
     source text, aggregate text, lookback interval,
@@ -53,7 +53,7 @@ CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_add_feature';
 COMMENT ON FUNCTION pipeline.add_feature(text, text, text, text, interval, interval, text, text, text, text[], text, text, text, jsonb, text) IS
-'Add a feature to a set: an aggregate (count, sum, min, max, avg, exists) over the events of a source with the same entity in [t - lookback, t), where t is the row''s event time. value: expression over the source''s columns (needed but for count and exists; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for count, false for exists, NULL). lookahead other than 0, align, by and args are not available yet. Types: count bigint; sum and avg as PostgreSQL''s; min and max the value''s; exists boolean. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
+'Add a feature to a set: an aggregate (count, exists, sum, avg, min, max, stddev, variance, count_distinct, first, last, time_since_first, time_since_last) over the events of a source with the same entity in [t - lookback, t + lookahead), where t is the row''s event time: a lookback of 0 and a lookahead of 1 day are the day after it, a negative lookahead leaves a gap before it. align: second, minute, hour, day, week, month, quarter or year: t is first set back to the start of that unit, as by date_trunc(), and lookback and lookahead must be whole units (NULL: it is not). value: expression over the source''s columns (needed but for count, exists and the times since; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for counts, false for exists, NULL). by and args are not available yet. Types: counts bigint; sum, avg, stddev and variance (of the sample) as PostgreSQL''s; min, max, first and last the value''s; exists boolean; times since interval. Of events of one time, first is the one with the least value and last the one with the greatest. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_feature(set text, feature text)
   RETURNS void
@@ -77,15 +77,15 @@ CREATE OR REPLACE FUNCTION pipeline.refresh_features(set text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_refresh_features';
 COMMENT ON FUNCTION pipeline.refresh_features(text, timestamptz, timestamptz, timestamptz) IS
-'Compute a set''s features for the spine''s rows in [from_time, to_time) (NULL: no limit), and replace the target''s rows of that interval by them. as_of: rows and events at or after it do not exist; it is kept in each row. The target is made when missing; a full refresh adds the columns of features that it lacks. Refreshing again leaves the same rows. Refreshes of one set wait for each other. Runs with the privileges and search_path of the set''s owner, in the set''s time zone. Errors: 42704 no such set; 42501 not its owner, or the owner lacks a privilege; 22023 to_time not after from_time, or a set without features; 42804 a column of the target of another type; 42703 a column that a partial refresh does not add; 40001 a concurrent refresh under REPEATABLE READ.';
+'Compute a set''s features for the spine''s rows in [from_time, to_time) (NULL: no limit), and replace the target''s rows of that interval by them. as_of: rows and events at or after it, and events known at or after it, do not exist; it is kept in each row. The target is made when missing; a full refresh adds the columns of features that it lacks. Refreshing again leaves the same rows. Refreshes of one set wait for each other. Runs with the privileges and search_path of the set''s owner, in the set''s time zone. Errors: 42704 no such set; 42501 not its owner, or the owner lacks a privilege; 22023 to_time not after from_time, or a set without features; 42804 a column of the target of another type; 42703 a column that a partial refresh does not add; 40001 a concurrent refresh under REPEATABLE READ.';
 
 CREATE OR REPLACE VIEW pipeline.feature_catalog
   WITH (security_invoker = true) AS
 SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
-  f.source, f.lookback, f.closed, f.filter,
+  f.source, f.lookback, f.lookahead, f.align, f.closed, f.filter,
   coalesce(f.entity, s.entity) AS entity,
   coalesce(f.event_time, s.event_time) AS event_time, f.default_value,
-  f.result_type, s.spine, s.target, s.timezone, s.labels, s.description,
+  f.result_type, s.knowledge_time, s.spine, s.target, s.timezone, s.labels, s.description,
   r.refresh_id AS last_refresh_id, r.finished_at AS last_refreshed_at,
   r.as_of AS last_as_of, r.rows_computed AS last_rows
 FROM pipeline.features f
@@ -103,16 +103,19 @@ COMMENT ON COLUMN pipeline.feature_catalog.feature_set IS 'Set that it belongs t
 COMMENT ON COLUMN pipeline.feature_catalog.feature IS 'Name of the feature, and of its column.';
 COMMENT ON COLUMN pipeline.feature_catalog.position IS 'Order of the features of a set.';
 COMMENT ON COLUMN pipeline.feature_catalog.owner IS 'Owner of the set.';
-COMMENT ON COLUMN pipeline.feature_catalog.aggregate IS 'count, sum, min, max, avg or exists.';
+COMMENT ON COLUMN pipeline.feature_catalog.aggregate IS 'count, exists, sum, avg, min, max, stddev, variance, count_distinct, first, last, time_since_first or time_since_last.';
 COMMENT ON COLUMN pipeline.feature_catalog.value IS 'Expression that is aggregated; NULL: rows are.';
 COMMENT ON COLUMN pipeline.feature_catalog.source IS 'Source of the events.';
 COMMENT ON COLUMN pipeline.feature_catalog.lookback IS 'How far before the row''s time the window starts.';
+COMMENT ON COLUMN pipeline.feature_catalog.lookahead IS 'How far after the row''s time the window ends; negative: before it.';
+COMMENT ON COLUMN pipeline.feature_catalog.align IS 'Unit to whose start the row''s time is set back first; NULL: none.';
 COMMENT ON COLUMN pipeline.feature_catalog.closed IS 'Which ends of the window count.';
 COMMENT ON COLUMN pipeline.feature_catalog.filter IS 'Condition on the events; NULL: every event counts.';
 COMMENT ON COLUMN pipeline.feature_catalog.entity IS 'Columns of the source that name the entity.';
 COMMENT ON COLUMN pipeline.feature_catalog.event_time IS 'Column of the source with the event''s time.';
 COMMENT ON COLUMN pipeline.feature_catalog.default_value IS 'Value for an empty window; NULL: the aggregate''s own.';
 COMMENT ON COLUMN pipeline.feature_catalog.result_type IS 'Type of the column.';
+COMMENT ON COLUMN pipeline.feature_catalog.knowledge_time IS 'Column of the source with the time at which the event became known; NULL: when it happened.';
 COMMENT ON COLUMN pipeline.feature_catalog.spine IS 'Source of the rows that get the feature.';
 COMMENT ON COLUMN pipeline.feature_catalog.target IS 'Table that holds the result.';
 COMMENT ON COLUMN pipeline.feature_catalog.timezone IS 'Time zone of days and months.';

@@ -242,7 +242,8 @@ key_table_words(KeyTable *table, const Datum *key, bool insert, Datum *words,
 		switch (column->kind)
 		{
 			case KEY_INT:
-				h = (uint64) key[i];
+				words[i] = canonical_datum(key[i], column->typlen);
+				h = (uint64) words[i];
 				break;
 			case KEY_STRING:
 				h = string_code(table, column, key[i], insert);

@@ -3,16 +3,13 @@
  *	  Analyse features against the spine and their sources, as the current
  *	  user with the current search_path.
  *
- * Equal (source, entity, event time) become one stream, equal (value, filter)
- * of a stream one input, equal lookbacks one span, equal (stream, span,
- * closed) one window.  The entity's columns get one type each, common to the
+ * Equal (value, filter) of a stream become one input; see plan_windows.c for
+ * the rest.  The entity's columns get one type each, common to the
  * spine and every stream, by implicit casts only, so that no value of either
  * side can fail to be cast.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "nodes/nodeFuncs.h"
 #include "parser/analyze.h"
@@ -94,89 +91,8 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 		plan->key_types[i] = getBaseType(type);
 		plan_check_hashable(lfirst(lc), plan->key_types[i++]);
 	}
-	plan->local = plan_time_is_local(plan->spine, event_time);
+	plan->local = plan_time_is_local(plan->spine, event_time, "event_time");
 	plan->nullable_time = plan_column_is_nullable(plan->spine, event_time);
-}
-
-/* ---- streams, spans, windows ------------------------------------------------- */
-
-static int
-stream_for(FeaturePlan *plan, const FeatureSpec *spec)
-{
-	Stream	   *stream = palloc0(sizeof(Stream));
-	const char *time = spec->event_time ? spec->event_time : plan->event_time;
-	List	   *entity = spec->entity ? spec->entity : plan->entity;
-	ListCell   *lc;
-
-	stream->source = pipeline_source(spec->source, "source");
-	if (list_length(entity) != plan->nkeys)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"entity\" names %d columns, the spine's entity has %d",
-						list_length(entity), plan->nkeys),
-				 errdetail("The spine's entity is: %s.",
-						   pipeline_list_join(plan->entity, ", "))));
-	foreach(lc, plan->streams)
-	{
-		Stream	   *other = lfirst(lc);
-
-		if (strcmp(other->source->from, stream->source->from) == 0 &&
-			strcmp(other->event_time, time) == 0 &&
-			strcmp(pipeline_list_join(other->entity, "\n"),
-				   pipeline_list_join(entity, "\n")) == 0)
-			return foreach_current_index(lc);
-	}
-	stream->entity = entity;
-	stream->event_time = pstrdup(time);
-	stream->local = plan_time_is_local(stream->source, time) && plan->local;
-	stream->nullable_time = plan_column_is_nullable(stream->source, time);
-	plan_merge_key_types(plan, stream->source, entity);
-	plan->streams = lappend(plan->streams, stream);
-	return list_length(plan->streams) - 1;
-}
-
-static int
-span_for(FeaturePlan *plan, const Interval *lookback)
-{
-	Span	   *span;
-	ListCell   *lc;
-
-	foreach(lc, plan->spans)
-	{
-		span = lfirst(lc);
-		if (span->lookback.month == lookback->month &&
-			span->lookback.day == lookback->day &&
-			span->lookback.time == lookback->time)
-			return foreach_current_index(lc);
-	}
-	span = palloc0(sizeof(Span));
-	span->lookback = *lookback;
-	span_prepare(span, plan->local);
-	plan->spans = lappend(plan->spans, span);
-	return list_length(plan->spans) - 1;
-}
-
-static int
-window_for(FeaturePlan *plan, int stream, int span, const FeatureSpec *spec)
-{
-	Window	   *window;
-	ListCell   *lc;
-
-	foreach(lc, plan->windows)
-	{
-		window = lfirst(lc);
-		if (window->stream == stream && window->span == span &&
-			window->closed_left == spec->closed_left &&
-			window->closed_right == spec->closed_right)
-			return foreach_current_index(lc);
-	}
-	window = palloc0(sizeof(Window));
-	window->stream = stream;
-	window->span = span;
-	window->closed_left = spec->closed_left;
-	window->closed_right = spec->closed_right;
-	plan->windows = lappend(plan->windows, window);
-	return list_length(plan->windows) - 1;
 }
 
 /* ---- expressions ------------------------------------------------------------- */
@@ -187,6 +103,18 @@ from_clause(const Source *source)
 {
 	return OidIsValid(source->relid) ? source->from :
 		psprintf("%s AS source", source->from);
+}
+
+/* Is there a FOR UPDATE or the like anywhere? */
+static bool
+locks_rows(Node *node, void *context)
+{
+	if (node == NULL)
+		return false;
+	if (IsA(node, Query))
+		return ((Query *) node)->rowMarks != NIL ||
+			query_tree_walker((Query *) node, locks_rows, context, 0);
+	return expression_tree_walker(node, locks_rows, context);
 }
 
 /*
@@ -211,6 +139,17 @@ analyse_expression(FeatureContext *context, const Stream *stream,
 	raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
 	query = parse_analyze_fixedparams(raw, sql, NULL, 0, NULL);
 	context->sql = NULL;
+	if (list_length(query->targetList) != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" is not one expression", argument),
+				 errdetail("It is: %s", text),
+				 errhint("Give one SQL expression over the source's columns, without an alias.")));
+	if (locks_rows((Node *) query, NULL))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"%s\" must not lock rows", argument),
+				 errdetail("It is: %s", text)));
 	if (query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -260,8 +199,7 @@ input_for(FeatureContext *context, Stream *stream, const FeatureSpec *spec)
 	if (value == NULL && filter == NULL)
 		return -1;
 
-	input->presence = spec->aggregate == AGGREGATE_COUNT ||
-		spec->aggregate == AGGREGATE_EXISTS;
+	input->presence = !aggregate_needs_value(spec->aggregate);
 	if (value == NULL)
 		input->sql = filter;
 	else if (input->presence)
@@ -337,6 +275,25 @@ plan_sum(Feature *feature, Input *input)
 	}
 }
 
+/* The value must have an order: give the input its comparison. */
+static void
+plan_order(Feature *feature, Input *input)
+{
+	if (!OidIsValid(lookup_type_cache(input->type, TYPECACHE_CMP_PROC)->cmp_proc) ||
+		input->typlen == -2)
+		refuse_type(feature, input->type, "It takes any type with an order.");
+	if (OidIsValid(get_typcollation(input->type)) &&
+		!OidIsValid(input->collation))
+		ereport(ERROR,
+				(errcode(ERRCODE_INDETERMINATE_COLLATION),
+				 errmsg("could not determine which collation to use for aggregate \"%s\"",
+						feature->spec->aggregate_name),
+				 errdetail("The value is: %s", feature->spec->value),
+				 errhint("Use the COLLATE clause to set the collation explicitly.")));
+	if (input->order == NULL)
+		input->order = value_order_create(input);
+}
+
 static void
 plan_result(Feature *feature, Stream *stream)
 {
@@ -361,15 +318,32 @@ plan_result(Feature *feature, Stream *stream)
 			break;
 		case AGGREGATE_MIN:
 		case AGGREGATE_MAX:
-			if (!OidIsValid(lookup_type_cache(input->type, TYPECACHE_CMP_PROC)->cmp_proc) ||
-				input->typlen == -2)
-				refuse_type(feature, input->type,
-							"It takes any type with an order.");
+			plan_order(feature, input);
 			feature->result_type = input->type;
 			feature->result_collation = input->collation;
-			if (OidIsValid(get_typcollation(input->type)) &&
-				!OidIsValid(input->collation))
-				input->collation = DEFAULT_COLLATION_OID;
+			break;
+		case AGGREGATE_FIRST:
+		case AGGREGATE_LAST:
+			plan_order(feature, input);
+			input->needs_ends = true;
+			feature->result_type = input->type;
+			feature->result_collation = input->collation;
+			break;
+		case AGGREGATE_COUNT_DISTINCT:
+			plan_order(feature, input);
+			input->needs_links = true;
+			feature->result_type = INT8OID;
+			break;
+		case AGGREGATE_TIME_SINCE_FIRST:
+		case AGGREGATE_TIME_SINCE_LAST:
+			feature->result_type = INTERVALOID;
+			break;
+		case AGGREGATE_STDDEV:
+		case AGGREGATE_VARIANCE:
+			plan_sum(feature, input);
+			input->needs_squares = input->sum_method != SUM_FLOAT4 &&
+				input->sum_method != SUM_FLOAT8;
+			feature->result_type = input->needs_squares ? NUMERICOID : FLOAT8OID;
 			break;
 	}
 }
@@ -397,17 +371,17 @@ plan_feature(FeaturePlan *plan, const FeatureSpec *spec)
 	Feature    *feature = palloc0(sizeof(Feature));
 	FeatureContext context;
 	Stream	   *stream;
+	Interval	zero = {0};
 
 	context_begin(&context, spec->name);
 	feature->spec = spec;
-	feature->stream = stream_for(plan, spec);
+	feature->stream = plan_stream(plan, spec);
 	stream = list_nth(plan->streams, feature->stream);
 	feature->input = input_for(&context, stream, spec);
-	feature->window = window_for(plan, feature->stream,
-								 span_for(plan, spec->lookback), spec);
+	feature->window = plan_window(plan, feature->stream, spec);
+	feature->at = plan_shift(plan, spec->align, &zero, false);
 	plan_result(feature, stream);
 	plan_default(&context, feature);
-	stream->reach = Max(stream->reach, span_limit(spec->lookback));
 	plan->features = lappend(plan->features, feature);
 	context_end(&context);
 }
@@ -464,14 +438,17 @@ plan_columns(FeaturePlan *plan)
 
 /*
  * Analyse the features over a spine.  `specs` is a list of FeatureSpec; with
- * none, only the spine is analysed.  The time zone is the session's.
+ * none, only the spine is analysed.  `knowledge_time` is a column of every
+ * source, or NULL.  The time zone is the session's.
  */
 FeaturePlan *
 feature_plan(const char *spine, List *entity, const char *event_time,
-			 List *specs)
+			 const char *knowledge_time, List *specs)
 {
 	FeaturePlan *plan = palloc0(sizeof(FeaturePlan));
 	ListCell   *lc;
+
+	plan->knowledge_time = knowledge_time;
 
 	plan_spine(plan, spine, entity, event_time);
 	foreach(lc, specs)

@@ -24,13 +24,14 @@ plan_source_attribute(const Source *source, const char *column, const char *argu
 }
 
 /*
- * Check that a column can be an event time; return whether it is one without
- * a time zone.
+ * Check that a column can be an event time, or a time of knowledge; return
+ * whether it is one without a time zone.
  */
 bool
-plan_time_is_local(const Source *source, const char *column)
+plan_time_is_local(const Source *source, const char *column,
+				   const char *argument)
 {
-	Oid			type = plan_source_attribute(source, column, "event_time")->atttypid;
+	Oid			type = plan_source_attribute(source, column, argument)->atttypid;
 
 	switch (getBaseType(type))
 	{
@@ -42,8 +43,9 @@ plan_time_is_local(const Source *source, const char *column)
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("column \"%s\" cannot be an event time: it is of type %s",
-					column, format_type_be(type)),
+			 errmsg("column \"%s\" cannot be %s: it is of type %s", column,
+					strcmp(argument, "event_time") == 0 ? "an event time" : "a time of knowledge",
+					format_type_be(type)),
 			 errdetail("The source is: %s", source->text),
 			 errhint("Event times are timestamp with or without time zone, or date; cast it in a query, such as SELECT *, to_timestamp(epoch) AS event_time.")));
 	return false;

@@ -56,6 +56,7 @@ typedef struct FeatureReceiver
 	Stream	   *stream;			/* NULL for the spine */
 	uint32		number;			/* of the record's stream */
 	int			first;			/* column of the first of our own */
+	int			nkeys;			/* columns of the entity and of times */
 	Datum	   *values;			/* of the event at hand, by input */
 	Size	   *sizes;			/* of those by reference */
 	Batch		batch;
@@ -73,11 +74,11 @@ receiver_end(DestReceiver *self)
 {
 }
 
-/* Does the row have a NULL among the entity and the time? */
+/* Does the row have a NULL among the entity and the times? */
 static bool
 has_null_key(const FeatureReceiver *receiver, const TupleTableSlot *slot)
 {
-	for (int i = 0; i <= receiver->plan->nkeys; i++)
+	for (int i = 0; i < receiver->nkeys; i++)
 	{
 		if (slot->tts_isnull[receiver->first + i])
 			return true;
@@ -113,6 +114,10 @@ batch_record(FeatureReceiver *receiver, Size size)
 	Batch	   *batch = &receiver->batch;
 	Record	   *record;
 
+	if (size > PG_INT32_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("a row is too large: %zu bytes", size)));
 	if (batch->used + size > batch->size)
 	{
 		batch->size = Max(batch->used + size, BATCH_BYTES);
@@ -237,21 +242,20 @@ receive_spine(TupleTableSlot *slot, DestReceiver *self)
 static bool
 out_of_reach(const FeatureReceiver *receiver, uint32 key, int64 time)
 {
+	const Stream *stream = receiver->stream;
 	int64		least;
 	int64		greatest;
-	int64		start;
+	int64		limit;
 
 	/* Without a time zone on one side only, the two do not compare. */
-	if (receiver->plan->local != receiver->stream->local)
+	if (receiver->plan->local != stream->local)
 		return false;
 	key_table_times(receiver->run->keys, key, &least, &greatest);
-	if (time > greatest)
+	if (stream->ahead != PG_INT64_MAX && !TIMESTAMP_NOT_FINITE(greatest) &&
+		!pg_add_s64_overflow(greatest, stream->ahead, &limit) && time > limit)
 		return true;
-	if (receiver->stream->reach == PG_INT64_MAX ||
-		TIMESTAMP_NOT_FINITE(least) ||
-		pg_sub_s64_overflow(least, receiver->stream->reach, &start))
-		return false;
-	return time < start;
+	return stream->back != PG_INT64_MAX && !TIMESTAMP_NOT_FINITE(least) &&
+		!pg_sub_s64_overflow(least, stream->back, &limit) && time < limit;
 }
 
 /*
@@ -263,7 +267,7 @@ take_inputs(FeatureReceiver *receiver, const TupleTableSlot *slot,
 			uint32 *bits, Size *size)
 {
 	Stream	   *stream = receiver->stream;
-	int			column = receiver->plan->nkeys + 1;
+	int			column = receiver->nkeys;
 	bool		any = stream->wants_all;
 	ListCell   *lc;
 
@@ -291,6 +295,8 @@ take_inputs(FeatureReceiver *receiver, const TupleTableSlot *slot,
 				VARSIZE(DatumGetPointer(value)) : input->typlen;
 			*size += MAXALIGN(receiver->sizes[i]);
 		}
+		else
+			value = canonical_datum(value, input->typlen);
 		receiver->values[i] = value;
 	}
 	return any;
@@ -352,7 +358,7 @@ flush_events(FeatureReceiver *receiver)
 	}
 }
 
-/* Take one event whose entity and time are not NULL. */
+/* Take one event whose entity and times are not NULL. */
 static void
 take_event(FeatureReceiver *receiver, const TupleTableSlot *slot)
 {
@@ -372,6 +378,9 @@ take_event(FeatureReceiver *receiver, const TupleTableSlot *slot)
 	record = batch_record(receiver, size);
 	record->time = DatumGetInt64(slot->tts_values[receiver->plan->nkeys]);
 	record->stream = receiver->number;
+	if (receiver->stream->knowledge_time != NULL)
+		*(int64 *) ((char *) record + record_known_offset(receiver->stream)) =
+			DatumGetInt64(slot->tts_values[receiver->plan->nkeys + 1]);
 	put_inputs(receiver, record, bits);
 	batch_append(receiver, record, hash, wanted);
 }
@@ -449,6 +458,8 @@ receiver_init(FeatureReceiver *receiver, FeatureRun *run, Stream *stream)
 	receiver->plan = run->plan;
 	receiver->context = CurrentMemoryContext;
 	receiver->stream = stream;
+	receiver->nkeys = run->plan->nkeys + 1 +
+		(stream != NULL && stream->knowledge_time != NULL);
 	receiver->batch.capacity = key_table_keeps_words(run->keys) ? BATCH_ROWS : 1;
 	receiver->batch.words = palloc_array(Datum, BATCH_ROWS * run->plan->nkeys);
 	if (stream == NULL)
@@ -485,21 +496,21 @@ stream_bounds(FeatureRun *run, int number, int64 *from, int64 *to)
 	bool		convert = plan->local && !stream->local;
 	ListCell   *lc;
 
-	*from = run->least_time;
+	*from = PG_INT64_MAX;
+	*to = PG_INT64_MIN;
 	foreach(lc, plan->windows)
 	{
 		Window	   *window = lfirst(lc);
-		Span	   *span = list_nth(plan->spans, window->span);
-		int64		start;
+		Shift	   *start = list_nth(plan->shifts, window->start);
+		Shift	   *end = list_nth(plan->shifts, window->end);
 
 		if (window->stream != number)
 			continue;
-		start = span_start(span, plan->local, run->least_time);
-		if (!span->fixed)
-			start = shift_days(start, -4);
-		*from = Min(*from, start);
+		*from = Min(*from, shift_days(shift_time(start, plan->local, run->least_time),
+									  start->fixed ? 0 : -4));
+		*to = Max(*to, shift_days(shift_time(end, plan->local, run->greatest_time),
+								  end->fixed ? 0 : 4));
 	}
-	*to = run->greatest_time;
 	if (convert)
 	{
 		*from = shift_days(local_to_instant(*from), -1);

@@ -56,11 +56,18 @@ struct RecordStore
 	Size		pending_size;
 };
 
-/* What a record costs: itself and a pointer to it. */
+/* What records cost: themselves, and two pointers to each to group them. */
 static inline uint64
 record_cost(uint64 nrecords, uint64 bytes)
 {
-	return bytes + nrecords * sizeof(Record *);
+	return bytes + nrecords * 2 * sizeof(Record *);
+}
+
+/* What grouping them costs beyond that. */
+static inline uint64
+slots_cost(uint64 nslots, uint32 groups)
+{
+	return nslots * groups * sizeof(uint32);
 }
 
 /* Make an empty store in the current context. */
@@ -176,10 +183,7 @@ record_store_reserve(RecordStore *store, Size size)
 {
 	RecordBlock	   *block;
 
-	if (size > PG_INT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a row is too large: %zu bytes", size)));
+	Assert(size <= PG_INT32_MAX);
 	if (store->parts == NULL &&
 		store->nrecords > 0 &&
 		record_cost(store->nrecords + 1, store->bytes + size) > store->budget)
@@ -253,7 +257,8 @@ consume_file(Part *part, uint64 divisor, uint32 nslots,
 		at += records[n]->size;
 	}
 	Assert(n == part->nrecords);
-	consumer(records, n, (uint32) divisor, nslots, arg);
+	/* Past all numbers, any divisor says the same. */
+	consumer(records, n, (uint32) Min(divisor, PG_UINT32_MAX), nslots, arg);
 	MemoryContextDelete(context);
 }
 
@@ -288,7 +293,7 @@ split_file(RecordStore *store, Part *part, uint64 divisor)
  */
 static void
 consume_parts(RecordStore *store, Part *parts, uint64 divisor, uint32 nkeys,
-			  RecordConsumer consumer, void *arg)
+			  uint32 groups, RecordConsumer consumer, void *arg)
 {
 	check_stack_depth();
 	for (uint32 i = 0; i < store->fanout; i++)
@@ -303,11 +308,12 @@ consume_parts(RecordStore *store, Part *parts, uint64 divisor, uint32 nkeys,
 					(errcode_for_file_access(),
 					 errmsg("could not rewind a temporary file of features")));
 		if (nslots > 1 &&
-			record_cost(part->nrecords, part->bytes) > store->budget)
+			record_cost(part->nrecords, part->bytes) +
+			slots_cost(nslots, groups) > store->budget)
 		{
 			Part	   *finer = split_file(store, part, divisor);
 
-			consume_parts(store, finer, divisor * store->fanout, nkeys,
+			consume_parts(store, finer, divisor * store->fanout, nkeys, groups,
 						  consumer, arg);
 			pfree(finer);
 		}
@@ -317,20 +323,26 @@ consume_parts(RecordStore *store, Part *parts, uint64 divisor, uint32 nkeys,
 }
 
 /*
- * Hand all records to the consumer, those of one entity in one call.  The
- * records of a call belong to the entities whose numbers differ only in
- * key / divisor, which is below nslots.
+ * Hand all records to the consumer, those of one entity in one call; it will
+ * group them by entity and by `groups` streams.  The records of a call belong
+ * to the entities whose numbers differ only in key / divisor, which is below
+ * nslots.
  */
 void
-record_store_finish(RecordStore *store, uint32 nkeys, RecordConsumer consumer,
-					void *arg)
+record_store_finish(RecordStore *store, uint32 nkeys, uint32 groups,
+					RecordConsumer consumer, void *arg)
 {
 	Record	  **records;
 	uint64		n = 0;
 
+	if (store->parts == NULL && nkeys > 1 &&
+		record_cost(store->nrecords, store->bytes) +
+		slots_cost(nkeys, groups) > store->budget)
+		spill_blocks(store);
 	if (store->parts != NULL)
 	{
-		consume_parts(store, store->parts, store->fanout, nkeys, consumer, arg);
+		consume_parts(store, store->parts, store->fanout, nkeys, groups,
+					  consumer, arg);
 		return;
 	}
 	records = MemoryContextAllocHuge(store->blocks_context,

@@ -257,7 +257,8 @@ refresh_as_owner(Refresh *refresh)
 	instr_time	start;
 
 	feature_set_begin(set, &scope);
-	refresh->plan = feature_plan(set->spine, set->entity, set->event_time, set->specs);
+	refresh->plan = feature_plan(set->spine, set->entity, set->event_time,
+								 set->knowledge_time, set->specs);
 	target = target_oid(set);
 	if (OidIsValid(target))
 		check_target(refresh, target);

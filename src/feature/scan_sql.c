@@ -64,7 +64,7 @@ feature_spine_sql(const FeaturePlan *plan, const FeatureRange *range)
 	return sql.data;
 }
 
-/* Stream: the entity, the time, and every input. */
+/* Stream: the entity, the times, and every input. */
 char *
 feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 				   const FeatureRange *range)
@@ -77,6 +77,9 @@ feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 	appendStringInfoString(&sql, "SELECT ");
 	append_keys(&sql, plan, stream->entity, "");
 	appendStringInfo(&sql, "%s::%s", time, axis_type(stream->local));
+	if (stream->knowledge_time != NULL)
+		appendStringInfo(&sql, ", %s::%s", quote_identifier(stream->knowledge_time),
+						 axis_type(stream->known_local));
 	foreach(lc, stream->inputs)
 		appendStringInfo(&sql, ", %s", ((Input *) lfirst(lc))->sql);
 	appendStringInfo(&sql, " FROM %s%s", stream->source->from,
@@ -85,6 +88,11 @@ feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 					 time, time);
 	if (range->as_of)
 		appendStringInfo(&sql, " AND %s OPERATOR(pg_catalog.<) $3", time);
+	/* Events without a time of knowledge are reported. */
+	if (range->as_of && stream->knowledge_time != NULL)
+		appendStringInfo(&sql, " AND (%s OPERATOR(pg_catalog.<) $3 OR %s IS NULL)",
+						 quote_identifier(stream->knowledge_time),
+						 quote_identifier(stream->knowledge_time));
 	appendStringInfoChar(&sql, ')');
 	if (stream->nullable_time)
 		appendStringInfo(&sql, " OR %s IS NULL", time);

@@ -16,18 +16,22 @@
 #include "feature/feature.h"
 
 static const char *const aggregates[] = {
-	"count", "sum", "min", "max", "avg", "exists", NULL
+	"count", "sum", "min", "max", "avg", "exists", "count_distinct", "first",
+	"last", "time_since_first", "time_since_last", "stddev", "variance", NULL
 };
 
 /* Designed, and not built yet. */
 static const char *const later_aggregates[] = {
-	"count_distinct", "stddev", "variance", "first", "last", "last_k",
-	"top_k", "time_since_first", "time_since_last", "rate", "percentile",
-	"decayed_sum", "approx_count_distinct", NULL
+	"last_k", "top_k", "rate", "percentile", "decayed_sum",
+	"approx_count_distinct", NULL
 };
 
 static const char *const closed_choices[] = {
 	"left", "right", "both", "none", NULL
+};
+
+static const char *const align_choices[] = {
+	"second", "minute", "hour", "day", "week", "month", "quarter", "year", NULL
 };
 
 static const char *const feature_keys[] = {
@@ -52,20 +56,90 @@ interval_text(const Interval *interval)
 											   IntervalPGetDatum(interval)));
 }
 
-static bool
-interval_is_zero(const Interval *interval)
+static int
+compare_intervals(const Interval *a, const Interval *b)
 {
-	return interval->month == 0 && interval->day == 0 && interval->time == 0;
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
+											 IntervalPGetDatum(a),
+											 IntervalPGetDatum(b)));
 }
 
-static bool
-interval_is_negative(const Interval *interval)
+/* Where a window starts and ends; all intervals are allowed that leave one. */
+static void
+check_window(const FeatureSpec *spec)
 {
 	Interval	zero = {0};
+	Interval   *least;
 
-	return DatumGetBool(DirectFunctionCall2(interval_lt,
-											IntervalPGetDatum(interval),
-											IntervalPGetDatum(&zero)));
+	if (compare_intervals(spec->lookback, &zero) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"lookback\" must not be negative"),
+				 errdetail("It is %s.", interval_text(spec->lookback)),
+				 errhint("It says how far before the row's time the window starts; \"lookahead\" says how far after it the window ends.")));
+	least = DatumGetIntervalP(DirectFunctionCall1(interval_um,
+												  IntervalPGetDatum(spec->lookback)));
+	if (compare_intervals(spec->lookahead, least) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the window would end before it starts"),
+				 errdetail("The lookback is %s, the lookahead %s.",
+						   interval_text(spec->lookback), interval_text(spec->lookahead)),
+				 errhint("A negative lookahead leaves a gap before the row's time: it must be shorter than the lookback.")));
+}
+
+/* Is the interval a whole number of units, wherever it starts? */
+static bool
+is_whole(const Interval *interval, const char *unit)
+{
+	static const struct
+	{
+		const char *unit;
+		int64		usecs;		/* 0: none of that field is allowed */
+		int			days;
+		int			months;
+	}			units[] = {
+		{"second", USECS_PER_SEC, 1, 1},
+		{"minute", USECS_PER_MINUTE, 1, 1},
+		{"hour", USECS_PER_HOUR, 1, 1},
+		{"day", 0, 1, 1},
+		{"week", 0, 7, 0},
+		{"month", 0, 0, 1},
+		{"quarter", 0, 0, 3},
+		{"year", 0, 0, 12}
+	};
+
+	for (int i = 0; i < lengthof(units); i++)
+	{
+		if (strcmp(units[i].unit, unit) == 0)
+			return (units[i].usecs ? interval->time % units[i].usecs : interval->time) == 0 &&
+				(units[i].days ? interval->day % units[i].days : interval->day) == 0 &&
+				(units[i].months ? interval->month % units[i].months : interval->month) == 0;
+	}
+	return false;
+}
+
+static void
+check_whole(const Interval *interval, const char *argument, const char *unit)
+{
+	if (is_whole(interval, unit))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("argument \"%s\" must be whole units of \"%s\", as argument \"align\" says",
+					argument, unit),
+			 errdetail("It is %s.", interval_text(interval)),
+			 errhint("Weeks are whole in days, quarters and years in months; a day is not 24 hours.")));
+}
+
+static void
+check_align(const FeatureSpec *spec)
+{
+	if (spec->align == NULL)
+		return;
+	pipeline_check_choice("align", spec->align, align_choices);
+	check_whole(spec->lookback, "lookback", spec->align);
+	check_whole(spec->lookahead, "lookahead", spec->align);
 }
 
 static void
@@ -81,12 +155,6 @@ check_required(const void *value, const char *argument)
 static void
 check_supported(const FeatureText *text)
 {
-	if (text->lookahead != NULL && !interval_is_zero(text->lookahead))
-		refuse("lookahead", interval_text(text->lookahead),
-			   "Windows end at the row's own time: leave it out, or say '0'.");
-	if (text->align != NULL)
-		refuse("align", text->align,
-			   "Leave it out: a window starts at the row's own time less the lookback.");
 	if (text->by != NULL)
 		refuse("by", text->by,
 			   "Add one feature a value, with a filter for each.");
@@ -102,7 +170,7 @@ check_supported(const FeatureText *text)
 	{
 		if (strcmp(*a, text->aggregate) == 0)
 			refuse("aggregate", text->aggregate,
-				   "Available values: count, sum, min, max, avg, exists.");
+				   "Available values: count, sum, min, max, avg, exists, count_distinct, first, last, time_since_first, time_since_last, stddev, variance.");
 	}
 }
 
@@ -123,6 +191,7 @@ FeatureSpec *
 feature_spec(const FeatureText *text)
 {
 	FeatureSpec *spec = palloc0(sizeof(FeatureSpec));
+	Interval	zero = {0};
 
 	check_required(text->name, "feature");
 	pipeline_check_name("feature", text->name);
@@ -141,12 +210,11 @@ feature_spec(const FeatureText *text)
 	spec->aggregate = aggregate_kind(text->aggregate);
 	spec->aggregate_name = text->aggregate;
 	spec->lookback = text->lookback;
-	if (interval_is_negative(spec->lookback))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"lookback\" must not be negative"),
-				 errdetail("It is %s.", interval_text(spec->lookback)),
-				 errhint("It says how far before the row's time the window starts.")));
+	spec->lookahead = text->lookahead ? text->lookahead : palloc0(sizeof(Interval));
+	spec->looks_ahead = compare_intervals(spec->lookahead, &zero) > 0;
+	check_window(spec);
+	spec->align = text->align;
+	check_align(spec);
 	spec->closed = text->closed ? text->closed : "left";
 	pipeline_check_choice("closed", spec->closed, closed_choices);
 	spec->closed_left = strcmp(spec->closed, "left") == 0 ||
@@ -158,8 +226,7 @@ feature_spec(const FeatureText *text)
 	spec->entity = text->entity;
 	spec->event_time = text->event_time;
 	spec->default_value = text->default_value;
-	if (spec->value == NULL && spec->aggregate != AGGREGATE_COUNT &&
-		spec->aggregate != AGGREGATE_EXISTS)
+	if (spec->value == NULL && aggregate_needs_value(spec->aggregate))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("aggregate \"%s\" needs argument \"value\"",

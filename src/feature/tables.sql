@@ -6,6 +6,7 @@ CREATE TABLE pipeline.feature_sets (
   spine text NOT NULL,
   entity text[] NOT NULL,
   event_time text NOT NULL,
+  knowledge_time text,
   target text NOT NULL,
   timezone text NOT NULL,
   search_path text NOT NULL,
@@ -25,6 +26,8 @@ COMMENT ON COLUMN pipeline.feature_sets.entity IS
 'Columns of the spine that say whose features they are.';
 COMMENT ON COLUMN pipeline.feature_sets.event_time IS
 'Column of the spine with the time at which they are computed.';
+COMMENT ON COLUMN pipeline.feature_sets.knowledge_time IS
+'Column of every source with the time at which the event became known; NULL: events are known when they happen.';
 COMMENT ON COLUMN pipeline.feature_sets.target IS
 'Table that holds the result, qualified and quoted.';
 COMMENT ON COLUMN pipeline.feature_sets.timezone IS
@@ -48,6 +51,8 @@ CREATE TABLE pipeline.features (
   source text NOT NULL,
   aggregate text NOT NULL,
   lookback interval NOT NULL,
+  lookahead interval NOT NULL,
+  align text,
   value text,
   closed text NOT NULL,
   filter text,
@@ -59,7 +64,7 @@ CREATE TABLE pipeline.features (
   PRIMARY KEY (feature_set, feature)
 );
 COMMENT ON TABLE pipeline.features IS
-'The features of registered sets: one aggregate over one trailing window of one source.';
+'The features of registered sets: one aggregate over one window of one source.';
 COMMENT ON COLUMN pipeline.features.feature_set IS 'Set that it belongs to.';
 COMMENT ON COLUMN pipeline.features.feature IS
 'Name of the feature, and of its column in the target.';
@@ -69,9 +74,13 @@ COMMENT ON COLUMN pipeline.features.owner IS 'Owner of the set.';
 COMMENT ON COLUMN pipeline.features.source IS
 'Source of the events: a table, a view or a query.';
 COMMENT ON COLUMN pipeline.features.aggregate IS
-'count, sum, min, max, avg or exists.';
+'count, exists, sum, avg, min, max, stddev, variance, count_distinct, first, last, time_since_first or time_since_last.';
 COMMENT ON COLUMN pipeline.features.lookback IS
 'How far before the row''s time the window starts.';
+COMMENT ON COLUMN pipeline.features.lookahead IS
+'How far after the row''s time the window ends; negative: before it.';
+COMMENT ON COLUMN pipeline.features.align IS
+'Unit to whose start the row''s time is set back first: second, minute, hour, day, week, month, quarter or year; NULL: none.';
 COMMENT ON COLUMN pipeline.features.value IS
 'Expression over the source''s columns that is aggregated; NULL: rows are.';
 COMMENT ON COLUMN pipeline.features.closed IS
@@ -83,7 +92,7 @@ COMMENT ON COLUMN pipeline.features.entity IS
 COMMENT ON COLUMN pipeline.features.event_time IS
 'Column of the source with the time of the event; NULL: of the same name as the set''s.';
 COMMENT ON COLUMN pipeline.features.default_value IS
-'Value for an empty window, as text; NULL: 0 for count, false for exists, NULL for the rest.';
+'Value for an empty window, as text; NULL: 0 for counts, false for exists, NULL for the rest.';
 COMMENT ON COLUMN pipeline.features.result_type IS 'Type of the column.';
 COMMENT ON COLUMN pipeline.features.created_at IS 'When it was added.';
 CREATE INDEX features_owner ON pipeline.features (owner);
@@ -137,7 +146,7 @@ COMMENT ON COLUMN pipeline.feature_refreshes.rows_beyond_as_of IS 'Of these: lef
 COMMENT ON COLUMN pipeline.feature_refreshes.rows_deleted IS 'Rows of the target that the refresh replaced or removed.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_read IS 'Events read from all sources, within the time that any window can reach.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_used IS 'Of these: kept to be aggregated.';
-COMMENT ON COLUMN pipeline.feature_refreshes.events_rejected IS 'Of these: dropped for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_refreshes.events_rejected IS 'Of these: dropped for NULL in the entity, the event time or the knowledge time.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_unknown IS 'Of these: dropped because the spine has no row of their entity.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_unreached IS 'Of these: dropped because no row of their entity reaches them.';
 COMMENT ON COLUMN pipeline.feature_refreshes.events_filtered IS 'Of these: dropped because no feature''s filter and value want them.';
@@ -189,7 +198,7 @@ COMMENT ON COLUMN pipeline.feature_result.rows_beyond_as_of IS 'Of these: left o
 COMMENT ON COLUMN pipeline.feature_result.rows_deleted IS 'Rows of the target that the refresh replaced or removed.';
 COMMENT ON COLUMN pipeline.feature_result.events_read IS 'Events read from all sources, within the time that any window can reach.';
 COMMENT ON COLUMN pipeline.feature_result.events_used IS 'Of these: kept to be aggregated.';
-COMMENT ON COLUMN pipeline.feature_result.events_rejected IS 'Of these: dropped for NULL in the entity or the event time.';
+COMMENT ON COLUMN pipeline.feature_result.events_rejected IS 'Of these: dropped for NULL in the entity, the event time or the knowledge time.';
 COMMENT ON COLUMN pipeline.feature_result.events_unknown IS 'Of these: dropped because the spine has no row of their entity.';
 COMMENT ON COLUMN pipeline.feature_result.events_unreached IS 'Of these: dropped because no row of their entity reaches them.';
 COMMENT ON COLUMN pipeline.feature_result.events_filtered IS 'Of these: dropped because no feature''s filter and value want them.';

@@ -1,8 +1,8 @@
 /*
  * two_stacks.c
  *	  Aggregates over a sliding window that cannot be subtracted from: least
- *	  and greatest values, and sums of floats (to subtract what was added is
- *	  not to have it as it was).
+ *	  and greatest values, and sums and variances of floats (to subtract what
+ *	  was added is not to have it as it was).
  *
  * The window [lo, hi) is kept as two stacks that meet at mid: for each i in
  * [lo, mid) the aggregate of [i, mid), and one aggregate of [mid, hi).  An
@@ -26,10 +26,19 @@
 typedef enum StackMode
 {
 	STACK_SUM,					/* of floats, in double precision */
+	STACK_MOMENTS,				/* of floats: for the variance */
 	STACK_INT,					/* least by (int64) Datum */
 	STACK_FLOAT,				/* least by float8 order */
 	STACK_GENERIC				/* least by the type's comparison */
 } StackMode;
+
+/* Count, sum, and sum of squares of the differences from the mean. */
+typedef struct Moments
+{
+	double		n;
+	double		x;
+	double		xx;
+} Moments;
 
 typedef struct StackValue
 {
@@ -38,6 +47,7 @@ typedef struct StackValue
 	{
 		Datum		datum;
 		double		number;
+		Moments		moments;
 	}			v;
 } StackValue;
 
@@ -67,26 +77,19 @@ two_stacks_create(AggregateKind kind, const Input *input, int index)
 	stacks->input = input;
 	stacks->index = index;
 	stacks->sign = kind == AGGREGATE_MAX ? -1 : 1;
-	if (kind != AGGREGATE_MIN && kind != AGGREGATE_MAX)
+	if (kind == AGGREGATE_STDDEV || kind == AGGREGATE_VARIANCE)
+		stacks->mode = STACK_MOMENTS;
+	else if (kind != AGGREGATE_MIN && kind != AGGREGATE_MAX)
 		stacks->mode = STACK_SUM;
 	else
 	{
 		stacks->mode = STACK_GENERIC;
 		fmgr_info(lookup_type_cache(input->type, TYPECACHE_CMP_PROC)->cmp_proc,
 				  &stacks->compare);
+		if (input_orders_as_integer(input))
+			stacks->mode = STACK_INT;
 		switch (input->type)
 		{
-			case INT2OID:
-			case INT4OID:
-			case INT8OID:
-			case DATEOID:
-			case TIMEOID:
-			case TIMESTAMPOID:
-			case TIMESTAMPTZOID:
-				/* Datums of signed integers are sign-extended. */
-				if (input->typbyval && sizeof(Datum) == sizeof(int64))
-					stacks->mode = STACK_INT;
-				break;
 			case FLOAT4OID:
 			case FLOAT8OID:
 				stacks->mode = STACK_FLOAT;
@@ -127,8 +130,17 @@ stack_value(const TwoStacks *stacks, const Stream *stream, int event)
 	if (stacks->mode == STACK_INT || stacks->mode == STACK_GENERIC)
 		value.v.datum = datum;
 	else
-		value.v.number = stacks->input->type == FLOAT4OID ?
+	{
+		double		number = stacks->input->type == FLOAT4OID ?
 			DatumGetFloat4(datum) : DatumGetFloat8(datum);
+
+		if (stacks->mode == STACK_MOMENTS)
+			value.v.moments = (Moments) {
+				1, number, isfinite(number) ? 0 : get_float8_nan()
+			};
+		else
+			value.v.number = number;
+	}
 	return value;
 }
 
@@ -138,6 +150,21 @@ add_floats(double a, double b)
 	double		sum = a + b;
 
 	if (isinf(sum) && !isinf(a) && !isinf(b))
+		float_overflow_error();
+	return sum;
+}
+
+/* By Youngs and Cramer, as PostgreSQL combines partial aggregates. */
+static Moments
+add_moments(Moments a, Moments b)
+{
+	Moments		sum;
+	double		difference = a.x / a.n - b.x / b.n;
+
+	sum.n = a.n + b.n;
+	sum.x = add_floats(a.x, b.x);
+	sum.xx = a.xx + b.xx + a.n * b.n * difference * difference / sum.n;
+	if (isinf(sum.xx) && !isinf(a.xx) && !isinf(b.xx))
 		float_overflow_error();
 	return sum;
 }
@@ -155,6 +182,9 @@ combine(TwoStacks *stacks, StackValue a, StackValue b)
 	{
 		case STACK_SUM:
 			a.v.number = add_floats(a.v.number, b.v.number);
+			return a;
+		case STACK_MOMENTS:
+			a.v.moments = add_moments(a.v.moments, b.v.moments);
 			return a;
 		case STACK_INT:
 			order = (int64) a.v.datum < (int64) b.v.datum ? -1 : 1;
@@ -230,4 +260,14 @@ two_stacks_sum(TwoStacks *stacks, const Stream *stream, int lo, int hi)
 
 	Assert(value.any);
 	return value.v.number;
+}
+
+/* The variance of the events [lo, hi), of which at least two count. */
+double
+two_stacks_variance(TwoStacks *stacks, const Stream *stream, int lo, int hi)
+{
+	StackValue	value = two_stacks_slide(stacks, stream, lo, hi);
+
+	Assert(value.any && value.v.moments.n > 1);
+	return value.v.moments.xx / (value.v.moments.n - 1);
 }

@@ -1,11 +1,13 @@
 /*
  * window.c
- *	  Where a window starts, and the cursors that follow it.
+ *	  Where a window starts and ends, and the cursors that follow it.
  *
- * The start of the window of a row at time t is t - lookback by PostgreSQL's
- * own arithmetic, in the session's time zone.  Rows come in order of time,
- * but starts do not always: in months (31 March and 1 March less a month),
- * and where clocks are set back.  So a cursor may step back.
+ * The window of a row at time t, or at the start of the unit that t is in,
+ * is from t - lookback to t + lookahead by
+ * PostgreSQL's own arithmetic, in the session's time zone.  Rows come in order
+ * of time, but the ends of their windows do not always: in months (31 March
+ * and 1 March less a month), and where clocks are set back.  So a cursor may
+ * step back.
  */
 #include "postgres.h"
 
@@ -18,59 +20,77 @@
 #include "feature/feature.h"
 
 /*
- * Find out whether the lookback is the same number of microseconds at any
- * time: a day is, without a time zone and in zones that never change.
+ * Find out whether the shift is the same number of microseconds at any time:
+ * a day is, without a time zone and in zones that never change.
  */
 void
-span_prepare(Span *span, bool local)
+shift_prepare(Shift *shift, bool local)
 {
-	const Interval *lookback = &span->lookback;
+	const Interval *interval = &shift->interval;
 	long		offset;
-	int64		days = (int64) lookback->day * USECS_PER_DAY;
+	int64		days = (int64) interval->day * USECS_PER_DAY;
 
-	span->fixed = lookback->month == 0 &&
-		(lookback->day == 0 || local ||
+	shift->fixed = shift->align == NULL && interval->month == 0 &&
+		(interval->day == 0 || local ||
 		 pg_get_timezone_offset(session_timezone, &offset)) &&
-		!pg_add_s64_overflow(days, lookback->time, &span->usecs);
+		!pg_add_s64_overflow(days, interval->time, &shift->usecs);
 }
 
-/* An upper limit of a lookback in microseconds; PG_INT64_MAX: too far. */
+/*
+ * An upper limit, in microseconds, of how far the shift goes to later times
+ * (sign 1) or to earlier ones (-1): 0 if not at all, PG_INT64_MAX if too far.
+ */
 int64
-span_limit(const Interval *lookback)
+shift_limit(const Shift *shift, int sign)
 {
-	int64		days = (int64) Max(lookback->month, 0) * 31 +
-		Max(lookback->day, 0);
+	const Interval *interval = &shift->interval;
+	int64		days;
 	int64		limit;
 
-	/* Ends of months and changes of clocks move a start by less than that. */
-	days += 4;
+	if (shift->fixed)
+		return shift->usecs == PG_INT64_MIN ? PG_INT64_MAX :
+			Max(sign * shift->usecs, 0);
+	if (interval->time == PG_INT64_MIN)
+		return PG_INT64_MAX;
+	/* Ends of months and changes of clocks move a time by less than 4 days. */
+	days = Max((int64) sign * interval->month, 0) * 31 +
+		Max((int64) sign * interval->day, 0) + 4;
+	/* No unit is longer than a year; a window ends in it at its start. */
+	if (shift->align != NULL && sign < 0)
+		days += 366;
 	if (days > PG_INT64_MAX / USECS_PER_DAY ||
-		pg_add_s64_overflow(days * USECS_PER_DAY, Max(lookback->time, 0), &limit))
+		pg_add_s64_overflow(days * USECS_PER_DAY,
+							Max(sign * interval->time, 0), &limit))
 		return PG_INT64_MAX;
 	return limit;
 }
 
-/* The start of the window of a row at that time. */
+/* Where a window starts or ends, for a row at that time. */
 int64
-span_start(const Span *span, bool local, int64 time)
+shift_time(const Shift *shift, bool local, int64 time)
 {
-	int64		start;
+	int64		shifted;
 
-	if (span->fixed)
+	if (shift->fixed)
 	{
 		if (TIMESTAMP_NOT_FINITE(time))
 			return time;
-		if (pg_sub_s64_overflow(time, span->usecs, &start) ||
-			!IS_VALID_TIMESTAMP(start))
+		if (pg_add_s64_overflow(time, shift->usecs, &shifted) ||
+			!IS_VALID_TIMESTAMP(shifted))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 					 errmsg("timestamp out of range")));
-		return start;
+		return shifted;
 	}
-	return DatumGetInt64(DirectFunctionCall2(local ? timestamp_mi_interval :
-											 timestamptz_mi_interval,
+	if (shift->align != NULL)
+		time = DatumGetInt64(DirectFunctionCall2(local ? timestamp_trunc :
+												 timestamptz_trunc,
+												 shift->unit,
+												 Int64GetDatum(time)));
+	return DatumGetInt64(DirectFunctionCall2(local ? timestamp_pl_interval :
+											 timestamptz_pl_interval,
 											 Int64GetDatum(time),
-											 IntervalPGetDatum(&span->lookback)));
+											 IntervalPGetDatum(&shift->interval)));
 }
 
 /* A timestamp without time zone as an instant, in the session's zone. */

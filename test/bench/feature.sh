@@ -67,6 +67,11 @@ features eight "$views,$taps,$pays,$paid,$(echo "$views,$taps,$pays,$paid" | sed
   'views bigint, taps bigint, pays bigint, paid bigint, v bigint, t bigint, p bigint, d bigint'
 features minmax "$views,$taps,$(echo "$paid" | sed 's/sum/max/'),$(echo "$paid" | sed 's/sum/min/; s/"paid"/"paid2"/')" 'views bigint, taps bigint, paid int, paid2 int'
 features numeric "$views,$taps,$pays,$(echo "$paid" | sed 's/cents/total/')" 'views bigint, taps bigint, pays bigint, paid numeric'
+features distinct "$views,$taps,$pays,$(echo "$paid" | sed 's/"sum"/"count_distinct"/')" 'views bigint, taps bigint, pays bigint, paid bigint'
+features last "$views,$taps,$pays,$(echo "$paid" | sed 's/"sum"/"last"/')" 'views bigint, taps bigint, pays bigint, paid int'
+features stddev "$views,$taps,$pays,$(echo "$paid" | sed 's/"sum"/"stddev"/')" 'views bigint, taps bigint, pays bigint, paid numeric'
+features labels "$(echo "$views,$taps,$pays,$paid" | sed 's/21 days"/0", "lookahead": "1 day"/g')" 'views bigint, taps bigint, pays bigint, paid bigint'
+features weeks "$(echo "$views,$taps,$pays,$paid" | sed 's/21 days"/21 days", "align": "week"/g')" 'views bigint, taps bigint, pays bigint, paid bigint'
 
 frame='PARTITION BY user_id, value_prop ORDER BY ts RANGE BETWEEN interval $$21 days$$ PRECEDING AND interval $$1 microsecond$$ PRECEDING'
 time_it frames "SELECT 'n', count(*), sum(views + taps + pays + paid) FROM (SELECT kind, count(*) FILTER (WHERE kind = 1) OVER w AS views, count(*) FILTER (WHERE kind = 2) OVER w AS taps,
@@ -91,7 +96,9 @@ echo "DROP SCHEMA feature_bench CASCADE;"
     best["lateral"] *= rows / lateral
     printf "%-14s %10s %22s\n", "form", "CPU s", "of RANGE frames"
     for (i = 1; i <= n; i++) printf "%-14s %10.2f %22.3f\n", order[i], best[order[i]], best[order[i]] / best["frames"]
-    printf "four features: %.2f of frames, %.3f of LATERAL (scaled), %.2f bare scans; spilled %.2f; four more windows %+.0f %%; min/max %.2f of sums\n",
+    printf "four features: %.2f of frames, %.3f of LATERAL (scaled), %.2f bare scans; spilled %.2f; four more windows %+.0f %%; min/max %.2f, distinct %.2f, last %.2f, stddev %.2f of sums; labels %.2f, whole weeks %.2f\n",
       best["four"] / best["frames"], best["four"] / best["lateral"], best["four"] / best["scan"],
-      best["four_spilled"] / best["four"], 100 * (best["eight"] / best["four"] - 1), best["minmax"] / best["four"]
+      best["four_spilled"] / best["four"], 100 * (best["eight"] / best["four"] - 1), best["minmax"] / best["four"],
+      best["distinct"] / best["four"], best["last"] / best["four"], best["stddev"] / best["four"],
+      best["labels"] / best["four"], best["weeks"] / best["four"]
   }'
