@@ -37,6 +37,8 @@ extern Oid	pipeline_extension_owner(bool missing_ok);
 extern bool pipeline_is_owner(Oid roleid, Oid owner);
 extern void pipeline_check_owner(Oid owner, const char *kind,
 								 const char *name);
+extern void pipeline_check_author(Oid owner, const char *kind,
+								  const char *name, const char *argument);
 extern bool pipeline_is_admin(Oid roleid);
 extern char *pipeline_search_path(void);
 

@@ -136,6 +136,24 @@ pipeline_check_owner(Oid owner, const char *kind, const char *name)
 			 errhint("Membership in the owning role, or in the role named by \"pipeline.admin_role\", counts.")));
 }
 
+/*
+ * Raise 42501 unless the current user has the rights of the owner as a member
+ * of that role.  The argument is SQL that will run as the owner, so whoever
+ * only administers may not give it.
+ */
+void
+pipeline_check_author(Oid owner, const char *kind, const char *name,
+					  const char *argument)
+{
+	if (has_privs_of_role(GetUserId(), owner))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+			 errmsg("must be a member of the role that owns %s \"%s\" to give argument \"%s\"",
+					kind, name, argument),
+			 errhint("It is read with the rights of that role.")));
+}
+
 /* Return the caller's search_path, to be stored with what it defines. */
 char *
 pipeline_search_path(void)

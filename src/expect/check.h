@@ -224,6 +224,5 @@ typedef struct Suite
 } Suite;
 
 extern Suite *pipeline_suite(const char *name, bool missing_ok, bool lock);
-extern void pipeline_check_author(const Suite *suite, const char *argument);
 
 #endif							/* PIPELINE_CHECK_H */

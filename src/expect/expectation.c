@@ -97,7 +97,7 @@ pipeline_expect(PG_FUNCTION_ARGS)
 	SPI_connect();
 	suite = pipeline_suite(pipeline_arg_text(fcinfo, 0), false, true);
 	if (row_condition)
-		pipeline_check_author(suite, "row_condition");
+		pipeline_check_author(suite->owner, "suite", suite->name, "row_condition");
 	id = write_expectation(suite, type, kwargs, severity, name, row_condition);
 	SPI_finish();
 	PG_RETURN_INT64(id);

@@ -60,23 +60,6 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 	return suite;
 }
 
-/*
- * Raise 42501 unless the current user has the rights of the suite's owner as
- * a member of that role.  The argument is SQL that will run as the owner, so
- * whoever only administers may not give it.
- */
-void
-pipeline_check_author(const Suite *suite, const char *argument)
-{
-	if (has_privs_of_role(GetUserId(), suite->owner))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-			 errmsg("must be a member of the role that owns suite \"%s\" to give argument \"%s\"",
-					suite->name, argument),
-			 errhint("It is read with the rights of that role.")));
-}
-
 static void
 check_quarantine(const char *quarantine)
 {
@@ -192,7 +175,7 @@ pipeline_create_suite(PG_FUNCTION_ARGS)
 	SPI_connect();
 	before = PG_GETARG_BOOL(6) ? pipeline_suite(pipeline_arg_text(fcinfo, 0), true, true) : NULL;
 	if (before)
-		pipeline_check_author(before, "target");
+		pipeline_check_author(before->owner, "suite", before->name, "target");
 	after = write_suite(fcinfo, before, search_path);
 	pipeline_record_change("create_suite", "suite", pipeline_arg_text(fcinfo, 0),
 						   before ? before->definition : NULL, after, NULL);

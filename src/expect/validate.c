@@ -311,7 +311,7 @@ pipeline_validate(PG_FUNCTION_ARGS)
 	SPI_connect();
 	suite = pipeline_suite(pipeline_arg_text(fcinfo, 0), false, false);
 	if (where)
-		pipeline_check_author(suite, "where_clause");
+		pipeline_check_author(suite->owner, "suite", suite->name, "where_clause");
 	checks = suite_checks(suite);
 	tally = count_up(checks, evaluate(suite, where, checks, &dataset));
 	if (PG_GETARG_BOOL(2) && !tally.success)

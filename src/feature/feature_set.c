@@ -252,6 +252,7 @@ replaced_set(const char *name, bool or_replace, FeatureSet *set)
 				 errmsg("%s \"%s\" already exists", KIND, name),
 				 errhint("Use or_replace => true to replace it, its features included.")));
 	set->owner = lock_and_load(name)->owner;
+	pipeline_check_author(set->owner, KIND, name, "spine");
 	return before;
 }
 
@@ -440,6 +441,7 @@ pipeline_add_feature(PG_FUNCTION_ARGS)
 
 	SPI_connect();
 	set = lock_and_load(name);
+	pipeline_check_author(set->owner, KIND, name, "source");
 	if (find_spec(set, spec->name) != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

@@ -305,6 +305,7 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 	SPI_connect();
 	/* One change of a pipeline's tasks at a time, or two could close a cycle. */
 	def = runner_lock_pipeline(pipeline);
+	pipeline_check_author(def->owner, "pipeline", pipeline, "command");
 	pipeline_extension_begin(&scope);
 	before = task_as_jsonb(pipeline, task);
 	if (before && !PG_GETARG_BOOL(ARG_OR_REPLACE))

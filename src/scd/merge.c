@@ -345,12 +345,7 @@ use_other_source(MergeCall *call, char *source)
 {
 	if (source == NULL)
 		return;
-	if (!has_privs_of_role(GetUserId(), call->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("must be a member of the role that owns dimension %s to merge another source",
-						call->dimension->name),
-				 errhint("The source is read with the rights of that role.")));
+	pipeline_check_author(call->owner, "dimension", call->dimension->name, "source");
 	call->dimension->source = source;
 	call->search_path = pipeline_search_path();
 }
