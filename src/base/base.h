@@ -105,6 +105,7 @@ extern List *pipeline_array_list(const ArrayType *array, const char *argument);
 extern ArrayType *pipeline_list_array(const List *strings);
 extern bool pipeline_list_has(const List *strings, const char *string);
 extern char *pipeline_list_join(const List *strings, const char *separator);
+extern int	pipeline_compare_intervals(const Interval *a, const Interval *b);
 extern char *pipeline_qualified_name(Oid relid);
 extern Jsonb *pipeline_jsonb_object(int npairs, const char *const *keys,
 									const char *const *values);

@@ -13,6 +13,7 @@
 #include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/timestamp.h"
 
 #include "base/base.h"
 
@@ -229,6 +230,15 @@ pipeline_list_join(const List *strings, const char *separator)
 		appendStringInfo(&buf, "%s%s", lc == list_head(strings) ? "" : separator,
 						 (char *) lfirst(lc));
 	return buf.data;
+}
+
+/* Compare two intervals as SQL does: below, at or above zero. */
+int
+pipeline_compare_intervals(const Interval *a, const Interval *b)
+{
+	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
+											 IntervalPGetDatum(a),
+											 IntervalPGetDatum(b)));
 }
 
 /* Return the schema-qualified, quoted name of a relation. */

@@ -56,14 +56,6 @@ interval_text(const Interval *interval)
 											   IntervalPGetDatum(interval)));
 }
 
-static int
-compare_intervals(const Interval *a, const Interval *b)
-{
-	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
-											 IntervalPGetDatum(a),
-											 IntervalPGetDatum(b)));
-}
-
 /* Where a window starts and ends; all intervals are allowed that leave one. */
 static void
 check_window(const FeatureSpec *spec)
@@ -71,7 +63,7 @@ check_window(const FeatureSpec *spec)
 	Interval	zero = {0};
 	Interval   *least;
 
-	if (compare_intervals(spec->lookback, &zero) < 0)
+	if (pipeline_compare_intervals(spec->lookback, &zero) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"lookback\" must not be negative"),
@@ -79,7 +71,7 @@ check_window(const FeatureSpec *spec)
 				 errhint("It says how far before the row's time the window starts; \"lookahead\" says how far after it the window ends.")));
 	least = DatumGetIntervalP(DirectFunctionCall1(interval_um,
 												  IntervalPGetDatum(spec->lookback)));
-	if (compare_intervals(spec->lookahead, least) < 0)
+	if (pipeline_compare_intervals(spec->lookahead, least) < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the window would end before it starts"),
@@ -211,7 +203,7 @@ feature_spec(const FeatureText *text)
 	spec->aggregate_name = text->aggregate;
 	spec->lookback = text->lookback;
 	spec->lookahead = text->lookahead ? text->lookahead : palloc0(sizeof(Interval));
-	spec->looks_ahead = compare_intervals(spec->lookahead, &zero) > 0;
+	spec->looks_ahead = pipeline_compare_intervals(spec->lookahead, &zero) > 0;
 	check_window(spec);
 	spec->align = text->align;
 	check_align(spec);

@@ -123,14 +123,6 @@ check_command(const char *command, bool atomic, const char *task)
 	error_context_stack = callback.previous;
 }
 
-static int
-compare_intervals(const Interval *a, const Interval *b)
-{
-	return DatumGetInt32(DirectFunctionCall2(interval_cmp,
-											 IntervalPGetDatum(a),
-											 IntervalPGetDatum(b)));
-}
-
 /* A wait may be nothing, a timeout may not; neither grows past its bound. */
 static void
 check_interval(const Interval *value, const char *argument, bool zero_ok,
@@ -140,8 +132,8 @@ check_interval(const Interval *value, const char *argument, bool zero_ok,
 	Interval	most = {.day = most_days};
 
 	if (value == NULL ||
-		(compare_intervals(value, &most) <= 0 &&
-		 compare_intervals(value, &zero) >= (zero_ok ? 0 : 1)))
+		(pipeline_compare_intervals(value, &most) <= 0 &&
+		 pipeline_compare_intervals(value, &zero) >= (zero_ok ? 0 : 1)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -452,6 +452,53 @@ wait_longer(int64 run_id, const char *task, int64 attempt_id, bool *skip)
 	return true;
 }
 
+/* What is recorded as the error of an attempt that ended so. */
+static const char *
+error_of(Outcome outcome, const AttemptEnd *end)
+{
+	switch (outcome)
+	{
+		case OUTCOME_ERROR:
+			return end->error->message;
+		case OUTCOME_UNSUCCESSFUL:
+			return "the command returned a row whose \"success\" is not true";
+		case OUTCOME_WAITING:
+			return "what the task waits for did not become true within its wait_timeout";
+		case OUTCOME_LOST:
+			return "the worker was lost: it ended without a word";
+		case OUTCOME_CANCELLED:
+			return "cancelled";
+		case OUTCOME_SUCCEEDED:
+		case OUTCOME_SKIPPED:
+			break;
+	}
+	return NULL;
+}
+
+/* Have a task that failed run again if it may, and else fail for good. */
+static void
+retry_or_fail(int64 run_id, const char *task, const TaskRow *row,
+			  Outcome outcome, const char *error)
+{
+	bool		lost = outcome == OUTCOME_LOST;
+	bool		again = row->failures < row->retries && outcome != OUTCOME_WAITING;
+
+	if (outcome == OUTCOME_UNSUCCESSFUL)
+		again = again && row->retry_any;
+	if (lost)
+		again = row->lost < pipeline_max_lost_attempts && (row->atomic || again);
+	/* The scheduler minds the wait, or finds another worker. */
+	runner_at_commit_wake();
+	if (again)
+	{
+		run_again(run_id, task, lost && row->atomic, lost, error);
+		return;
+	}
+	end_task(run_id, task, "failed", error);
+	alert_task(row->owner, row->pipeline, run_id, task, row->attempt,
+			   row->labels, error);
+}
+
 /*
  * End a running attempt and make every transition that follows from it: its
  * task, its successors, its run, its alerts.  Raises 55000 when the attempt
@@ -473,39 +520,26 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 	};
 	UserScope	scope;
 	TaskRow		row;
-	const char *error = NULL;
+	const char *error;
 	Outcome		outcome = end->outcome;
-	bool		again;
 	bool		skip = false;
 
+	runner_at_commit_tell();
 	pipeline_extension_begin(&scope);
 	pipeline_sql("SELECT 1 FROM pipeline.runs WHERE run_id = $1 FOR NO KEY UPDATE",
 				 SPI_OK_SELECT, sql_int8(run_id));
-	if (end->outcome == OUTCOME_ERROR)
-		error = end->error->message;
-	else if (end->outcome == OUTCOME_UNSUCCESSFUL)
-		error = "the command returned a row whose \"success\" is not true";
-	else if (end->outcome == OUTCOME_LOST)
-		error = "the worker was lost: it ended without a word";
-	else if (end->outcome == OUTCOME_CANCELLED)
-		error = "cancelled";
-	else if (outcome == OUTCOME_WAITING)
-		error = "what the task waits for did not become true within its wait_timeout";
 	load_task(run_id, task, attempt_id, &row);
 	if (outcome == OUTCOME_WAITING && row.cancelling)
 		outcome = OUTCOME_CANCELLED;
-	if (outcome == OUTCOME_WAITING)
+	if (outcome == OUTCOME_WAITING && wait_longer(run_id, task, attempt_id, &skip))
 	{
-		if (wait_longer(run_id, task, attempt_id, &skip))
-		{
-			pipeline_scope_end(&scope);
-			runner_at_commit_tell();
-			return;
-		}
-		if (skip)
-			outcome = OUTCOME_SKIPPED;
+		pipeline_scope_end(&scope);
+		return;
 	}
-	close_attempt(attempt_id, states[outcome], end, outcome == OUTCOME_SKIPPED ? NULL : error);
+	if (skip)
+		outcome = OUTCOME_SKIPPED;
+	error = error_of(outcome, end);
+	close_attempt(attempt_id, states[outcome], end, error);
 
 	if (outcome == OUTCOME_SUCCEEDED)
 	{
@@ -518,25 +552,7 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 	else if (outcome == OUTCOME_CANCELLED || row.cancelling)
 		end_task(run_id, task, "cancelled", error);
 	else
-	{
-		again = row.failures < row.retries && outcome != OUTCOME_WAITING;
-		if (outcome == OUTCOME_UNSUCCESSFUL)
-			again = again && row.retry_any;
-		if (outcome == OUTCOME_LOST)
-			again = row.lost < pipeline_max_lost_attempts && (row.atomic || again);
-		/* The scheduler minds the wait, or finds another worker. */
-		runner_at_commit_wake();
-		if (again)
-			run_again(run_id, task, outcome == OUTCOME_LOST && row.atomic,
-					  outcome == OUTCOME_LOST, error);
-		else
-		{
-			end_task(run_id, task, "failed", error);
-			alert_task(row.owner, row.pipeline, run_id, task, row.attempt,
-					   row.labels, error);
-		}
-	}
+		retry_or_fail(run_id, task, &row, outcome, error);
 	runner_finish_run_if_done(run_id);
 	pipeline_scope_end(&scope);
-	runner_at_commit_tell();
 }

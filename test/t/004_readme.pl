@@ -1,4 +1,4 @@
-# The tour in the README is run as it stands.
+# The tour in the README and the examples of the docs are run as they stand.
 use strict;
 use warnings;
 use PipelineTest;
@@ -22,5 +22,16 @@ is($node->safe_psql('postgres', 'SELECT string_agg(state, \' \' ORDER BY run_id)
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pipeline.firing_alerts'), '0', 'no alert is left');
 is($node->safe_psql('postgres', 'SELECT string_agg(orders_7d || \'/\' || coalesce(amount_7d::text, \'-\'), \' \' ORDER BY customer, at) FROM shop.recent'),
 	'0/- 1/10 0/- 1/5', 'the features are right');
+
+# So are the examples of the pages, each by a user of its own database.
+for my $page (qw(runner scd feature expect alert))
+{
+	$node->safe_psql('postgres', "CREATE DATABASE $page OWNER shopkeeper");
+	$node->safe_psql($page, 'CREATE EXTENSION pipeline; GRANT USAGE ON SCHEMA pipeline TO shopkeeper; GRANT CREATE ON SCHEMA public TO shopkeeper');
+	my $examples = join "\n", slurp_file("$FindBin::Bin/../../docs/$page.md") =~ /```sql\n(.*?)```/sg;
+	my ($rc, undef, $stderr) = $node->psql($page, $examples, extra_params => [ '-U', 'shopkeeper' ], on_error_stop => 1);
+	is($rc, 0, "docs/$page.md: its examples run");
+	is($stderr =~ /ERROR.*/ ? $& : '', '', 'without an error');
+}
 $node->stop;
 done_testing();
