@@ -106,7 +106,7 @@ slots_in_use(const char *pool)
 	RowScan		scan;
 	int			used = 0;
 
-	pipeline_rows_begin(&runner_task_runs, &scan, "task_runs_pool", 1, key);
+	pipeline_rows_begin(&runner_task_runs, &scan, "task_runs_running", 1, key);
 	while (pipeline_rows_next(&runner_task_runs, &scan))
 		used += pipeline_row_int4(&runner_task_runs, TR_pool_slots);
 	pipeline_rows_end(&runner_task_runs, &scan);

@@ -100,8 +100,9 @@ runner_stop_attempts(void)
 					 "  r.cancel_requested_at IS NOT NULL AS cancelled,"
 					 "  least(r.cancel_requested_at, a.started_at + a.timeout) + " PATIENCE
 					 "    <= clock_timestamp() AS impatient"
-					 " FROM pipeline.attempts a JOIN pipeline.runs r USING (run_id)"
-					 " WHERE a.state = 'running' AND (r.cancel_requested_at IS NOT NULL"
+					 " FROM pipeline.task_runs t JOIN pipeline.attempts a"
+					 "   ON a.run_id = t.run_id AND a.task = t.task AND a.attempt = t.attempts JOIN pipeline.runs r ON r.run_id = t.run_id"
+					 " WHERE t.state = 'running' AND a.state = 'running' AND (r.cancel_requested_at IS NOT NULL"
 					 "   OR a.started_at + a.timeout + " PATIENCE " <= clock_timestamp())",
 					 SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
@@ -141,8 +142,9 @@ runner_until_next(void)
 				 "     THEN clock_timestamp() + interval '1 second'"
 				 "     ELSE greatest(a.started_at + a.timeout + " PATIENCE ","
 				 "                   clock_timestamp() + interval '1 second') END)"
-				 "  FROM pipeline.attempts a JOIN pipeline.runs r USING (run_id)"
-				 "  WHERE a.state = 'running'))", SPI_OK_SELECT);
+				 "  FROM pipeline.task_runs t JOIN pipeline.attempts a"
+				 "    ON a.run_id = t.run_id AND a.task = t.task AND a.attempt = t.attempts JOIN pipeline.runs r ON r.run_id = t.run_id"
+				 "  WHERE t.state = 'running' AND a.state = 'running'))", SPI_OK_SELECT);
 	next = DatumGetTimestampTz(pipeline_sql_datum(0, 1, &isnull));
 	if (isnull)
 		return again ? RETRY_MS : -1;

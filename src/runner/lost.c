@@ -35,8 +35,9 @@ orphans(void)
 	List	   *list = NIL;
 	uint64		n;
 
-	n = pipeline_sql("SELECT attempt_id, run_id, task FROM pipeline.attempts"
-					 " WHERE state = 'running' ORDER BY run_id, attempt_id", SPI_OK_SELECT);
+	n = pipeline_sql("SELECT a.attempt_id, a.run_id, a.task FROM pipeline.task_runs t JOIN pipeline.attempts a"
+					 "   ON a.run_id = t.run_id AND a.task = t.task AND a.attempt = t.attempts"
+					 " WHERE t.state = 'running' AND a.state = 'running' ORDER BY run_id, attempt_id", SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
 	{
 		OpenAttempt *a;

@@ -263,7 +263,7 @@ COMMENT ON COLUMN pipeline.task_runs.map_key IS 'Of a mapped run: its key.';
 COMMENT ON COLUMN pipeline.task_runs.item IS 'Of a mapped run: its row of foreach.';
 COMMENT ON COLUMN pipeline.task_runs.labels IS 'Labels of pipeline and task together.';
 CREATE INDEX task_runs_ready ON pipeline.task_runs (owner, pool, rank, run_id) WHERE state = 'ready';
-CREATE INDEX task_runs_pool ON pipeline.task_runs (pool) WHERE state = 'running' AND pool <> 'default';
+CREATE INDEX task_runs_running ON pipeline.task_runs (pool) WHERE state = 'running';
 CREATE INDEX task_runs_deadline ON pipeline.task_runs (deadline_due) WHERE deadline_due IS NOT NULL;
 CREATE INDEX task_runs_mapped ON pipeline.task_runs (run_id, mapped_task, state) WHERE mapped_task IS NOT NULL;
 CREATE INDEX task_runs_next ON pipeline.task_runs (next_attempt_at) WHERE next_attempt_at IS NOT NULL;
@@ -318,7 +318,7 @@ COMMENT ON COLUMN pipeline.attempts.error_detail IS 'DETAIL of the error.';
 COMMENT ON COLUMN pipeline.attempts.error_hint IS 'HINT of the error.';
 COMMENT ON COLUMN pipeline.attempts.error_context IS 'CONTEXT of the error.';
 COMMENT ON COLUMN pipeline.attempts.statement IS 'The statement of the command that failed.';
-CREATE INDEX attempts_running ON pipeline.attempts (attempt_id) WHERE state = 'running';
+/* None on the state: an attempt ends in place (HOT). What runs is found by task_runs_running. */
 
 CREATE TABLE pipeline.pools (
   pool text PRIMARY KEY,
