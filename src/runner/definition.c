@@ -142,6 +142,18 @@ runner_lock_pipeline(const char *name)
 	return def;
 }
 
+/* Raise 22023 unless a pipeline can have that name. */
+void
+runner_check_pipeline_name(const char *name)
+{
+	pipeline_check_name("pipeline", name);
+	if (strchr(name, '/'))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of a pipeline: \"%s\"", name),
+				 errhint("A slash would make \"pipeline/task\" ambiguous.")));
+}
+
 static Jsonb *
 pipeline_as_jsonb(const char *name)
 {
@@ -210,12 +222,7 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 		if (required[i])
 			pipeline_not_null(fcinfo, i, required[i]);
 	replace = PG_GETARG_BOOL(13);
-	pipeline_check_name("pipeline", name);
-	if (strchr(name, '/'))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of a pipeline: \"%s\"", name),
-				 errhint("A slash would make \"pipeline/task\" ambiguous.")));
+	runner_check_pipeline_name(name);
 	if (!PG_ARGISNULL(6) || !PG_ARGISNULL(7))
 		not_available(PG_ARGISNULL(6) ? "deadline_warning" : "deadline",
 					  "Leave it null. A task can have a timeout.");

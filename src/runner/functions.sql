@@ -117,6 +117,18 @@ CREATE OR REPLACE FUNCTION pipeline.drop_task(pipeline text, task text) RETURNS 
 COMMENT ON FUNCTION pipeline.drop_task(text, text) IS
 'Drop a task; past runs keep their record of it. Errors: 42704 when there is none, 2BP01 while other tasks depend on it.';
 
+CREATE OR REPLACE FUNCTION pipeline.alter_pipeline(pipeline text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_pipeline(text, jsonb) IS
+'Change some of the definition of a pipeline. changes: a JSON object whose keys are arguments of create_pipeline(); null sets one back to its default, what is not named stays. paused is left to pause() and resume(). name: it is renamed with its history, while no run of it is open; its open alerts are resolved. run_as: it gets another owner, under the rules of create_pipeline(). Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_pipeline().';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_task(pipeline text, task text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_task(text, text, jsonb) IS
+'Change some of the definition of a task. changes: a JSON object whose keys are arguments of create_task(); null sets one back to its default, what is not named stays. task: it is renamed, also where others depend on it; past and open runs keep the old name. Runs that have begun keep the old definition. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_task().';
+
 CREATE OR REPLACE FUNCTION pipeline.run(
   pipeline text,
   params jsonb DEFAULT '{}',

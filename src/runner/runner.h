@@ -147,6 +147,11 @@ typedef struct PipelineDef
 extern PipelineDef *runner_load_pipeline(const char *name);
 extern PipelineDef *runner_lock_pipeline(const char *name);
 extern char *runner_role_problem(Oid role);
+extern void runner_check_pipeline_name(const char *name);
+
+/* ---- alter.c ----------------------------------------------------------------- */
+
+extern void runner_register_kinds(void);
 
 /* ---- command.c: parse, check and run the SQL of a task ---------------------- */
 

@@ -34,7 +34,7 @@ COMMENT ON COLUMN pipeline.pipelines.scheduled_since IS 'Due times at or before 
 COMMENT ON COLUMN pipeline.pipelines.created_at IS 'When it was created.';
 
 CREATE TABLE pipeline.tasks (
-  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE,
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
   task text NOT NULL,
   owner regrole NOT NULL,
   command text NOT NULL,
@@ -85,7 +85,7 @@ COMMENT ON COLUMN pipeline.tasks.created_at IS 'When it was created.';
 
 CREATE TABLE pipeline.runs (
   run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE,
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
   owner regrole NOT NULL,
   run_type text NOT NULL CHECK (run_type IN ('manual', 'scheduled')),
   state text NOT NULL DEFAULT 'queued'
