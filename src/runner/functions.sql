@@ -43,6 +43,18 @@ CREATE OR REPLACE FUNCTION pipeline.resume(pipeline text) RETURNS void
 COMMENT ON FUNCTION pipeline.resume(text) IS
 'Let a paused pipeline run again. Due times that passed meanwhile run according to its catchup.';
 
+CREATE OR REPLACE FUNCTION pipeline.grant_pipeline(pipeline text, role regrole, privilege text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_grant_pipeline';
+COMMENT ON FUNCTION pipeline.grant_pipeline(text, regrole, text) IS
+'Let a role, with its members, see a pipeline of yours with its tasks and runs (privilege view), or also operate it (operate): run, run_due, execute, wait_for_run, cancel, retry, clear, mark, pause, resume, backfill. Never change its definition: that takes membership in the owner. It replaces what the role was granted before, and stays when the owner changes. Errors: 42704, 42501 for those who do not own it, 22023.';
+
+CREATE OR REPLACE FUNCTION pipeline.revoke_pipeline(pipeline text, role regrole) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_revoke_pipeline';
+COMMENT ON FUNCTION pipeline.revoke_pipeline(text, regrole) IS
+'Take back what grant_pipeline() gave a role. false when it had been given nothing. Errors: 42704, 42501 for those who do not own it.';
+
 CREATE OR REPLACE FUNCTION pipeline.create_task(
   pipeline text,
   task text,
@@ -446,16 +458,25 @@ COMMENT ON COLUMN pipeline.schedules.paused IS 'As pipelines.paused.';
 COMMENT ON COLUMN pipeline.schedules.paused_reason IS 'As pipelines.paused_reason.';
 COMMENT ON COLUMN pipeline.schedules.owner IS 'As pipelines.owner.';
 
+/* What is granted on a pipeline is asked only of rows that are not one's own. */
+DROP POLICY IF EXISTS pipeline_grants_read ON pipeline.pipeline_grants;
+CREATE POLICY pipeline_grants_read ON pipeline.pipeline_grants FOR SELECT
+  USING (pipeline.is_owner(owner) OR pg_has_role(role::oid, 'USAGE'));
 DROP POLICY IF EXISTS pipelines_read ON pipeline.pipelines;
-CREATE POLICY pipelines_read ON pipeline.pipelines FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY pipelines_read ON pipeline.pipelines FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS tasks_read ON pipeline.tasks;
-CREATE POLICY tasks_read ON pipeline.tasks FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY tasks_read ON pipeline.tasks FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS runs_read ON pipeline.runs;
-CREATE POLICY runs_read ON pipeline.runs FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY runs_read ON pipeline.runs FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS task_runs_read ON pipeline.task_runs;
-CREATE POLICY task_runs_read ON pipeline.task_runs FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY task_runs_read ON pipeline.task_runs FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS attempts_read ON pipeline.attempts;
-CREATE POLICY attempts_read ON pipeline.attempts FOR SELECT USING (pipeline.is_owner(owner));
-GRANT SELECT ON pipeline.pipelines, pipeline.tasks, pipeline.runs, pipeline.task_runs,
+CREATE POLICY attempts_read ON pipeline.attempts FOR SELECT
+  USING (pipeline.is_owner(owner) OR EXISTS (SELECT FROM pipeline.runs r WHERE r.run_id = attempts.run_id));
+GRANT SELECT ON pipeline.pipelines, pipeline.pipeline_grants, pipeline.tasks, pipeline.runs, pipeline.task_runs,
   pipeline.attempts, pipeline.run_status, pipeline.task_status, pipeline.waiting, pipeline.failures,
   pipeline.schedules TO PUBLIC;

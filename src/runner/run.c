@@ -92,7 +92,7 @@ runner_create_run(const char *pipeline, const char *run_type,
 }
 
 /*
- * Create a manual run as the current user, who must have the owner's rights.
+ * Create a manual run as the current user, who must be allowed to operate it.
  * `interval` is two times, or NULL for the last complete interval.  Inside an
  * SPI connection.
  */
@@ -104,7 +104,7 @@ runner_start_run(const char *pipeline, const Jsonb *params,
 	TimestampTz from = GetCurrentTransactionStartTimestamp();
 	TimestampTz to = from;
 
-	pipeline_check_owner(def->owner, "pipeline", def->name);
+	runner_check_operator(def->owner, def->name);
 	if (interval)
 	{
 		from = interval[0];
@@ -153,18 +153,18 @@ pipeline_run(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raise 42501 unless the current user has the rights of the owner of a run.
- * Its pipeline is not named: the number of somebody's run is easily guessed.
+ * Raise 42501 unless the current user may see, or operate, a run.  Its
+ * pipeline is not named: the number of somebody's run is easily guessed.
  */
 void
-runner_check_run_owner(Oid owner, int64 run_id)
+runner_check_run(Oid owner, const char *pipeline, int64 run_id, bool operate)
 {
-	if (pipeline_is_owner(GetUserId(), owner))
+	if (runner_may(owner, pipeline, operate))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("must be owner of run " INT64_FORMAT, run_id),
-			 errhint("Membership in the owning role, or in the role named by \"pipeline.admin_role\", counts.")));
+			 errhint("Membership in the owning role, or in the role named by \"pipeline.admin_role\", counts; so does a grant by pipeline.grant_pipeline().")));
 }
 
 /*
@@ -192,7 +192,7 @@ runner_lock_run(int64 run_id, char **pipeline)
 	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
 	state = pipeline_sql_text(0, 3);
 	pipeline_scope_end(&scope);
-	runner_check_run_owner(owner, run_id);
+	runner_check_run(owner, *pipeline, run_id, true);
 	return state;
 }
 

@@ -146,8 +146,14 @@ typedef struct PipelineDef
 
 extern PipelineDef *runner_load_pipeline(const char *name);
 extern PipelineDef *runner_lock_pipeline(const char *name);
+extern PipelineDef *runner_lock_operated(const char *name);
 extern char *runner_role_problem(Oid role);
 extern void runner_check_pipeline_name(const char *name);
+
+/* ---- grants.c ---------------------------------------------------------------- */
+
+extern bool runner_may(Oid owner, const char *pipeline, bool operate);
+extern void runner_check_operator(Oid owner, const char *pipeline);
 
 /* ---- alter.c ----------------------------------------------------------------- */
 
@@ -234,7 +240,8 @@ extern void runner_resolve_dropped(const char *pipeline, const char *task);
 
 /* ---- run.c ------------------------------------------------------------------- */
 
-extern void runner_check_run_owner(Oid owner, int64 run_id);
+extern void runner_check_run(Oid owner, const char *pipeline, int64 run_id,
+							 bool operate);
 extern int64 runner_create_run(const char *pipeline, const char *run_type,
 							   const Jsonb *params, TimestampTz from,
 							   TimestampTz to);

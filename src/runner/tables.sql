@@ -33,6 +33,24 @@ COMMENT ON COLUMN pipeline.pipelines.paused_reason IS 'Why it is paused: what th
 COMMENT ON COLUMN pipeline.pipelines.scheduled_since IS 'Due times at or before this do not count as missed: creation, change of schedule, or resume with catchup none.';
 COMMENT ON COLUMN pipeline.pipelines.created_at IS 'When it was created.';
 
+CREATE TABLE pipeline.pipeline_grants (
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
+  owner regrole NOT NULL,
+  role regrole NOT NULL,
+  privilege text NOT NULL CHECK (privilege IN ('view', 'operate')),
+  granted_by regrole NOT NULL,
+  granted_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (pipeline, role)
+);
+COMMENT ON TABLE pipeline.pipeline_grants IS
+'Who else may see or operate a pipeline: one row per pipeline and role. Made by grant_pipeline().';
+COMMENT ON COLUMN pipeline.pipeline_grants.pipeline IS 'The pipeline.';
+COMMENT ON COLUMN pipeline.pipeline_grants.owner IS 'Owner of the pipeline.';
+COMMENT ON COLUMN pipeline.pipeline_grants.role IS 'The role, with all its members.';
+COMMENT ON COLUMN pipeline.pipeline_grants.privilege IS 'view: see the pipeline, its tasks and its runs. operate: also run, wait for, cancel, retry, clear, mark, pause, resume and backfill it.';
+COMMENT ON COLUMN pipeline.pipeline_grants.granted_by IS 'Who granted it.';
+COMMENT ON COLUMN pipeline.pipeline_grants.granted_at IS 'When.';
+
 CREATE TABLE pipeline.tasks (
   pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
   task text NOT NULL,
@@ -256,12 +274,14 @@ COMMENT ON COLUMN pipeline.attempts.statement IS 'The statement of the command t
 CREATE INDEX attempts_running ON pipeline.attempts (attempt_id) WHERE state = 'running';
 
 ALTER TABLE pipeline.pipelines ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.pipeline_grants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.tasks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.task_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.attempts ENABLE ROW LEVEL SECURITY;
 
 SELECT pg_extension_config_dump('pipeline.pipelines', '');
+SELECT pg_extension_config_dump('pipeline.pipeline_grants', '');
 SELECT pg_extension_config_dump('pipeline.tasks', '');
 SELECT pg_extension_config_dump('pipeline.runs', '');
 SELECT pg_extension_config_dump('pipeline.runs_run_id_seq', '');
