@@ -199,6 +199,23 @@ CREATE OR REPLACE FUNCTION pipeline.mark(run_id bigint, task text, state text, n
 COMMENT ON FUNCTION pipeline.mark(bigint, text, text, text) IS
 'Say by hand what became of a task of a run: succeeded, failed or skipped. What was held back because of it is decided anew and may run; an ended run is queued again for that. note: why, kept in changes. Returns how many tasks wait to run because of it. Errors: 42704, 42501, 22023, 55006 when the task is running.';
 
+CREATE OR REPLACE FUNCTION pipeline.backfill(
+  pipeline text,
+  from_time timestamptz,
+  to_time timestamptz,
+  reprocess text DEFAULT 'none',
+  tasks text[] DEFAULT NULL,
+  params jsonb DEFAULT '{}',
+  max_active_runs int DEFAULT NULL,
+  run_backwards boolean DEFAULT false,
+  merge_intervals boolean DEFAULT false,
+  dry_run boolean DEFAULT false,
+  OUT interval_start timestamptz, OUT interval_end timestamptz, OUT run_id bigint, OUT action text) RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+  AS 'MODULE_PATHNAME', 'pipeline_backfill';
+COMMENT ON FUNCTION pipeline.backfill(text, timestamptz, timestamptz, text, text[], jsonb, int, boolean, boolean, boolean) IS
+'Run a pipeline for each interval of its schedule that lies whole in [from_time, to_time) and is complete by now; without a schedule, once for [from_time, to_time). reprocess: what becomes of an interval that has a run already: none (it is left alone), failed (what failed, was held back or was cancelled in it runs again), completed (all of it runs again, also when it succeeded); one that has not ended is left alone. tasks: only these run, as if the pipeline had no others; NULL: all. params: values for declared parameters, also in runs that are run again. max_active_runs: how many of these runs may be running at once, beside the others of the pipeline; NULL: they share the pipeline''s own number. run_backwards: latest interval first. merge_intervals: one run over all the intervals. dry_run: only say what would be done. Returns a row per interval, in order: its run (NULL: none yet) and create, retry, clear or skip (Airflow: backfill). Errors: 42704, 42501, 22023, 54000 for more than 10,000 runs.';
+
 CREATE OR REPLACE FUNCTION pipeline.run_due(pipeline text DEFAULT NULL) RETURNS SETOF bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_run_due';
@@ -367,8 +384,8 @@ SELECT t.run_id, t.pipeline, t.task, t.state,
        CASE
          WHEN NOT w.acts THEN 'nothing runs in this database: it is a copy, or the library is not preloaded; see pipeline.resume_schedules()'
          WHEN p.paused THEN 'the pipeline is paused' || coalesce(': ' || p.paused_reason, '')
-         WHEN r.state = 'queued' AND a.runs >= p.max_active_runs THEN
-           pg_catalog.format('for run %s of the pipeline to end: max_active_runs is %s', a.run_ids, p.max_active_runs)
+         WHEN r.state = 'queued' AND a.runs >= coalesce(r.max_active_runs, p.max_active_runs) THEN
+           pg_catalog.format('for run %s of the pipeline to end: max_active_runs is %s', a.run_ids, coalesce(r.max_active_runs, p.max_active_runs))
          WHEN r.state = 'queued' THEN 'for the scheduler to begin the run'
          WHEN t.state = 'waiting' AND t.next_attempt_at IS NOT NULL THEN
            pg_catalog.format('for its wait_for to become true; it is asked again at %s', t.next_attempt_at)
@@ -390,7 +407,9 @@ JOIN pipeline.runs r USING (run_id)
 JOIN pipeline.pipelines p ON p.pipeline = t.pipeline
 CROSS JOIN LATERAL (
   SELECT pg_catalog.count(*) AS runs, pg_catalog.string_agg(x.run_id::text, ', ' ORDER BY x.run_id) AS run_ids
-  FROM pipeline.runs x WHERE x.pipeline = t.pipeline AND x.state = 'running') a
+  FROM pipeline.runs x WHERE x.pipeline = t.pipeline AND x.state = 'running'
+  AND CASE WHEN r.max_active_runs IS NULL THEN x.max_active_runs IS NULL
+    ELSE x.max_active_runs IS NOT NULL AND x.backfill = r.backfill END) a
 CROSS JOIN pipeline.worker_status() w
 WHERE t.state IN ('waiting', 'ready', 'up_for_retry') AND r.state IN ('queued', 'running');
 COMMENT ON VIEW pipeline.waiting IS 'One row per task that has not begun though its run has not ended, and why it waits, in words.';

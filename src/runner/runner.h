@@ -250,6 +250,11 @@ extern int64 runner_start_run(const char *pipeline, const Jsonb *params,
 							  const TimestampTz *interval);
 extern Jsonb *runner_merge_params(const PipelineDef *def, const Jsonb *given);
 
+/* ---- repair.c ---------------------------------------------------------------- */
+
+extern int	runner_run_again(int64 run_id, const ArrayType *tasks,
+							 bool only_failed);
+
 /* ---- context functions (task_functions.c) ------------------------------------ */
 
 extern void runner_set_claim(const Claim *claim);

@@ -105,7 +105,7 @@ CREATE TABLE pipeline.runs (
   run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
   owner regrole NOT NULL,
-  run_type text NOT NULL CHECK (run_type IN ('manual', 'scheduled')),
+  run_type text NOT NULL CHECK (run_type IN ('manual', 'scheduled', 'backfill')),
   state text NOT NULL DEFAULT 'queued'
     CHECK (state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')),
   params jsonb NOT NULL,
@@ -117,13 +117,15 @@ CREATE TABLE pipeline.runs (
   degraded boolean NOT NULL DEFAULT false,
   cancel_requested_at timestamptz,
   open_tasks int NOT NULL DEFAULT 0,
-  triggered_by regrole NOT NULL
+  triggered_by regrole NOT NULL,
+  backfill bigint,
+  max_active_runs int
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE pipeline.runs IS 'One row per run of a pipeline.';
 COMMENT ON COLUMN pipeline.runs.run_id IS 'Number of the run.';
 COMMENT ON COLUMN pipeline.runs.pipeline IS 'The pipeline.';
 COMMENT ON COLUMN pipeline.runs.owner IS 'Owner of the pipeline when the run was created; its tasks run as that role.';
-COMMENT ON COLUMN pipeline.runs.run_type IS 'manual or scheduled.';
+COMMENT ON COLUMN pipeline.runs.run_type IS 'manual, scheduled or backfill.';
 COMMENT ON COLUMN pipeline.runs.state IS 'queued, running, succeeded, failed or cancelled.';
 COMMENT ON COLUMN pipeline.runs.params IS 'Declared parameters with this run''s values.';
 COMMENT ON COLUMN pipeline.runs.interval_start IS 'Start of the logical interval, inclusive (Airflow: data_interval_start).';
@@ -135,6 +137,8 @@ COMMENT ON COLUMN pipeline.runs.degraded IS 'It succeeded although a task with a
 COMMENT ON COLUMN pipeline.runs.cancel_requested_at IS 'When cancel() was called; running tasks are being stopped.';
 COMMENT ON COLUMN pipeline.runs.open_tasks IS 'Tasks that have not ended.';
 COMMENT ON COLUMN pipeline.runs.triggered_by IS 'Role of the session that created the run.';
+COMMENT ON COLUMN pipeline.runs.backfill IS 'Number of the first run of the backfill() that created the run, or ran it again; NULL: none did.';
+COMMENT ON COLUMN pipeline.runs.max_active_runs IS 'How many runs of that backfill may be running at once, apart from the others of the pipeline; NULL: it counts among those.';
 CREATE UNIQUE INDEX runs_scheduled ON pipeline.runs (pipeline, interval_end, interval_start)
   WHERE run_type = 'scheduled';
 CREATE INDEX runs_open ON pipeline.runs (pipeline, run_id) WHERE state IN ('queued', 'running');
