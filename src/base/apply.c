@@ -14,7 +14,6 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
@@ -22,8 +21,6 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/tuplestore.h"
 
 #include "base/kinds.h"
@@ -302,41 +299,6 @@ report(Document *document, const Object *object, const char *action,
 	document->applied = lappend(document->applied, row);
 }
 
-/*
- * Do some work in a subtransaction, which is kept if the work says so.  An
- * error is raised again when the subtransaction is gone: whoever catches it
- * does not know that there was one.
- */
-static void
-attempt(bool (*work) (void *arg), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile edata = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		if (work(arg))
-			ReleaseCurrentSubTransaction();
-		else
-			RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (edata != NULL)
-		ReThrowError(edata);
-}
-
 typedef struct Making
 {
 	const Object *object;
@@ -373,7 +335,7 @@ make_object(const Object *object, const Object *before)
 		kind_find(object->kind, object->parent, object->name, false) != NULL;
 	if (making.exists && objects_equal(object, before))
 		return NULL;
-	attempt(make, &making);
+	pipeline_subtransaction(make, &making);
 	return before && objects_equal(making.after, before) ? NULL : making.after;
 }
 
@@ -531,7 +493,7 @@ pipeline_apply(PG_FUNCTION_ARGS)
 	document.roots = kinds_load();
 	read_document(&document, spec);
 	if (dry_run)
-		attempt(try_document, &document);
+		pipeline_subtransaction(try_document, &document);
 	else
 		apply_document(&document);
 	AtEOXact_GUC(false, level);

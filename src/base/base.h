@@ -42,6 +42,10 @@ extern void pipeline_check_author(Oid owner, const char *kind,
 extern bool pipeline_is_admin(Oid roleid);
 extern char *pipeline_search_path(void);
 
+/* ---- subtransaction.c: work that may be taken back ------------------------ */
+
+extern void pipeline_subtransaction(bool (*work) (void *arg), void *arg);
+
 /* ---- spi.c: constant SQL, checked ---------------------------------------- */
 
 typedef struct SqlArg

@@ -216,6 +216,30 @@ CREATE OR REPLACE FUNCTION pipeline.backfill(
 COMMENT ON FUNCTION pipeline.backfill(text, timestamptz, timestamptz, text, text[], jsonb, int, boolean, boolean, boolean) IS
 'Run a pipeline for each interval of its schedule that lies whole in [from_time, to_time) and is complete by now; without a schedule, once for [from_time, to_time). reprocess: what becomes of an interval that has a run already: none (it is left alone), failed (what failed, was held back or was cancelled in it runs again), completed (all of it runs again, also when it succeeded); one that has not ended is left alone. tasks: only these run, as if the pipeline had no others; NULL: all. params: values for declared parameters, also in runs that are run again. max_active_runs: how many of these runs may be running at once, beside the others of the pipeline; NULL: they share the pipeline''s own number. run_backwards: latest interval first. merge_intervals: one run over all the intervals. dry_run: only say what would be done. Returns a row per interval, in order: its run (NULL: none yet) and create, retry, clear or skip (Airflow: backfill). Errors: 42704, 42501, 22023, 54000 for more than 10,000 runs.';
 
+CREATE OR REPLACE FUNCTION pipeline.plan(
+  pipeline text,
+  params jsonb DEFAULT '{}',
+  interval_start timestamptz DEFAULT NULL,
+  OUT level int, OUT task text, OUT command text, OUT why text) RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 20
+  AS 'MODULE_PATHNAME', 'pipeline_plan';
+COMMENT ON FUNCTION pipeline.plan(text, jsonb, timestamptz) IS
+'What a run of a pipeline would do; nothing is run. params, interval_start: as for the run; they are checked. One row per task: level 1 for those that wait for nothing, else one more than the highest of those before it; the command; and why it would run, in words: after what, when and under which condition. Errors: 42704, 42501, 22023 for an undeclared parameter or when no interval of the schedule starts there.';
+
+CREATE OR REPLACE FUNCTION pipeline.test_task(
+  pipeline text,
+  task text,
+  params jsonb DEFAULT '{}',
+  interval_start timestamptz DEFAULT NULL,
+  map_key text DEFAULT NULL,
+  given jsonb DEFAULT NULL,
+  expected jsonb DEFAULT NULL,
+  OUT outcome text, OUT result jsonb, OUT rows bigint, OUT difference jsonb) RETURNS record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_test_task';
+COMMENT ON FUNCTION pipeline.test_task(text, text, jsonb, timestamptz, text, jsonb, jsonb) IS
+'Run a task here and now, in this session, in the context of a task, and take it back, whatever came of it. params, interval_start: as for the run; interval_start NULL: the last complete interval. given: a JSON object of rows by the name of a table or view: while the command runs a temporary table with those rows stands in its place, for names in the command and for names without a schema everywhere; columns that a row lacks are NULL. expected: the rows that the command must return, in any order (a JSON array of objects, or one object), at most 100. Returns outcome: succeeded, failed (a "success" that is not true, or not what was expected), skipped (its condition is not true) or waiting (its wait_for is not true); what it returned and how many rows its statements returned or changed, as in attempts; and difference: rows missing and unexpected, NULL if there are none. An error of the command is raised. It runs as the owner of the pipeline, for members of that role only; if you are another role it cannot make temporary tables. Sequences do not go back. run_id() is 0, and tasks before it have neither state nor result. map_key is not supported yet. Errors: 42704, 42501, 22023, 28000, and those of the command.';
+
 CREATE OR REPLACE FUNCTION pipeline.run_due(pipeline text DEFAULT NULL) RETURNS SETOF bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_run_due';

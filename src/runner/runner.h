@@ -11,6 +11,7 @@
 #include "base/base.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/parsenodes.h"
 #include "pgtime.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
@@ -229,6 +230,9 @@ typedef struct AttemptEnd
 extern void runner_run_command(const Claim *claim, MemoryContext context,
 							   CommandResult *result);
 
+/* Called on each statement before it is analysed; NULL: nothing is. */
+extern void runner_set_rewriter(void (*rewriter) (RawStmt *stmt));
+
 extern Claim *runner_claim_task(Oid role, MemoryContext context);
 extern int	runner_count_ready(Oid role);
 extern void runner_end_attempt(int64 run_id, const char *task,
@@ -254,6 +258,12 @@ extern Jsonb *runner_merge_params(const PipelineDef *def, const Jsonb *given);
 
 extern int	runner_run_again(int64 run_id, const ArrayType *tasks,
 							 bool only_failed);
+
+/* ---- plan.c ------------------------------------------------------------------- */
+
+extern void runner_interval_from(const PipelineDef *def,
+								 const TimestampTz *start,
+								 TimestampTz *from, TimestampTz *to);
 
 /* ---- context functions (task_functions.c) ------------------------------------ */
 
