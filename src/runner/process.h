@@ -22,6 +22,10 @@ extern PGDLLEXPORT void pipeline_worker_main(Datum arg);
 extern void runner_begin_transaction(const char *activity);
 extern void runner_commit_transaction(void);
 
+/* ---- history.c: for schedulers ---------------------------------------------- */
+
+extern long runner_trim_history(void);
+
 /* ---- start.c: for schedulers ------------------------------------------------ */
 
 #define RUNNER_MAX_START_FAILURES 5

@@ -22,6 +22,8 @@ extern int	pipeline_max_workers;
 extern int	pipeline_max_lost_attempts;
 extern int	pipeline_worker_idle_timeout;
 extern int	pipeline_schedule_grace;
+extern int	pipeline_history_days;
+extern int	pipeline_history_runs;
 extern void runner_define_settings(void);
 
 /* ---- shmem.c: hints in shared memory; the truth is in the tables ---------- */
