@@ -189,6 +189,7 @@ pipeline_alter_object(PG_FUNCTION_ARGS)
 	kind = kind_of_function(kinds_load(), function);
 	if (kind == NULL || (kind->parent != NULL) != (nnames == 2))
 		elog(ERROR, "no kind of object for function %s", function);
+	kind_lock(kind, parent, name);
 	object = kind_find(kind, parent, name, false);
 	before = kind_find(kind, parent, name, false);
 	if (object == NULL)

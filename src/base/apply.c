@@ -380,17 +380,71 @@ prune_objects(Document *document, List *existing, List *wanted)
 	}
 }
 
+/* What belongs to an object now. */
+static List *
+existing_children(const Object *object)
+{
+	List	   *existing = NIL;
+	ListCell   *lc;
+
+	foreach(lc, object->kind->children)
+		existing = list_concat(existing, kind_list_children(lfirst(lc), object->name, false));
+	return existing;
+}
+
+/*
+ * Is there nothing to do about an object and what belongs to it?  Reports that,
+ * then; so nothing is locked where nothing changes.
+ */
+static bool
+is_there(Document *document, const Object *object)
+{
+	const Object *before = kind_find(object->kind, object->parent, object->name, false);
+	List	   *existing = existing_children(object);
+	ListCell   *lc;
+
+	if (before == NULL || !objects_equal(object, before))
+		return false;
+	foreach(lc, object->children)
+	{
+		const Object *child = lfirst(lc);
+		const Object *was = find_object(existing, child->kind, child->name);
+
+		if (was == NULL || !objects_equal(child, was))
+			return false;
+	}
+	foreach(lc, existing)
+	{
+		const Object *was = lfirst(lc);
+
+		if (find_object(object->children, was->kind, was->name) == NULL && is_pruned(document, was))
+			return false;
+	}
+	report(document, object, "unchanged", before, before);
+	foreach(lc, object->children)
+	{
+		const Object *child = lfirst(lc);
+		const Object *was = find_object(existing, child->kind, child->name);
+
+		report(document, child, "unchanged", was, was);
+	}
+	return true;
+}
+
 static void
 apply_object(Document *document, Object *object)
 {
-	Object	   *before = kind_find(object->kind, object->parent, object->name, false);
+	Object	   *before;
 	Object	   *after;
 	ListCell   *lc;
-	List	   *existing = NIL;
+	List	   *existing;
 
+	if (is_there(document, object))
+		return;
+	kind_lock(object->kind, object->parent, object->name);
+	before = kind_find(object->kind, object->parent, object->name, false);
 	/* Before it is replaced, which may take them with it. */
-	foreach(lc, object->kind->children)
-		existing = list_concat(existing, kind_list_children(lfirst(lc), object->name, false));
+	existing = existing_children(object);
 	after = make_object(object, before);
 	report(document, object, after == NULL ? "unchanged" : before ? "update" : "create",
 		   before, after ? after : before);

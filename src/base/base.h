@@ -169,6 +169,12 @@ typedef struct ObjectKind
 	const char *list;
 	/* Name under which it is listed; NULL: as the name argument says. */
 	char	   *(*listed_name) (const Jsonb *arguments);
+	/*
+	 * Keep others from changing it, and what belongs to it, until the end of
+	 * the transaction; of a kind without a parent.  As the extension's owner:
+	 * the caller has the rights of the object's.
+	 */
+	void		(*lock) (const char *name);
 	/* Give it another name; NULL: it cannot have one.  In the caller's SPI. */
 	void		(*rename) (const char *parent, const char *name, const char *to);
 } ObjectKind;

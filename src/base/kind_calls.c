@@ -64,6 +64,8 @@ call(const Object *object, const char *sql, int n, Oid *types, Datum *values,
 	error_context_stack = context.previous;
 	if (rc != SPI_OK_SELECT)
 		elog(ERROR, "call returned %s: %s", SPI_result_code_string(rc), sql);
+	/* A document can be thousands of calls. */
+	SPI_freetuptable(SPI_tuptable);
 	AtEOXact_GUC(false, level);
 }
 

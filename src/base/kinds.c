@@ -314,6 +314,7 @@ run_list(Kind *kind, const char *sql, bool read_only, int nargs, const SqlArg *a
 	n = pipeline_sql_run(sql, SPI_OK_SELECT, read_only, nargs, args);
 	for (uint64 i = 0; i < n; i++)
 		objects = lappend(objects, listed_object(kind, i));
+	SPI_freetuptable(SPI_tuptable);
 	AtEOXact_GUC(false, level);
 	return objects;
 }
@@ -343,6 +344,26 @@ kind_find(Kind *kind, const char *parent, const char *name, bool read_only)
 								   kind->parent ? 2 : 1, args);
 
 	return objects ? linitial(objects) : NULL;
+}
+
+/*
+ * Lock an object, by its parent if it has one, so that it can be read to be
+ * changed.  Not what the caller could not change: nobody locks what is not his.
+ */
+void
+kind_lock(Kind *kind, const char *parent, const char *name)
+{
+	Kind	   *root = kind->parent ? kind->parent : kind;
+	const char *root_name = kind->parent ? parent : name;
+	Object	   *object = kind_find(root, NULL, root_name, false);
+	UserScope	scope;
+
+	if (object == NULL || root->object->lock == NULL ||
+		!pipeline_is_owner(GetUserId(), object->owner))
+		return;
+	pipeline_extension_begin(&scope);
+	root->object->lock(root_name);
+	pipeline_scope_end(&scope);
 }
 
 /* ---- order ---------------------------------------------------------------------------- */

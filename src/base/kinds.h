@@ -60,6 +60,7 @@ extern List *kind_list(Kind *kind, bool read_only);
 extern List *kind_list_children(Kind *kind, const char *parent, bool read_only);
 extern Object *kind_find(Kind *kind, const char *parent, const char *name,
 						 bool read_only);
+extern void kind_lock(Kind *kind, const char *parent, const char *name);
 extern List *objects_in_order(List *objects);
 extern int	kind_settings_begin(void);
 

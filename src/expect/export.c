@@ -24,6 +24,13 @@ listed_name(const Jsonb *arguments)
 									 DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(kwargs))));
 }
 
+static void
+lock_suite(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.suites WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
 /* Say what there is to define; at load of the library. */
 void
 pipeline_expect_init(void)
@@ -36,7 +43,8 @@ pipeline_expect_init(void)
 		.name_argument = "name",
 		.has_path = true,
 		.list = "SELECT NULL::text AS parent, s.name, s.owner::oid AS owner, s.search_path,"
-		" to_jsonb(s) AS arguments FROM pipeline.suites s ORDER BY s.name COLLATE \"C\""
+		" to_jsonb(s) AS arguments FROM pipeline.suites s ORDER BY s.name COLLATE \"C\"",
+		.lock = lock_suite
 	};
 	static const ObjectKind expectations = {
 		.kind = "expectation",

@@ -8,6 +8,13 @@
 #include "base/base.h"
 #include "pipeline.h"
 
+static void
+lock_set(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.feature_sets WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
 /* Say what there is to define; at load of the library. */
 void
 pipeline_feature_init(void)
@@ -20,7 +27,8 @@ pipeline_feature_init(void)
 		.name_argument = "name",
 		.has_path = true,
 		.list = "SELECT NULL::text AS parent, s.name, s.owner::oid AS owner, s.search_path,"
-		" to_jsonb(s) AS arguments FROM pipeline.feature_sets s ORDER BY s.name COLLATE \"C\""
+		" to_jsonb(s) AS arguments FROM pipeline.feature_sets s ORDER BY s.name COLLATE \"C\"",
+		.lock = lock_set
 	};
 	/* In the order of their columns in the target. */
 	static const ObjectKind features = {

@@ -88,6 +88,13 @@ rename_task(const char *pipeline, const char *name, const char *to)
 	pipeline_scope_end(&scope);
 }
 
+static void
+lock_pipeline(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR NO KEY UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
 /* Say what there is to define; at load of the library. */
 void
 runner_register_kinds(void)
@@ -107,6 +114,7 @@ runner_register_kinds(void)
 		" to_jsonb(p) || jsonb_build_object('run_as', CASE WHEN p.owner::oid <> u.oid THEN p.owner END) AS arguments"
 		" FROM pipeline.pipelines p, pg_roles u WHERE u.rolname = current_user"
 		" ORDER BY p.pipeline COLLATE \"C\"",
+		.lock = lock_pipeline,
 		.rename = rename_pipeline
 	};
 	static const ObjectKind tasks = {

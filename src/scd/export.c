@@ -27,6 +27,15 @@ listed_name(const Jsonb *arguments)
 									  rv->relname);
 }
 
+/* As create_dimension() and merges do, by its table. */
+static void
+lock_dimension(const char *name)
+{
+	RangeVar   *rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+
+	(void) RangeVarGetRelid(rv, ShareRowExclusiveLock, true);
+}
+
 /* Say what there is to define; at load of the library. */
 void
 pipeline_scd_init(void)
@@ -45,7 +54,8 @@ pipeline_scd_init(void)
 		"             WHERE k.key <> k.value)) AS arguments"
 		" FROM pipeline.dimensions d JOIN pg_class c ON c.oid = d.dimension JOIN pg_namespace n ON n.oid = c.relnamespace"
 		" ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
-		.listed_name = listed_name
+		.listed_name = listed_name,
+		.lock = lock_dimension
 	};
 
 	pipeline_register_kind(&dimensions);
