@@ -18,9 +18,11 @@ SELECT pipeline.create_channel('carol log', 'log');
 SELECT pipeline.create_suite('carol suite', 'carol.events', row_key => '{id}');
 SELECT pipeline.expect('carol suite', 'expect_column_values_to_not_be_null', '{"column": "id"}') IS NOT NULL AS made;
 SELECT pipeline.expect('carol suite', 'expect_column_values_to_be_between', '{"column": "v", "min_value": 0}', 'warning', 'v is positive', row_condition => $$"Ünï ""q""" <> 'it''s'$$) IS NOT NULL AS made;
+SELECT pipeline.create_pool('carol pool', 2, '{public,pipeline_bob}');
+SELECT pipeline.create_dataset('carol data', publishers => '{pipeline_alice}', description => 'made');
 SELECT pipeline.create_pipeline('carol night', '30 4 * * *', 'Europe/Madrid', params => '{"day": null}', labels => '{"team": "core"}');
 SELECT pipeline.create_task('carol night', 'z first', $$SELECT 'it''s', $x$dollars$x$, 'and $sql$'$$, retries => 3, timeout => '20 minutes');
-SELECT pipeline.create_task('carol night', 'a second', 'SELECT 1', depends_on => '{z first}', retry_backoff => 1.5);
+SELECT pipeline.create_task('carol night', 'a second', 'SELECT 1', depends_on => '{z first}', retry_backoff => 1.5, pool => 'carol pool', deadline => '2 hours', foreach => 'SELECT 1 AS k', map_key => 'k');
 -- Both forms, complete and in order.
 \pset format unaligned
 \pset tuples_only on
@@ -40,7 +42,7 @@ SELECT pipeline.export() = script AS same FROM carol.saved;
 -- Applied by hand-written document: other spellings mean the same.
 SELECT object, name, action FROM pipeline.apply($${"pipelines": [{"name": "carol night", "schedule": "30 4 * * *", "timezone": "Europe/Madrid",
   "params": {"day": null}, "labels": {"team": "core"}, "paused": false, "tasks": [
-    {"task": "a second", "command": "SELECT 1", "depends_on": "{\"z first\"}", "retry_backoff": "1.50"}]}],
+    {"task": "a second", "command": "SELECT 1", "depends_on": "{\"z first\"}", "retry_backoff": "1.50", "pool": "carol pool", "deadline": "120 min", "foreach": "SELECT 1 AS k", "map_key": "k"}]}],
   "channels": [{"name": "carol log", "kind": "log"}], "dimensions": [{"dimension": "carol.dim_people", "source": "SELECT * FROM people",
   "business_key": ["id"], "feed": "snapshot", "names": {"valid_from": "since"}, "open_end": null, "search_path": "carol, public"}]}$$);
 -- Changes are seen before they are made.
@@ -96,6 +98,8 @@ SELECT pipeline.apply('{"pipelines": [{"name": "x", "tasks": [{"task": "a", "com
 SELECT count(*) FROM pipeline.pipelines WHERE pipeline = 'x';
 -- Of other roles one sees nothing, and prunes nothing.
 SET SESSION AUTHORIZATION pipeline_alice;
+SELECT count(*) AS may_use FROM pipeline.pools WHERE pool = 'carol pool';
+SELECT pipeline.export() LIKE '%carol%' AS exported;
 SELECT count(*) FROM pipeline.apply('{}', '{pipelines,suites,channels,dimensions,feature_sets}', true) WHERE name LIKE 'carol%';
 SELECT pipeline.apply('{"pipelines": [{"name": "carol night"}]}');
 SELECT pipeline.alter_pipeline('carol night', '{"schedule": null}');
@@ -119,6 +123,10 @@ SELECT pipeline.alter_expectation('carol suite', 'v is positive', '{"severity": 
 SELECT severity, row_condition, kwargs FROM pipeline.expectations WHERE suite = 'carol suite' AND name = 'v is positive';
 SELECT pipeline.alter_channel('carol log', '{"config": {"level": "warning"}}');
 SELECT config FROM pipeline.channels WHERE name = 'carol log';
+SELECT pipeline.alter_pool('carol pool', '{"slots": 3}');
+SELECT pool, slots, users FROM pipeline.pools WHERE pool = 'carol pool';
+SELECT pipeline.alter_dataset('carol data', '{"publishers": null, "subscribers": ["public"]}');
+SELECT dataset, publishers, subscribers, description FROM pipeline.datasets WHERE dataset = 'carol data';
 SELECT pipeline.alter_feature_set('carol set', '{"timezone": "Asia/Tokyo"}');
 SELECT pipeline.alter_feature('carol set', 'n_week', '{"lookback": "6 days"}');
 SELECT feature, lookback, s.timezone, s.search_path FROM pipeline.features JOIN pipeline.feature_sets s ON s.name = feature_set WHERE feature_set = 'carol set' ORDER BY position;
@@ -171,6 +179,8 @@ BEGIN
   before_json := pipeline.export(format => 'jsonb');
   FOR form IN 1 .. 2 LOOP
     PERFORM pipeline.drop_pipeline(pipeline) FROM pipeline.pipelines;
+    PERFORM pipeline.drop_pool(pool) FROM pipeline.pools WHERE pool LIKE 'carol%';
+    PERFORM pipeline.drop_dataset(dataset) FROM pipeline.datasets WHERE dataset LIKE 'carol%';
     PERFORM pipeline.drop_suite(name) FROM pipeline.suites;
     PERFORM pipeline.drop_channel(name) FROM pipeline.channels;
     PERFORM pipeline.drop_feature_set(name) FROM pipeline.feature_sets;
@@ -184,7 +194,7 @@ BEGIN
   END LOOP;
 END $$;
 SELECT action, count(*) >= 8 AS many FROM pipeline.apply('{}', '{pipelines,tasks}', true) GROUP BY 1;
-SELECT count(*) FROM pipeline.apply('{}', '{pipelines,suites,channels,dimensions,feature_sets}');
+SELECT count(*) FROM pipeline.apply('{}', '{pipelines,suites,channels,dimensions,feature_sets,pools,datasets}');
 SELECT pipeline.export();
 RESET SESSION AUTHORIZATION;
 DROP SCHEMA carol CASCADE;

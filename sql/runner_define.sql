@@ -18,7 +18,7 @@ SELECT pipeline.create_pipeline('define 2', max_active_runs => 0);
 SELECT pipeline.create_pipeline('define 2', catchup => 'some');
 SELECT pipeline.create_pipeline('define 2', params => '[1]');
 SELECT pipeline.create_pipeline('define 2', labels => '"x"');
-SELECT pipeline.create_pipeline('define 2', deadline => '1 hour');
+SELECT pipeline.create_pipeline('define 2', deadline => '-1 hour');
 SELECT pipeline.create_pipeline('define 2', deadline_warning => '1 hour');
 SELECT pipeline.create_pipeline('define 2', on_datasets => '{d}');
 SELECT pipeline.create_pipeline('define 2', run_as => 'pipeline_bob');
@@ -69,11 +69,11 @@ SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', retry_on => 'luck');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', timeout => '0');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', labels => '[]');
 SELECT pipeline.create_task('define 1', 'd', NULL);
--- What belongs to the surface but does nothing yet is refused, not ignored.
+-- What needs something else is refused without it.
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', pool => 'p');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', pool_slots => 2);
-SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', deadline => '1 hour');
-SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', foreach => 'SELECT 1', map_key => 'k');
+SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', deadline => '0');
+SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', foreach => 'SELECT 1 AS k');
 SELECT pipeline.create_task('define 1', 'd', 'SELECT 1', min_success => 0.5);
 SELECT task, depends_on, mode, retries, retry_delay, timeout, labels FROM pipeline.tasks WHERE pipeline = 'define 1' ORDER BY task;
 SELECT pipeline.drop_task('define 1', 'a');

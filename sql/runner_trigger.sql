@@ -39,7 +39,7 @@ FROM (
 GROUP BY rule ORDER BY rule;
 -- Attempts of skipped tasks; counters; the run.
 SELECT state, count(*) > 0 AS some FROM pipeline.attempts a JOIN alice.trigger_runs USING (run_id) WHERE a.state = 'skipped' GROUP BY 1;
-SELECT bool_and(open_tasks = 0) AS all_ended FROM pipeline.runs JOIN alice.trigger_runs USING (run_id);
+SELECT bool_and(state NOT IN ('waiting', 'ready', 'running', 'up_for_retry')) AS all_ended FROM pipeline.task_runs JOIN alice.trigger_runs USING (run_id);
 -- Retry: a task that ran on failure stays as it is; what failed runs again.
 SELECT run_id AS run FROM alice.trigger_runs WHERE a = 'succeeds' AND b = 'fails' \gset
 SELECT pipeline.create_task('trigger', 'b', 'SELECT 2', or_replace => true);

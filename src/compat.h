@@ -15,6 +15,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "tcop/pquery.h"
@@ -104,6 +105,50 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 #define my_log_min_messages log_min_messages
 #else
 #define my_log_min_messages (log_min_messages[MyBackendType])
+#endif
+
+/* 16: an update can touch summarizing indexes only; before, it was a bool. */
+#if PG_VERSION_NUM < 160000
+typedef int TU_UpdateIndexes;
+#define TU_None 0
+#define TU_All 1
+#define TU_Summarizing 2		/* never */
+static inline void
+pipeline_simple_table_tuple_update(Relation rel, ItemPointer otid,
+								   TupleTableSlot *slot, Snapshot snapshot,
+								   TU_UpdateIndexes *indexes)
+{
+	bool		all;
+
+	simple_table_tuple_update(rel, otid, slot, snapshot, &all);
+	*indexes = all ? TU_All : TU_None;
+}
+#define simple_table_tuple_update pipeline_simple_table_tuple_update
+#endif
+
+/* 19: ExecInsertIndexTuples() takes flags; 16 had one more argument. */
+#if PG_VERSION_NUM < 190000
+#define EIIT_IS_UPDATE (1 << 0)
+#define EIIT_ONLY_SUMMARIZING (1 << 2)
+#if PG_VERSION_NUM < 160000
+#define ExecInsertIndexTuples(info, estate, flags, slot, arbiters, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, ((flags) & EIIT_IS_UPDATE) != 0, \
+						  false, conflict, arbiters)
+#else
+#define ExecInsertIndexTuples(info, estate, flags, slot, arbiters, conflict) \
+	ExecInsertIndexTuples(info, slot, estate, ((flags) & EIIT_IS_UPDATE) != 0, \
+						  false, conflict, arbiters, \
+						  ((flags) & EIIT_ONLY_SUMMARIZING) != 0)
+#endif
+#endif
+
+/* 18: an index scan can be instrumented; 19: it takes flags. */
+#if PG_VERSION_NUM < 180000
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys, flags) \
+	index_beginscan(heap, index, snapshot, nkeys, norderbys)
+#elif PG_VERSION_NUM < 190000
+#define index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys, flags) \
+	index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys)
 #endif
 
 /* 16: varatt.h left postgres.h. */

@@ -18,8 +18,10 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
 
 #include "alert/alert_state.h"
+#include "base/rows.h"
 
 static const char *const severities[] = {"info", "warning", "error", "critical", NULL};
 
@@ -198,6 +200,24 @@ pipeline_raise_alert(const AlertSpec *spec)
 	return pipeline_alert_raise(spec, NULL);
 }
 
+/*
+ * Is an alert of that name and source open?  Every task that succeeds asks, and
+ * the answer is nearly always no.
+ */
+static bool
+any_open(Oid owner, const char *alertname, const char *source)
+{
+	static RowTable alerts = {.name = "alerts"};
+	Datum		key[] = {ObjectIdGetDatum(owner), CStringGetTextDatum(alertname),
+	CStringGetTextDatum(source)};
+	bool		found;
+
+	pipeline_rows_open(&alerts);
+	found = pipeline_row_find(&alerts, "alerts_open_source", 3, key);
+	pipeline_rows_close(&alerts);
+	return found;
+}
+
 /* The door: resolve by name and source.  See alert.h. */
 int
 pipeline_resolve_alerts(Oid owner, const char *alertname, const char *source)
@@ -207,6 +227,8 @@ pipeline_resolve_alerts(Oid owner, const char *alertname, const char *source)
 	int64	   *ids;
 	int			resolved = 0;
 
+	if (source != NULL && !any_open(owner, alertname, source))
+		return 0;
 	SPI_connect();
 	pipeline_extension_begin(&scope);
 	n = pipeline_sql("SELECT alert_id FROM pipeline.alerts"

@@ -128,6 +128,7 @@ extern Source *pipeline_source(const char *text, const char *argument);
 extern int	pipeline_source_column(const Source *source, const char *column,
 								   const char *argument);
 extern char *pipeline_expression(const char *text, const char *argument);
+extern char *pipeline_query(const char *text, const char *argument);
 extern TupleDesc pipeline_query_columns(const char *sql);
 
 /* ---- changes.c: who did what --------------------------------------------- */

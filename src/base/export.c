@@ -17,14 +17,27 @@
 
 #include "base/kinds.h"
 
-/* A kind's objects, those of one pipeline if that is asked. */
+/*
+ * A kind's objects: those that the caller could also make, or, where one
+ * pipeline is asked for, what of that he may see.
+ */
 static List *
 exported_objects(Kind *kind, const char *pipeline)
 {
 	Object	   *one;
 
 	if (pipeline == NULL)
-		return objects_in_order(kind_list(kind, true));
+	{
+		List	   *objects = kind_list(kind, true);
+		ListCell   *lc;
+
+		foreach(lc, objects)
+		{
+			if (!pipeline_is_owner(GetUserId(), ((Object *) lfirst(lc))->owner))
+				objects = foreach_delete_current(objects, lc);
+		}
+		return objects_in_order(objects);
+	}
 	if (!kind->object->of_pipeline)
 		return NIL;
 	one = kind_find(kind, NULL, pipeline, true);

@@ -311,3 +311,45 @@ pipeline_query_columns(const char *sql)
 	Assert(list_length(raw) == 1);
 	return query_columns(linitial_node(RawStmt, raw), sql, "source");
 }
+
+/*
+ * Check that the text is one read-only query, or the name of a relation, as
+ * far as its form tells, and return it ready to follow FROM.  Its names are
+ * not resolved here.
+ */
+char *
+pipeline_query(const char *text, const char *argument)
+{
+	List	   *names = NIL;
+	List	   *raw;
+	RawStmt    *stmt;
+	int			len;
+
+	if (SplitIdentifierString(pstrdup(text), '.', &names) &&
+		list_length(names) >= 1 && list_length(names) <= 3)
+	{
+		StringInfoData buf;
+		ListCell   *lc;
+
+		initStringInfo(&buf);
+		foreach(lc, names)
+			appendStringInfo(&buf, "%s%s", lc == list_head(names) ? "" : ".",
+							 quote_identifier(lfirst(lc)));
+		return buf.data;
+	}
+	raw = parse_text(text, "", argument);
+	if (list_length(raw) != 1)
+		refuse_source(argument, text, raw == NIL ? "it is empty" : "it is more than one statement");
+	stmt = linitial_node(RawStmt, raw);
+	if (!IsA(stmt->stmt, SelectStmt))
+		refuse_source(argument, text, "it is not a query");
+	for (SelectStmt *s = (SelectStmt *) stmt->stmt; s; s = s->larg)
+	{
+		if (s->intoClause)
+			refuse_source(argument, text, "SELECT INTO makes a table");
+		if (s->lockingClause)
+			refuse_source(argument, text, "it locks or modifies rows");
+	}
+	len = stmt->stmt_len > 0 ? stmt->stmt_len : (int) strlen(text) - stmt->stmt_location;
+	return psprintf("(%s\n)", pnstrdup(text + stmt->stmt_location, len));
+}

@@ -1,6 +1,6 @@
 /*
  * alter.c
- *	  Pipelines and tasks as kinds of objects for apply(), export() and
+ *	  Pipelines, tasks, pools and datasets as kinds of objects for apply(), export() and
  *	  alter_X(), and their renaming.
  */
 #include "postgres.h"
@@ -88,6 +88,25 @@ rename_task(const char *pipeline, const char *name, const char *to)
 	pipeline_scope_end(&scope);
 }
 
+/* An array of roles as their names. */
+#define ROLE_NAMES(column) \
+	"(SELECT coalesce(jsonb_agg(CASE o.r::oid WHEN 0 THEN 'public' ELSE pg_get_userbyid(o.r::oid) END ORDER BY o.n), '[]')" \
+	" FROM unnest(" column ") WITH ORDINALITY o(r, n))"
+
+static void
+lock_pool(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.pools WHERE pool = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
+static void
+lock_dataset(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.datasets WHERE dataset = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
 static void
 lock_pipeline(const char *name)
 {
@@ -100,6 +119,30 @@ void
 runner_register_kinds(void)
 {
 	static const char *const kept[] = {"run_as", "paused", NULL};
+	/* Roles are given by name, and everybody as "public". */
+	static const ObjectKind pools = {
+		.kind = "pool",
+		.key = "pools",
+		.create = "create_pool",
+		.drop = "drop_pool",
+		.name_argument = "pool",
+		.list = "SELECT NULL::text AS parent, p.pool AS name, p.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(p) || jsonb_build_object('users', " ROLE_NAMES("p.users") ") AS arguments"
+		" FROM pipeline.pools p ORDER BY p.pool COLLATE \"C\"",
+		.lock = lock_pool
+	};
+	static const ObjectKind datasets = {
+		.kind = "dataset",
+		.key = "datasets",
+		.create = "create_dataset",
+		.drop = "drop_dataset",
+		.name_argument = "dataset",
+		.list = "SELECT NULL::text AS parent, d.dataset AS name, d.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(d) || jsonb_build_object('publishers', " ROLE_NAMES("d.publishers") ","
+		"   'subscribers', " ROLE_NAMES("d.subscribers") ") AS arguments"
+		" FROM pipeline.datasets d ORDER BY d.dataset COLLATE \"C\"",
+		.lock = lock_dataset
+	};
 	static const ObjectKind pipelines = {
 		.kind = "pipeline",
 		.key = "pipelines",
@@ -132,6 +175,8 @@ runner_register_kinds(void)
 		.rename = rename_task
 	};
 
+	pipeline_register_kind(&pools);
+	pipeline_register_kind(&datasets);
 	pipeline_register_kind(&pipelines);
 	pipeline_register_kind(&tasks);
 }

@@ -160,48 +160,67 @@ choose_action(const Backfill *backfill, const BackfillInterval *interval)
 
 /* ---- doing it ----------------------------------------------------------------------- */
 
-/* Leave only the chosen tasks in a run that was just created. */
+/* Create the run of an interval. */
 static void
-keep_tasks(int64 run_id, const ArrayType *tasks)
+create_run(const Backfill *backfill, BackfillInterval *interval)
 {
-	pipeline_sql("DELETE FROM pipeline.task_runs WHERE run_id = $1 AND NOT task = ANY ($2)",
-				 SPI_OK_DELETE, sql_int8(run_id), sql_array(tasks));
-	pipeline_sql("UPDATE pipeline.task_runs t SET pending ="
-				 "   (SELECT count(*) FROM unnest(t.depends_on) d WHERE d = ANY ($2))"
-				 " WHERE run_id = $1 AND pending > 0",
-				 SPI_OK_UPDATE, sql_int8(run_id), sql_array(tasks));
-	pipeline_sql("UPDATE pipeline.runs SET open_tasks ="
-				 "   (SELECT count(*) FROM pipeline.task_runs t WHERE t.run_id = $1)"
-				 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id));
+	RunSpec		spec = {
+		.pipeline = backfill->def->name,
+		.run_type = "backfill",
+		.params = runner_merge_params(backfill->def, backfill->params),
+		.interval_start = interval->from,
+		.interval_end = interval->to,
+		.tasks = pipeline_array_list(backfill->tasks, "tasks")
+	};
+
+	interval->run_id = runner_create_run(&spec);
 }
 
-static void
+/*
+ * Have the run of an interval run again; false when somebody has done so
+ * meanwhile.
+ */
+static bool
+run_again(const Backfill *backfill, const BackfillInterval *interval)
+{
+	UserScope	scope;
+	char	   *pipeline;
+	char	   *state = runner_lock_run(interval->run_id, &pipeline);
+
+	if (strcmp(state, interval->state) != 0)
+		return false;
+	pipeline_extension_begin(&scope);
+	pipeline_sql("UPDATE pipeline.runs SET params = params || $2 WHERE run_id = $1",
+				 SPI_OK_UPDATE, sql_int8(interval->run_id), sql_jsonb(backfill->params));
+	runner_run_again(interval->run_id, backfill->tasks,
+					 strcmp(interval->action, "retry") == 0);
+	pipeline_scope_end(&scope);
+	return true;
+}
+
+/* Do what is to be done about an interval; false when that was nothing. */
+static bool
 process_interval(Backfill *backfill, BackfillInterval *interval)
 {
 	UserScope	scope;
 
-	pipeline_extension_begin(&scope);
+	if (strcmp(interval->action, "skip") == 0)
+		return false;
 	if (strcmp(interval->action, "create") == 0)
+		create_run(backfill, interval);
+	else if (!run_again(backfill, interval))
 	{
-		interval->run_id = runner_create_run(backfill->def->name, "backfill",
-											 runner_merge_params(backfill->def, backfill->params),
-											 interval->from, interval->to);
-		if (backfill->tasks)
-			keep_tasks(interval->run_id, backfill->tasks);
-	}
-	else
-	{
-		pipeline_sql("UPDATE pipeline.runs SET params = params || $2 WHERE run_id = $1",
-					 SPI_OK_UPDATE, sql_int8(interval->run_id), sql_jsonb(backfill->params));
-		runner_run_again(interval->run_id, backfill->tasks,
-						 strcmp(interval->action, "retry") == 0);
+		interval->action = "skip";
+		return false;
 	}
 	if (backfill->first_run == 0)
 		backfill->first_run = interval->run_id;
+	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.runs SET backfill = $2, max_active_runs = nullif($3, 0) WHERE run_id = $1",
 				 SPI_OK_UPDATE, sql_int8(interval->run_id), sql_int8(backfill->first_run),
 				 sql_int4(backfill->max_active_runs));
 	pipeline_scope_end(&scope);
+	return true;
 }
 
 static void
@@ -316,11 +335,8 @@ pipeline_backfill(PG_FUNCTION_ARGS)
 		BackfillInterval *interval = list_nth(intervals, PG_GETARG_BOOL(7) ? n - 1 - i : i);
 
 		interval->action = choose_action(&backfill, interval);
-		if (!dry_run && strcmp(interval->action, "skip") != 0)
-		{
-			process_interval(&backfill, interval);
+		if (!dry_run && process_interval(&backfill, interval))
 			done++;
-		}
 		return_interval((ReturnSetInfo *) fcinfo->resultinfo, interval);
 	}
 	if (done > 0)

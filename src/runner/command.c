@@ -194,12 +194,15 @@ runner_run_command(const Claim *claim, MemoryContext context,
 		!holds("condition", claim->condition, atomic, context, result);
 	if (!result->waiting && !result->skipped)
 	{
+		if (claim->foreach)
+			command = psprintf("SELECT * FROM %s AS foreach", pipeline_query(claim->foreach, "foreach"));
 		raw = runner_parse_command(command, atomic, "this");
 		if (atomic)
 			raw = list_concat(raw, raw_parser("SET CONSTRAINTS ALL IMMEDIATE",
 											  RAW_PARSE_DEFAULT));
 	}
-	receiver = runner_result_receiver(context, result);
+	receiver = claim->foreach ? runner_map_receiver(context, claim->map_column, result) :
+		runner_result_receiver(context, result);
 	foreach(lc, raw)
 	{
 		RawStmt    *stmt = lfirst_node(RawStmt, lc);
@@ -213,7 +216,7 @@ runner_run_command(const Claim *claim, MemoryContext context,
 			StartTransactionCommand();
 		MemoryContextSwitchTo(context);
 		run_statement(stmt, constraints ? result->statement : command,
-					  !atomic, receiver, result);
+					  !atomic, constraints ? None_Receiver : receiver, result);
 		if (atomic)
 			CommandCounterIncrement();
 		else
@@ -222,6 +225,9 @@ runner_run_command(const Claim *claim, MemoryContext context,
 		CHECK_FOR_INTERRUPTS();
 	}
 	receiver->rDestroy(receiver);
+	if (claim->foreach)
+		result->result = pipeline_jsonb_object(1, (const char *[]) {"mapped"},
+											   (const char *[]) {psprintf("%d", list_length(result->mapped))});
 	result->statement = NULL;
 	result->wal_bytes = pgWalUsage.wal_bytes - wal.wal_bytes;
 	MemoryContextSwitchTo(old);

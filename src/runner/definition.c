@@ -76,16 +76,8 @@ choose_owner(FunctionCallInfo fcinfo, int argument, Oid present)
 	return owner;
 }
 
-/* ---- arguments that later versions will take -------------------------------- */
-
-static void
-not_available(const char *argument, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("argument \"%s\" is not supported yet", argument),
-			 errhint("%s", hint)));
-}
+/* A deadline is not a decision about the next decade. */
+#define MOST_DEADLINE_DAYS 3660
 
 /* ---- the definition ------------------------------------------------------------ */
 
@@ -231,6 +223,9 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 	char	   *timezone = pipeline_arg_text(fcinfo, 2);
 	char	   *align = pipeline_arg_text(fcinfo, 3);
 	char	   *catchup = pipeline_arg_text(fcinfo, 5);
+	Interval   *deadline = PG_ARGISNULL(6) ? NULL : PG_GETARG_INTERVAL_P(6);
+	Interval   *warning = PG_ARGISNULL(7) ? NULL : PG_GETARG_INTERVAL_P(7);
+	List	   *datasets;
 	Jsonb	   *params = pipeline_arg_jsonb(fcinfo, 9);
 	Jsonb	   *labels = pipeline_arg_jsonb(fcinfo, 12);
 	Jsonb	   *before;
@@ -243,11 +238,14 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 			pipeline_not_null(fcinfo, i, required[i]);
 	replace = PG_GETARG_BOOL(13);
 	runner_check_pipeline_name(name);
-	if (!PG_ARGISNULL(6) || !PG_ARGISNULL(7))
-		not_available(PG_ARGISNULL(6) ? "deadline_warning" : "deadline",
-					  "Leave it null. A task can have a timeout.");
-	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(8)) > 0)
-		not_available("on_datasets", "Leave it empty. Use a schedule, or call pipeline.run().");
+	runner_check_interval(deadline, "deadline", false, MOST_DEADLINE_DAYS);
+	runner_check_interval(warning, "deadline_warning", false, MOST_DEADLINE_DAYS);
+	if (warning && !deadline)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"deadline_warning\" needs \"deadline\""),
+				 errhint("It says how long before the deadline an alert warns of it.")));
+	datasets = pipeline_array_list(PG_GETARG_ARRAYTYPE_P(8), "on_datasets");
 	if (PG_GETARG_INT32(4) < 1)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -272,16 +270,19 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 	owner = choose_owner(fcinfo, 10, before ? runner_lock_pipeline(name)->owner : InvalidOid);
 
 	pipeline_extension_begin(&scope);
+	runner_check_datasets(datasets, owner);
 	mind_identity();
 	if (before)
 		before = pipeline_as_jsonb(name);
 	if (pipeline_sql("INSERT INTO pipeline.pipelines AS p (pipeline, owner, schedule, timezone, interval_align,"
-					 "   max_active_runs, catchup, params, labels, description, paused, paused_reason)"
+					 "   max_active_runs, catchup, params, labels, description, paused, paused_reason,"
+					 "   deadline, deadline_warning, on_datasets)"
 					 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11,"
-					 "   CASE WHEN $11 THEN 'created paused' END)"
+					 "   CASE WHEN $11 THEN 'created paused' END, $13, $14, $15)"
 					 " ON CONFLICT (pipeline) DO UPDATE SET owner = $2, schedule = $3, timezone = $4,"
 					 "   interval_align = $5, max_active_runs = $6, catchup = $7, params = $8,"
-					 "   labels = $9, description = $10, paused = p.paused OR $11,"
+					 "   labels = $9, description = $10, deadline = $13, deadline_warning = $14, on_datasets = $15,"
+					 "   paused = p.paused OR $11,"
 					 "   paused_reason = CASE WHEN p.paused THEN p.paused_reason WHEN $11 THEN 'replaced paused' END,"
 					 "   scheduled_since = CASE WHEN (p.schedule, p.timezone, p.interval_align)"
 					 "     IS DISTINCT FROM ($3, $4, $5) THEN now() ELSE p.scheduled_since END"
@@ -290,7 +291,9 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 					 sql_text(timezone), sql_text(align), sql_int4(PG_GETARG_INT32(4)),
 					 sql_text(catchup), sql_jsonb(params), sql_jsonb(labels),
 					 sql_text(pipeline_arg_text(fcinfo, 14)),
-					 sql_bool(PG_GETARG_BOOL(11)), sql_bool(before != NULL)) == 0)
+					 sql_bool(PG_GETARG_BOOL(11)), sql_bool(before != NULL),
+					 sql_interval(deadline), sql_interval(warning),
+					 sql_array(pipeline_list_array(datasets))) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("pipeline \"%s\" already exists", name),
@@ -298,6 +301,10 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 	pipeline_sql("UPDATE pipeline.tasks SET owner = $2 WHERE pipeline = $1 AND owner <> $2",
 				 SPI_OK_UPDATE, sql_text(name), sql_role(owner));
 	pipeline_sql("UPDATE pipeline.pipeline_grants SET owner = $2 WHERE pipeline = $1 AND owner <> $2",
+				 SPI_OK_UPDATE, sql_text(name), sql_role(owner));
+	pipeline_sql("DELETE FROM pipeline.dataset_updates WHERE pipeline = $1 AND dataset <> ALL ($2)",
+				 SPI_OK_DELETE, sql_text(name), sql_array(pipeline_list_array(datasets)));
+	pipeline_sql("UPDATE pipeline.dataset_updates SET owner = $2 WHERE pipeline = $1 AND owner <> $2",
 				 SPI_OK_UPDATE, sql_text(name), sql_role(owner));
 	pipeline_record_change("create_pipeline", "pipeline", name, before,
 						   pipeline_as_jsonb(name), NULL);

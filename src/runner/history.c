@@ -128,8 +128,8 @@ delete_changes(void)
 						SPI_OK_DELETE, sql_int4(pipeline_history_days), sql_int8(BATCH));
 }
 
-/* One batch of each; true if there may be more.  In a subtransaction. */
-static bool
+/* One batch of each; says whether there may be more. */
+static void
 delete_batch(void *arg)
 {
 	bool	   *more = arg;
@@ -147,35 +147,20 @@ delete_batch(void *arg)
 	changes = delete_changes();
 	pipeline_scope_end(&scope);
 	*more = old > 0 || many > 0 || changes >= BATCH;
-	return true;
 }
 
 /* The same; what goes wrong is logged, and tried again later. */
 static bool
 try_batch(void)
 {
-	MemoryContext context = CurrentMemoryContext;
-	volatile bool more = false;
+	bool		more = false;
+	ErrorData  *edata = runner_try(delete_batch, &more);
 
-	PG_TRY();
-	{
-		bool		any = false;
-
-		pipeline_subtransaction(delete_batch, &any);
-		more = any;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		ereport(LOG,
-				(errmsg("could not delete old runs: %s", edata->message)));
-	}
-	PG_END_TRY();
-	return more;
+	if (edata == NULL)
+		return more;
+	ereport(LOG,
+			(errmsg("could not delete old runs: %s", edata->message)));
+	return false;
 }
 
 /*

@@ -25,12 +25,26 @@ extern void runner_commit_transaction(void);
 /* ---- history.c: for schedulers ---------------------------------------------- */
 
 extern long runner_trim_history(void);
+/* ---- parts of a scheduler's look ---------------------------------------------- */
+
+extern ErrorData *runner_try(void (*action) (void *), void *arg);
+extern bool runner_pause_pipeline(const char *pipeline, const char *reason);
+extern void runner_end_lost_attempts(void);
+extern void runner_finish_lost_runs(void);
+extern void runner_note_overrun(int64 attempt_id);
+extern void runner_pass_over(void);
+extern void runner_ready_retries(void);
+extern void runner_begin_runs(void);
+extern void runner_stop_attempts(void);
+extern long runner_until_next(void);
+extern void runner_mind_deadlines(void);
+extern void runner_dispatch_datasets(void);
 
 /* ---- start.c: for schedulers ------------------------------------------------ */
 
 #define RUNNER_MAX_START_FAILURES 5
 
-extern void runner_reap_workers(void);
+extern bool runner_reap_workers(void);
 extern long runner_start_workers(Oid database, Oid role, int tasks);
 extern int	runner_start_failures(Oid role);
 extern void runner_forget_start_failures(Oid role);

@@ -17,23 +17,68 @@
 
 /*
  * Put tasks back to waiting.  A task that the pipeline no longer has stays as
- * it is.  Returns how many.
+ * it is.  What foreach gave is forgotten: it is asked again.  Returns how many.
  */
 static int
 reset_tasks(int64 run_id, const ArrayType *tasks)
 {
-	return (int) pipeline_sql("UPDATE pipeline.task_runs r SET state = 'waiting', failures = 0, lost = 0, error = NULL,"
-							  "   ready_at = NULL, finished_at = NULL, next_attempt_at = NULL, owner = p.owner,"
-							  "   command = t.command, depends_on = t.depends_on, mode = t.mode, retries = t.retries,"
-							  "   trigger_rule = t.trigger_rule, condition = t.condition, wait_for = t.wait_for,"
-							  "   poke_interval = t.poke_interval, wait_timeout = t.wait_timeout,"
-							  "   on_wait_timeout = t.on_wait_timeout, waiting_since = NULL,"
-							  "   retry_delay = t.retry_delay, retry_backoff = t.retry_backoff, retry_on = t.retry_on,"
-							  "   timeout = t.timeout, allow_failure = t.allow_failure, priority = t.priority,"
-							  "   labels = p.labels || t.labels"
-							  " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
-							  " WHERE r.run_id = $1 AND t.pipeline = r.pipeline AND t.task = r.task AND r.task = ANY ($2)",
-							  SPI_OK_UPDATE, sql_int8(run_id), sql_array(tasks));
+	int			n;
+
+	n = (int) pipeline_sql("UPDATE pipeline.task_runs r SET state = 'waiting', failures = 0, lost = 0, error = NULL,"
+						   "   ready_at = NULL, finished_at = NULL, next_attempt_at = NULL, owner = p.owner,"
+						   "   command = t.command, depends_on = t.depends_on, mode = t.mode, retries = t.retries,"
+						   "   trigger_rule = t.trigger_rule, condition = t.condition, wait_for = t.wait_for,"
+						   "   poke_interval = t.poke_interval, wait_timeout = t.wait_timeout,"
+						   "   on_wait_timeout = t.on_wait_timeout, waiting_since = NULL,"
+						   "   retry_delay = t.retry_delay, retry_backoff = t.retry_backoff, retry_on = t.retry_on,"
+						   "   timeout = t.timeout, allow_failure = t.allow_failure, priority = t.priority,"
+						   "   pool = t.pool, pool_slots = t.pool_slots, on_deadline = t.on_deadline,"
+						   "   foreach = t.foreach, map_column = t.map_key, max_active_mapped = t.max_active_mapped,"
+						   "   min_success = t.min_success, expanded = false, deadline_missed = false,"
+						   "   labels = p.labels || t.labels"
+						   " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
+						   " WHERE r.run_id = $1 AND t.pipeline = r.pipeline AND t.task = r.task AND r.task = ANY ($2)",
+						   SPI_OK_UPDATE, sql_int8(run_id), sql_array(tasks));
+	pipeline_sql("UPDATE pipeline.task_runs m SET state = 'skipped', item = NULL, next_attempt_at = NULL"
+				 " FROM pipeline.task_runs t WHERE t.run_id = $1 AND t.task = ANY ($2) AND t.state = 'waiting'"
+				 " AND m.run_id = $1 AND m.mapped_task = t.task",
+				 SPI_OK_UPDATE, sql_int8(run_id), sql_array(tasks));
+	return n;
+}
+
+/*
+ * Have mapped runs of tasks run again, those that have failed or been
+ * cancelled, or the one with the key, whatever became of it.  Their tasks are
+ * running again.  Returns how many.
+ */
+static int
+reset_mapped(int64 run_id, const ArrayType *tasks, const char *map_key)
+{
+	int			n;
+
+	n = (int) pipeline_sql("UPDATE pipeline.task_runs m SET failures = 0, lost = 0,"
+						   "   state = CASE WHEN o.n <= coalesce(t.max_active_mapped, o.n) THEN 'ready' ELSE 'waiting' END,"
+						   "   pending = CASE WHEN o.n <= coalesce(t.max_active_mapped, o.n) THEN 0 ELSE 1 END,"
+						   "   error = NULL, finished_at = NULL, next_attempt_at = NULL, owner = p.owner,"
+						   "   command = t.command, mode = t.mode, retries = t.retries, retry_delay = t.retry_delay,"
+						   "   retry_backoff = t.retry_backoff, retry_on = t.retry_on, timeout = t.timeout,"
+						   "   pool = t.pool, pool_slots = t.pool_slots, priority = t.priority,"
+						   "   labels = p.labels || t.labels, ready_at = clock_timestamp(), rank = pipeline._rank(t.priority)"
+						   " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline),"
+						   "   (SELECT task, row_number() OVER (PARTITION BY mapped_task ORDER BY task) AS n"
+						   "    FROM pipeline.task_runs WHERE run_id = $1 AND mapped_task = ANY ($2) AND item IS NOT NULL"
+						   "    AND CASE WHEN $3 IS NULL THEN state IN ('failed', 'cancelled') ELSE map_key = $3 END) o"
+						   " WHERE m.run_id = $1 AND m.task = o.task"
+						   " AND t.pipeline = m.pipeline AND t.task = m.mapped_task",
+						   SPI_OK_UPDATE, sql_int8(run_id), sql_array(tasks), sql_text(map_key));
+	if (n > 0)
+		pipeline_sql("UPDATE pipeline.task_runs t SET state = 'running', error = NULL, finished_at = NULL,"
+					 "   pending = (SELECT count(*) FROM pipeline.task_runs m WHERE m.run_id = $1 AND m.mapped_task = t.task"
+					 "     AND m.state IN ('waiting', 'ready', 'running', 'up_for_retry'))"
+					 " WHERE run_id = $1 AND task = ANY ($2) AND expanded"
+					 " AND EXISTS (SELECT FROM pipeline.task_runs m WHERE m.run_id = $1 AND m.mapped_task = t.task AND m.state = 'ready')",
+					 SPI_OK_UPDATE, sql_int8(run_id), sql_array(tasks));
+	return n;
 }
 
 /*
@@ -58,7 +103,7 @@ recount(int64 run_id)
 					 "         (count(*) FILTER (WHERE d.state = 'skipped'))::int AS k"
 					 "       FROM pipeline.task_runs w LEFT JOIN pipeline.task_runs d"
 					 "         ON d.run_id = $1 AND d.task = ANY (w.depends_on)"
-					 "       WHERE w.run_id = $1 AND w.state = 'waiting' GROUP BY w.task, w.trigger_rule) c,"
+					 "       WHERE w.run_id = $1 AND w.state = 'waiting' AND w.mapped_task IS NULL GROUP BY w.task, w.trigger_rule) c,"
 					 "   LATERAL (SELECT CASE c.n WHEN 0 THEN 'ready'"
 					 "     ELSE pipeline._trigger_state(c.trigger_rule, c.n - c.s - c.f - c.k, c.s, c.f, c.k) END AS state) v"
 					 " WHERE r.run_id = $1 AND r.task = c.task RETURNING r.task, r.state",
@@ -72,27 +117,32 @@ recount(int64 run_id)
 		else if (strcmp(state, "skipped") == 0)
 			skipped = lappend(skipped, pipeline_sql_text(i, 1));
 	}
-	(void) runner_settle_successors(run_id, held_back, skipped);
+	runner_settle_successors(run_id, held_back, skipped);
 }
 
 /*
- * Let the run go on: count its open tasks, ready what need not wait if it is
- * running, queue it if it had ended, end it if nothing is left.
+ * Let the run go on: ready what need not wait if it is running, queue it if it
+ * had ended, end it if nothing is left.
  */
 static void
 go_on(int64 run_id)
 {
+	runner_rearrange_run(run_id);
 	recount(run_id);
 	pipeline_sql("UPDATE pipeline.runs r SET degraded = false, cancel_requested_at = NULL, finished_at = NULL,"
 				 "   state = CASE r.state WHEN 'running' THEN r.state ELSE 'queued' END,"
-				 "   owner = (SELECT p.owner FROM pipeline.pipelines p WHERE p.pipeline = r.pipeline),"
-				 "   open_tasks = (SELECT count(*) FROM pipeline.task_runs t WHERE t.run_id = $1"
-				 "     AND t.state IN ('waiting', 'ready', 'running', 'up_for_retry'))"
+				 "   owner = (SELECT p.owner FROM pipeline.pipelines p WHERE p.pipeline = r.pipeline)"
 				 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id));
-	pipeline_sql("UPDATE pipeline.task_runs t SET state = 'ready', ready_at = clock_timestamp()"
+	/* Until the run begins again its mapped runs are not ready either. */
+	pipeline_sql("UPDATE pipeline.task_runs t SET state = 'waiting', ready_at = NULL"
+				 " FROM pipeline.runs r WHERE r.run_id = $1 AND r.state = 'queued' AND t.run_id = $1"
+				 " AND t.state = 'ready'", SPI_OK_UPDATE, sql_int8(run_id));
+	pipeline_sql("UPDATE pipeline.task_runs t SET state = 'ready', ready_at = clock_timestamp(), rank = pipeline._rank(priority)"
 				 " FROM pipeline.runs r WHERE r.run_id = $1 AND r.state = 'running' AND t.run_id = $1"
 				 " AND t.state = 'waiting' AND t.pending = 0 AND t.next_attempt_at IS NULL", SPI_OK_UPDATE, sql_int8(run_id));
+	runner_open_tables();
 	runner_finish_run_if_done(run_id);
+	runner_close_tables();
 	runner_at_commit_wake();
 }
 
@@ -109,22 +159,26 @@ result_names(uint64 n)
 
 /*
  * Have tasks of an ended run (NULL: all) run again, `only_failed` those that
- * failed, were held back or were cancelled; returns how many.  The caller has
- * checked rights and acts as the owner of the extension.
+ * failed, were held back or were cancelled; of a task that was mapped then only
+ * its runs that failed, not foreach.  Returns how many.  The caller has locked
+ * the run and acts as the owner of the extension.
  */
 int
 runner_run_again(int64 run_id, const ArrayType *tasks, bool only_failed)
 {
-	int			n;
+	int			n = 0;
 
-	pipeline_sql("SELECT 1 FROM pipeline.runs WHERE run_id = $1 FOR NO KEY UPDATE",
-				 SPI_OK_SELECT, sql_int8(run_id));
-	n = reset_tasks(run_id,
-					result_names(pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1"
-											  " AND (NOT $3 OR state IN ('failed', 'upstream_failed', 'cancelled'))"
-											  " AND ($2 IS NULL OR task = ANY ($2))",
-											  SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks),
-											  sql_bool(only_failed))));
+	if (only_failed)
+		n = reset_mapped(run_id,
+						 result_names(pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND expanded"
+												   " AND ($2 IS NULL OR task = ANY ($2))",
+												   SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks))), NULL);
+	n += reset_tasks(run_id,
+					 result_names(pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND mapped_task IS NULL"
+											   " AND (NOT $3 OR state IN ('failed', 'upstream_failed', 'cancelled'))"
+											   " AND ($2 IS NULL OR task = ANY ($2))",
+											   SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks),
+											   sql_bool(only_failed))));
 	if (n > 0)
 		go_on(run_id);
 	return n;
@@ -161,6 +215,20 @@ refuse_running(int64 run_id, const char *task)
 			(errcode(ERRCODE_OBJECT_IN_USE),
 			 errmsg("task \"%s\" of run " INT64_FORMAT " is running", task, run_id),
 			 errhint("Wait for it, or cancel the run first.")));
+}
+
+/* What became of a mapped task is what became of its runs. */
+static void
+refuse_mapped(int64 run_id, const char *task)
+{
+	if (pipeline_sql("SELECT mapped_task, map_key FROM pipeline.task_runs WHERE run_id = $1 AND task = $2"
+					 " AND mapped_task IS NOT NULL",
+					 SPI_OK_SELECT, sql_int8(run_id), sql_text(task)) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot mark mapped run \"%s\" of task \"%s\" alone",
+						pipeline_sql_text(0, 2), pipeline_sql_text(0, 1)),
+				 errhint("Mark the task, or have the mapped run run again with pipeline.clear(map_key => ...).")));
 }
 
 PG_FUNCTION_INFO_V1(pipeline_retry);
@@ -204,6 +272,7 @@ pipeline_clear(PG_FUNCTION_ARGS)
 	UserScope	scope;
 	char	   *pipeline;
 	char	   *task;
+	char	   *map_key;
 	ArrayType  *tasks;
 	int			n;
 
@@ -211,18 +280,16 @@ pipeline_clear(PG_FUNCTION_ARGS)
 	pipeline_not_null(fcinfo, 1, "task");
 	pipeline_not_null(fcinfo, 2, "downstream");
 	pipeline_not_null(fcinfo, 3, "only_failed");
-	if (!PG_ARGISNULL(4))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"map_key\" is not supported yet"),
-				 errhint("Leave it at its default, null.")));
 	run_id = PG_GETARG_INT64(0);
 	task = pipeline_arg_text(fcinfo, 1);
+	map_key = pipeline_arg_text(fcinfo, 4);
 	runner_require_preload();
 	SPI_connect();
 	(void) runner_lock_run(run_id, &pipeline);
 	pipeline_extension_begin(&scope);
 	(void) task_state(run_id, task);
+	if (map_key)
+		(void) task_state(run_id, psprintf("%s[%s]", task, map_key));
 	tasks = result_names(pipeline_sql("WITH RECURSIVE cleared AS (SELECT $2 AS task UNION"
 									  "  SELECT t.task FROM cleared c JOIN pipeline.task_runs t"
 									  "  ON $3 AND t.run_id = $1 AND c.task = ANY (t.depends_on))"
@@ -232,13 +299,28 @@ pipeline_clear(PG_FUNCTION_ARGS)
 									  SPI_OK_SELECT, sql_int8(run_id), sql_text(task),
 									  sql_bool(PG_GETARG_BOOL(2)), sql_bool(PG_GETARG_BOOL(3))));
 	/* Wait for a claim of one of them, then see what came of it. */
-	pipeline_sql("SELECT 1 FROM pipeline.task_runs WHERE run_id = $1 AND task = ANY ($2) ORDER BY task FOR UPDATE",
+	pipeline_sql("SELECT 1 FROM pipeline.task_runs WHERE run_id = $1 AND (task = ANY ($2) OR mapped_task = ANY ($2))"
+				 " ORDER BY task FOR UPDATE",
 				 SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks));
-	if (pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND state = 'running'"
-					 " AND task = ANY ($2) ORDER BY 1 LIMIT 1",
-					 SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks)) > 0)
+	if (pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND state = 'running' AND NOT expanded"
+					 " AND (task = ANY ($2) OR mapped_task = ANY ($2))"
+					 " AND ($3 IS NULL OR mapped_task IS DISTINCT FROM $4 OR map_key = $3) ORDER BY 1 LIMIT 1",
+					 SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks),
+					 sql_text(map_key), sql_text(task)) > 0)
 		refuse_running(run_id, pipeline_sql_text(0, 1));
-	n = reset_tasks(run_id, tasks);
+	if (map_key)
+	{
+		/* The task itself only goes on with that one run. */
+		List	   *after = pipeline_array_list(tasks, "task");
+
+		n = reset_mapped(run_id, pipeline_list_array(list_make1(task)), map_key);
+		for (int i = list_length(after) - 1; i >= 0; i--)
+			if (strcmp(list_nth(after, i), task) == 0)
+				after = list_delete_nth_cell(after, i);
+		n += reset_tasks(run_id, pipeline_list_array(after));
+	}
+	else
+		n = reset_tasks(run_id, tasks);
 	if (n > 0)
 	{
 		go_on(run_id);
@@ -275,9 +357,10 @@ pipeline_mark(PG_FUNCTION_ARGS)
 	SPI_connect();
 	(void) runner_lock_run(run_id, &pipeline);
 	pipeline_extension_begin(&scope);
+	refuse_mapped(run_id, task);
 	/* The row's lock waits for a claim of it. */
 	if (pipeline_sql("UPDATE pipeline.task_runs SET state = $3, finished_at = clock_timestamp(),"
-					 "   error = CASE $3 WHEN 'failed' THEN 'marked as failed' END, next_attempt_at = NULL"
+					 "   error = CASE $3 WHEN 'failed' THEN 'marked as failed' END, next_attempt_at = NULL, deadline_due = NULL"
 					 " WHERE run_id = $1 AND task = $2 AND state <> 'running' RETURNING owner::oid",
 					 SPI_OK_UPDATE_RETURNING, sql_int8(run_id), sql_text(task), sql_text(state)) == 0)
 	{
@@ -297,8 +380,8 @@ pipeline_mark(PG_FUNCTION_ARGS)
 											  SPI_OK_SELECT, sql_int8(run_id), sql_text(task))));
 	go_on(run_id);
 	record("mark", run_id, pipeline, task, state, pipeline_arg_text(fcinfo, 3));
-	pipeline_sql("SELECT count(*) FROM pipeline.task_runs WHERE run_id = $1 AND state IN ('waiting', 'ready')",
-				 SPI_OK_SELECT, sql_int8(run_id));
+	pipeline_sql("SELECT count(*) FROM pipeline.task_runs WHERE run_id = $1 AND mapped_task IS NULL"
+				 " AND state IN ('waiting', 'ready')", SPI_OK_SELECT, sql_int8(run_id));
 	n = (int) pipeline_sql_int8(0, 1);
 	pipeline_scope_end(&scope);
 	SPI_finish();

@@ -43,48 +43,41 @@ runner_merge_params(const PipelineDef *def, const Jsonb *given)
 /*
  * Create a run and its tasks, queued.  The caller has checked rights and is
  * inside an SPI connection.  Returns 0 when a scheduled run of that interval
- * exists already.  Raises 55000 when the pipeline has no tasks.
+ * exists already.  Raises 55000 when the pipeline has no tasks.  Deadlines
+ * count from the end of the interval, or from now where the interval does not
+ * say when the run was to be.
  */
 int64
-runner_create_run(const char *pipeline, const char *run_type,
-				  const Jsonb *params, TimestampTz from, TimestampTz to)
+runner_create_run(const RunSpec *spec)
 {
 	UserScope	scope;
 	int64		run_id = 0;
-	uint64		tasks;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("INSERT INTO pipeline.runs (pipeline, owner, run_type, params,"
-					 "   interval_start, interval_end, triggered_by)"
-					 " SELECT pipeline, owner, $2, $3, $4, $5, $6 FROM pipeline.pipelines"
-					 " WHERE pipeline = $1"
+	if (pipeline_sql("INSERT INTO pipeline.runs (pipeline, owner, run_type, params, interval_start, interval_end,"
+					 "   triggered_by, datasets, deadline_at, deadline_due)"
+					 " SELECT p.pipeline, p.owner, $2, $3, $4, $5, $6, $7, d.at, d.at - coalesce(p.deadline_warning, '0')"
+					 " FROM pipeline.pipelines p, LATERAL (SELECT p.deadline +"
+					 "     CASE $2 WHEN 'scheduled' THEN $5 ELSE clock_timestamp() END AS at) d"
+					 " WHERE p.pipeline = $1"
 					 " ON CONFLICT (pipeline, interval_end, interval_start)"
 					 "   WHERE run_type = 'scheduled' DO NOTHING"
-					 " RETURNING run_id",
-					 SPI_OK_INSERT_RETURNING, sql_text(pipeline), sql_text(run_type),
-					 sql_jsonb(params), sql_time(from), sql_time(to),
-					 sql_role(GetSessionUserId())) > 0)
+					 " RETURNING run_id, queued_at, (SELECT p.labels FROM pipeline.pipelines p WHERE p.pipeline = $1)",
+					 SPI_OK_INSERT_RETURNING, sql_text(spec->pipeline), sql_text(spec->run_type),
+					 sql_jsonb(spec->params), sql_time(spec->interval_start), sql_time(spec->interval_end),
+					 sql_role(GetSessionUserId()), sql_jsonb(spec->datasets)) > 0)
 	{
+		bool		isnull;
+		TimestampTz deadline_from = strcmp(spec->run_type, "scheduled") == 0 ? spec->interval_end :
+			DatumGetTimestampTz(pipeline_sql_datum(0, 2, &isnull));
+		Jsonb	   *labels = DatumGetJsonbPCopy(pipeline_sql_datum(0, 3, &isnull));
+
 		run_id = pipeline_sql_int8(0, 1);
-		tasks = pipeline_sql("INSERT INTO pipeline.task_runs (run_id, task, pipeline, owner, pending, command,"
-							 "   depends_on, mode, trigger_rule, condition, wait_for, poke_interval, wait_timeout,"
-							 "   on_wait_timeout, retries, retry_delay, retry_backoff, retry_on,"
-							 "   timeout, allow_failure, priority, labels)"
-							 " SELECT $1, t.task, t.pipeline, t.owner,"
-							 "   CASE t.trigger_rule WHEN 'always' THEN 0 ELSE cardinality(t.depends_on) END, t.command,"
-							 "   t.depends_on, t.mode, t.trigger_rule, t.condition, t.wait_for, t.poke_interval, t.wait_timeout,"
-							 "   t.on_wait_timeout, t.retries, t.retry_delay, t.retry_backoff, t.retry_on,"
-							 "   t.timeout, t.allow_failure, t.priority, p.labels || t.labels"
-							 " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
-							 " WHERE t.pipeline = $2",
-							 SPI_OK_INSERT, sql_int8(run_id), sql_text(pipeline));
-		if (tasks == 0)
+		if (runner_create_task_runs(run_id, spec->pipeline, spec->tasks, labels, deadline_from) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("pipeline \"%s\" has no tasks", pipeline),
+					 errmsg("pipeline \"%s\" has no tasks", spec->pipeline),
 					 errhint("Add one with pipeline.create_task().")));
-		pipeline_sql("UPDATE pipeline.runs SET open_tasks = $2 WHERE run_id = $1",
-					 SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) tasks));
 	}
 	pipeline_scope_end(&scope);
 	runner_at_commit_wake();
@@ -103,6 +96,7 @@ runner_start_run(const char *pipeline, const Jsonb *params,
 	PipelineDef *def = runner_load_pipeline(pipeline);
 	TimestampTz from = GetCurrentTransactionStartTimestamp();
 	TimestampTz to = from;
+	RunSpec		spec = {.run_type = "manual"};
 
 	runner_check_operator(def->owner, def->name);
 	if (interval)
@@ -119,8 +113,11 @@ runner_start_run(const char *pipeline, const Jsonb *params,
 	else if (def->schedule)
 		runner_last_interval(def->schedule, def->timezone, def->interval_align,
 							 to, &from, &to);
-	return runner_create_run(def->name, "manual", runner_merge_params(def, params),
-							 from, to);
+	spec.pipeline = def->name;
+	spec.params = runner_merge_params(def, params);
+	spec.interval_start = from;
+	spec.interval_end = to;
+	return runner_create_run(&spec);
 }
 
 PG_FUNCTION_INFO_V1(pipeline_run);
@@ -167,30 +164,46 @@ runner_check_run(Oid owner, const char *pipeline, int64 run_id, bool operate)
 			 errhint("Membership in the owning role, or in the role named by \"pipeline.admin_role\", counts; so does a grant by pipeline.grant_pipeline().")));
 }
 
-/*
- * Lock a run that the caller may operate, inside an SPI connection; returns its
- * state.  Raises 42704 and 42501.
- */
-char *
-runner_lock_run(int64 run_id, char **pipeline)
+/* The state, pipeline and owner of a run; raises 42704. */
+static char *
+read_run(int64 run_id, char **pipeline, Oid *owner)
 {
-	UserScope	scope;
 	bool		isnull;
-	char	   *state;
-	Oid			owner;
 
-	pipeline_extension_begin(&scope);
 	if (pipeline_sql("SELECT r.pipeline, p.owner::oid, r.state"
 					 " FROM pipeline.runs r JOIN pipeline.pipelines p USING (pipeline)"
-					 " WHERE r.run_id = $1 FOR NO KEY UPDATE OF r",
-					 SPI_OK_SELECT, sql_int8(run_id)) == 0)
+					 " WHERE r.run_id = $1", SPI_OK_SELECT, sql_int8(run_id)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("run " INT64_FORMAT " does not exist", run_id),
 				 errhint("View pipeline.run_status lists those that you may see.")));
 	*pipeline = pipeline_sql_text(0, 1);
-	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
-	state = pipeline_sql_text(0, 3);
+	*owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
+	return pipeline_sql_text(0, 3);
+}
+
+/*
+ * Lock a run that the caller may operate, alone, inside an SPI connection;
+ * returns its state.  Raises 42704 and 42501; the rights are checked before
+ * too, so that nobody can hold what is not theirs.
+ */
+char *
+runner_lock_run(int64 run_id, char **pipeline)
+{
+	UserScope	scope;
+	char	   *state;
+	Oid			owner;
+
+	pipeline_extension_begin(&scope);
+	(void) read_run(run_id, pipeline, &owner);
+	pipeline_scope_end(&scope);
+	runner_check_run(owner, *pipeline, run_id, true);
+	runner_run_lock(run_id, true);
+	pipeline_extension_begin(&scope);
+	state = read_run(run_id, pipeline, &owner);
+	/* A run cannot be changed under a snapshot that does not see its state. */
+	pipeline_sql("SELECT 1 FROM pipeline.runs WHERE run_id = $1 FOR NO KEY UPDATE",
+				 SPI_OK_SELECT, sql_int8(run_id));
 	pipeline_scope_end(&scope);
 	runner_check_run(owner, *pipeline, run_id, true);
 	return state;
@@ -218,19 +231,25 @@ pipeline_cancel(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(false);
 	}
 	pipeline_extension_begin(&scope);
-	n = pipeline_sql("UPDATE pipeline.task_runs SET state = 'cancelled', finished_at = clock_timestamp()"
-					 " WHERE run_id = $1 AND state IN ('waiting', 'ready', 'up_for_retry')",
-					 SPI_OK_UPDATE, sql_int8(run_id));
-	pipeline_sql("UPDATE pipeline.runs SET open_tasks = open_tasks - $2,"
+	/* A mapped task has no attempt: it ends with its runs. */
+	pipeline_sql("UPDATE pipeline.task_runs t SET state = 'cancelled', finished_at = clock_timestamp(), deadline_due = NULL"
+				 " WHERE run_id = $1 AND state IN ('waiting', 'ready', 'up_for_retry')",
+				 SPI_OK_UPDATE, sql_int8(run_id));
+	pipeline_sql("UPDATE pipeline.task_runs t SET pending = (SELECT count(*) FROM pipeline.task_runs m"
+				 "   WHERE m.run_id = $1 AND m.mapped_task = t.task AND m.state = 'running')"
+				 " WHERE run_id = $1 AND state = 'running' AND expanded", SPI_OK_UPDATE, sql_int8(run_id));
+	pipeline_sql("UPDATE pipeline.runs SET"
 				 " cancel_requested_at = coalesce(cancel_requested_at, clock_timestamp())"
-				 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) n));
+				 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id));
 	/* A new snapshot: it sees a claim that the first statement waited for. */
 	n = pipeline_sql("SELECT attempt_id FROM pipeline.attempts"
 					 " WHERE run_id = $1 AND state = 'running'",
 					 SPI_OK_SELECT, sql_int8(run_id));
 	for (uint64 i = 0; i < n; i++)
 		runner_at_commit_stop(pipeline_sql_int8(i, 1));
+	runner_open_tables();
 	runner_finish_run_if_done(run_id);
+	runner_close_tables();
 	pipeline_record_change("cancel", "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
 						   NULL, NULL, NULL);
 	pipeline_scope_end(&scope);
@@ -265,9 +284,10 @@ pipeline_resume_schedules(PG_FUNCTION_ARGS)
 	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.attempts SET state = 'cancelled', finished_at = clock_timestamp()"
 				 " WHERE state = 'running'", SPI_OK_UPDATE);
-	pipeline_sql("UPDATE pipeline.task_runs SET state = 'cancelled', finished_at = clock_timestamp()"
+	pipeline_sql("UPDATE pipeline.task_runs SET state = 'cancelled', finished_at = clock_timestamp(), deadline_due = NULL"
 				 " WHERE state IN ('waiting', 'ready', 'running', 'up_for_retry')", SPI_OK_UPDATE);
-	n = pipeline_sql("UPDATE pipeline.runs SET state = 'cancelled', finished_at = clock_timestamp(), open_tasks = 0"
+	pipeline_sql("UPDATE pipeline.dataset_events SET dispatched = true WHERE NOT dispatched", SPI_OK_UPDATE);
+	n = pipeline_sql("UPDATE pipeline.runs SET state = 'cancelled', finished_at = clock_timestamp(), deadline_due = NULL"
 					 " WHERE state IN ('queued', 'running')", SPI_OK_UPDATE);
 	/* Due times of while this was a copy are not missed ones. */
 	pipeline_sql("UPDATE pipeline.pipelines SET scheduled_since = now()", SPI_OK_UPDATE);

@@ -124,14 +124,14 @@ create_due_runs(const DuePipeline *p, TimestampTz now, ReturnSetInfo *rsinfo)
 	}
 	while (made < MOST_RUNS && runner_cron_next(&expr, tz, due, &due) && due <= now)
 	{
-		TimestampTz from,
-					to;
+		RunSpec		spec = {.pipeline = p->name, .run_type = "scheduled", .params = p->params};
 		int64		run_id;
 
 		if (!runner_cron_last(&expr, tz, due - 1, &before))
 			no_due_time(p->schedule);
-		interval_of(before, due, p->align, p->timezone, &from, &to);
-		run_id = runner_create_run(p->name, "scheduled", p->params, from, to);
+		interval_of(before, due, p->align, p->timezone,
+					&spec.interval_start, &spec.interval_end);
+		run_id = runner_create_run(&spec);
 		if (run_id != 0)
 		{
 			Datum		value = Int64GetDatum(run_id);

@@ -17,6 +17,8 @@ int			pipeline_worker_idle_timeout = 5000;
 int			pipeline_schedule_grace = 300;
 int			pipeline_history_days = 0;
 int			pipeline_history_runs = 0;
+int			pipeline_priority_ageing = 60;
+int			pipeline_max_active_workers_per_role = 0;
 
 /* Define them; called once, when the library is loaded. */
 void
@@ -32,11 +34,21 @@ runner_define_settings(void)
 							"0: all.",
 							&pipeline_history_runs,
 							0, 0, INT_MAX / 2, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pipeline.max_active_workers_per_role",
+							"Workers that one role may have at once, in all databases.",
+							"0: as many as there are.",
+							&pipeline_max_active_workers_per_role,
+							0, 0, 1024, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pipeline.max_lost_attempts",
 							"Lost attempts after which a task fails.",
 							"A task that takes its server down must not do so for ever.",
 							&pipeline_max_lost_attempts,
 							2, 0, 1000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pipeline.priority_ageing",
+							"How long a ready task must wait longer than another to make up for one point of priority.",
+							NULL,
+							&pipeline_priority_ageing,
+							60, 1, 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("pipeline.schedule_grace",
 							"How late a due time may still start a run of a pipeline with catchup none.",
 							NULL,

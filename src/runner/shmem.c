@@ -42,6 +42,7 @@ typedef struct StopRequest
 /* What the current transaction wants done when it has committed. */
 static bool tell_at_commit = false; /* those who wait for a change */
 static bool wake_at_commit = false; /* the scheduler too */
+static bool ended_at_commit = false;	/* those who wait for the end of a run */
 static Oid	help_role = InvalidOid;
 static int	help_tasks = 0;		/* ready tasks of help_role for other workers */
 static List *stop_at_commit = NIL;	/* of StopRequest */
@@ -78,6 +79,7 @@ startup_shmem(void)
 		runner_shared->lock = &GetNamedLWLockTranche("pipeline")->lock;
 		runner_shared->nslots = pipeline_max_workers;
 		ConditionVariableInit(&runner_shared->changed);
+		ConditionVariableInit(&runner_shared->ended);
 	}
 	LWLockRelease(AddinShmemInitLock);
 }
@@ -235,6 +237,26 @@ runner_attempt_alive(int64 attempt_id)
 	return found;
 }
 
+/* What the attempt of this database has said of itself; false: nothing. */
+bool
+runner_read_progress(int64 attempt_id, Progress *progress)
+{
+	bool		found = false;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots && !found; i++)
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+
+		found = slot->state == SLOT_BUSY && slot->database == MyDatabaseId &&
+			slot->attempt_id == attempt_id && slot->progress.at != 0;
+		if (found)
+			*progress = slot->progress;
+	}
+	LWLockRelease(runner_shared->lock);
+	return found;
+}
+
 /* Has the role a worker here, or one that is starting? */
 bool
 runner_has_worker(Oid database, Oid role)
@@ -248,6 +270,33 @@ runner_has_worker(Oid database, Oid role)
 			runner_shared->slots[i].role == role;
 	LWLockRelease(runner_shared->lock);
 	return found;
+}
+
+/* How many workers has the role, in all databases, with those that start? */
+int
+runner_count_workers(Oid role)
+{
+	int			n = 0;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots; i++)
+		n += runner_shared->slots[i].state != SLOT_FREE &&
+			runner_shared->slots[i].role == role;
+	LWLockRelease(runner_shared->lock);
+	return n;
+}
+
+/* How many slots are not busy, so that a task could run there? */
+int
+runner_workers_to_find(void)
+{
+	int			n = 0;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots; i++)
+		n += runner_shared->slots[i].state != SLOT_BUSY;
+	LWLockRelease(runner_shared->lock);
+	return n;
 }
 
 /*
@@ -368,13 +417,16 @@ act_on_commit(void)
 	foreach(lc, stop_at_commit)
 		runner_stop_attempt(((StopRequest *) lfirst(lc))->attempt_id,
 							STOP_CANCEL, SIGINT);
-	if (help_tasks > 0 &&
+	/* With every slot busy the scheduler could do nothing for them either. */
+	if (help_tasks > 0 && runner_workers_to_find() > 0 &&
 		runner_wake_idle_workers(MyDatabaseId, help_role, help_tasks) < help_tasks)
 		wake_at_commit = true;
 	if (wake_at_commit)
 		runner_wake_scheduler(MyDatabaseId);
 	else if (tell_at_commit)
 		ConditionVariableBroadcast(&runner_shared->changed);
+	if (ended_at_commit)
+		ConditionVariableBroadcast(&runner_shared->ended);
 }
 
 static void
@@ -391,7 +443,7 @@ at_transaction_end(XactEvent event, void *arg)
 		return;
 	if (event == XACT_EVENT_COMMIT)
 		act_on_commit();
-	tell_at_commit = wake_at_commit = false;
+	tell_at_commit = wake_at_commit = ended_at_commit = false;
 	help_role = InvalidOid;
 	help_tasks = 0;
 	stop_at_commit = NIL;
@@ -438,6 +490,14 @@ runner_at_commit_wake(void)
 {
 	runner_at_commit_tell();
 	wake_at_commit = tell_at_commit;
+}
+
+/* Wake those who wait for the end of a run, and the scheduler. */
+void
+runner_at_commit_run_ended(void)
+{
+	runner_at_commit_wake();
+	ended_at_commit = tell_at_commit;
 }
 
 /* Find workers for that many ready tasks of a role when it commits. */

@@ -88,11 +88,12 @@ note_failure(Oid role)
 	f->not_before = GetCurrentTimestamp() + (INT64CONST(100000) << Min(f->count, 6));
 }
 
-/* Notice the workers that have ended, and how. */
-void
+/* Notice the workers that have ended, and how; true when any has. */
+bool
 runner_reap_workers(void)
 {
 	ListCell   *lc;
+	bool		any = false;
 
 	foreach(lc, workers)
 	{
@@ -117,7 +118,9 @@ runner_reap_workers(void)
 		pfree(w->handle);
 		pfree(w);
 		workers = foreach_delete_current(workers, lc);
+		any = true;
 	}
+	return any;
 }
 
 static bool
@@ -161,6 +164,8 @@ runner_start_workers(Oid database, Oid role, int tasks)
 	TimestampTz now = GetCurrentTimestamp();
 
 	tasks -= runner_wake_idle_workers(database, role, tasks);
+	if (pipeline_max_active_workers_per_role > 0)
+		tasks = Min(tasks, pipeline_max_active_workers_per_role - runner_count_workers(role));
 	if (tasks > 0 && f && f->not_before > now)
 		return TimestampDifferenceMilliseconds(now, f->not_before) + 1;
 	for (; tasks > 0; tasks--)

@@ -6,15 +6,13 @@
 
 #include <math.h>
 
-#include "catalog/pg_collation.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
-#include "utils/typcache.h"
 
 #include "alert/alert.h"
 #include "runner/runner.h"
@@ -30,70 +28,6 @@ enum
 	ARG_FOREACH, ARG_MAP_KEY, ARG_MAX_ACTIVE_MAPPED, ARG_MIN_SUCCESS,
 	ARG_LABELS, ARG_OR_REPLACE, ARG_DESCRIPTION
 };
-
-/*
- * Arguments that belong to the surface but do nothing yet, with the only value
- * that they may have: the default.
- */
-static const struct
-{
-	int			argument;
-	const char *name;
-	const char *value;
-}			fixed_arguments[] = {
-	{ARG_POOL, "pool", "default"},
-	{ARG_POOL_SLOTS, "pool_slots", "1"},
-	{ARG_DEADLINE, "deadline", NULL},
-	{ARG_ON_DEADLINE, "on_deadline", "alert"},
-	{ARG_FOREACH, "foreach", NULL},
-	{ARG_MAP_KEY, "map_key", NULL},
-	{ARG_MAX_ACTIVE_MAPPED, "max_active_mapped", NULL},
-	{ARG_MIN_SUCCESS, "min_success", "1"},
-};
-
-/* Is the argument, of any type, the value that the text means? */
-static bool
-argument_is(FunctionCallInfo fcinfo, int argument, const char *text)
-{
-	Oid			type = get_fn_expr_argtype(fcinfo->flinfo, argument);
-	TypeCacheEntry *cache = lookup_type_cache(type, TYPECACHE_EQ_OPR_FINFO);
-	Oid			input;
-	Oid			param;
-
-	if (PG_ARGISNULL(argument) || text == NULL)
-		return PG_ARGISNULL(argument) && text == NULL;
-	getTypeInputInfo(type, &input, &param);
-	return DatumGetBool(FunctionCall2Coll(&cache->eq_opr_finfo, DEFAULT_COLLATION_OID,
-										  PG_GETARG_DATUM(argument),
-										  OidInputFunctionCall(input, (char *) text, param, -1)));
-}
-
-static void
-check_fixed_arguments(FunctionCallInfo fcinfo)
-{
-	for (int i = 0; i < lengthof(fixed_arguments); i++)
-	{
-		int			n = fixed_arguments[i].argument;
-		const char *allowed = fixed_arguments[i].value;
-		char	   *given = "null";
-
-		if (argument_is(fcinfo, n, allowed))
-			continue;
-		if (!PG_ARGISNULL(n))
-		{
-			Oid			output;
-			bool		varlena;
-
-			getTypeOutputInfo(get_fn_expr_argtype(fcinfo->flinfo, n), &output, &varlena);
-			given = OidOutputFunctionCall(output, PG_GETARG_DATUM(n));
-		}
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"%s\" is not supported yet: %s",
-						fixed_arguments[i].name, given),
-				 errhint("Leave it at its default, %s.", allowed ? allowed : "null")));
-	}
-}
 
 /* Point a syntax error into the command, not into the calling statement. */
 static void
@@ -123,10 +57,13 @@ check_command(const char *command, bool atomic, const char *task)
 	error_context_stack = callback.previous;
 }
 
-/* A wait may be nothing, a timeout may not; neither grows past its bound. */
-static void
-check_interval(const Interval *value, const char *argument, bool zero_ok,
-			   int most_days)
+/*
+ * Raise 22023 unless the interval, if there is one, is within bounds: a wait may
+ * be nothing, a timeout may not; neither grows past its bound.
+ */
+void
+runner_check_interval(const Interval *value, const char *argument, bool zero_ok,
+					  int most_days)
 {
 	Interval	zero = {0};
 	Interval	most = {.day = most_days};
@@ -142,13 +79,6 @@ check_interval(const Interval *value, const char *argument, bool zero_ok,
 			 errhint("Give an interval %s zero, of at most %d days.",
 					 zero_ok ? "not below" : "above", most_days)));
 }
-
-/* Rules by Airflow's names; _trigger_state() in functions.sql decides. */
-static const char *const trigger_rules[] = {
-	"all_success", "all_failed", "all_done", "one_success", "one_failed",
-	"one_done", "none_failed", "none_failed_min_one_success", "none_skipped",
-	"all_skipped", "always", NULL
-};
 
 static void
 check_retries(FunctionCallInfo fcinfo)
@@ -166,7 +96,7 @@ check_retries(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for argument \"retry_backoff\": %g", backoff),
 				 errhint("Give a factor from 1 to 1000.")));
-	check_interval(PG_GETARG_INTERVAL_P(ARG_RETRY_DELAY), "retry_delay", true, 1);
+	runner_check_interval(PG_GETARG_INTERVAL_P(ARG_RETRY_DELAY), "retry_delay", true, 1);
 	pipeline_check_choice("retry_on", pipeline_arg_text(fcinfo, ARG_RETRY_ON), retry_ons);
 }
 
@@ -177,9 +107,9 @@ check_wait(FunctionCallInfo fcinfo)
 	static const char *const outcomes[] = {"fail", "skip", NULL};
 
 	pipeline_check_choice("on_wait_timeout", pipeline_arg_text(fcinfo, ARG_ON_WAIT_TIMEOUT), outcomes);
-	check_interval(PG_GETARG_INTERVAL_P(ARG_POKE_INTERVAL), "poke_interval", false, 20);
+	runner_check_interval(PG_GETARG_INTERVAL_P(ARG_POKE_INTERVAL), "poke_interval", false, 20);
 	if (!PG_ARGISNULL(ARG_WAIT_TIMEOUT))
-		check_interval(PG_GETARG_INTERVAL_P(ARG_WAIT_TIMEOUT), "wait_timeout", false, 10000);
+		runner_check_interval(PG_GETARG_INTERVAL_P(ARG_WAIT_TIMEOUT), "wait_timeout", false, 10000);
 	if (!PG_ARGISNULL(ARG_WAIT_FOR))
 		(void) pipeline_expression(pipeline_arg_text(fcinfo, ARG_WAIT_FOR), "wait_for");
 	else if (!PG_ARGISNULL(ARG_WAIT_TIMEOUT))
@@ -187,6 +117,74 @@ check_wait(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"wait_timeout\" needs \"wait_for\""),
 				 errhint("It says how long wait_for may take to become true; timeout is for the command.")));
+}
+
+static void
+bad_number(const char *argument, const char *given, const char *hint)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("invalid value for argument \"%s\": %s", argument, given),
+			 errhint("%s", hint)));
+}
+
+/* Pools, priorities and deadlines. */
+static void
+check_places(FunctionCallInfo fcinfo)
+{
+	static const char *const on_deadlines[] = {"alert", "fail", NULL};
+	int			priority = PG_GETARG_INT32(ARG_PRIORITY);
+	int			slots = PG_GETARG_INT32(ARG_POOL_SLOTS);
+
+	if (priority < PG_INT16_MIN || priority > PG_INT16_MAX)
+		bad_number("priority", psprintf("%d", priority), "Give a number from -32768 to 32767.");
+	if (slots < 1)
+		bad_number("pool_slots", psprintf("%d", slots), "Give a number above zero.");
+	pipeline_check_choice("on_deadline", pipeline_arg_text(fcinfo, ARG_ON_DEADLINE), on_deadlines);
+	if (!PG_ARGISNULL(ARG_DEADLINE))
+		runner_check_interval(PG_GETARG_INTERVAL_P(ARG_DEADLINE), "deadline", false, 3660);
+	else if (strcmp(pipeline_arg_text(fcinfo, ARG_ON_DEADLINE), "alert") != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"on_deadline\" needs \"deadline\"")));
+}
+
+/* What a task is mapped over. */
+static void
+check_mapping(FunctionCallInfo fcinfo)
+{
+	static const int others[] = {ARG_MAP_KEY, ARG_MAX_ACTIVE_MAPPED};
+	static const char *const names[] = {"map_key", "max_active_mapped"};
+	double		min_success = PG_GETARG_FLOAT8(ARG_MIN_SUCCESS);
+
+	if (isnan(min_success) || min_success < 0 || min_success > 1)
+		bad_number("min_success", psprintf("%g", min_success), "Give a share from 0 to 1.");
+	if (!PG_ARGISNULL(ARG_MAX_ACTIVE_MAPPED) && PG_GETARG_INT32(ARG_MAX_ACTIVE_MAPPED) < 1)
+		bad_number("max_active_mapped", psprintf("%d", PG_GETARG_INT32(ARG_MAX_ACTIVE_MAPPED)),
+				   "Give a number above zero, or null for no bound.");
+	if (!PG_ARGISNULL(ARG_FOREACH))
+	{
+		(void) pipeline_query(pipeline_arg_text(fcinfo, ARG_FOREACH), "foreach");
+		if (PG_ARGISNULL(ARG_MAP_KEY))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument \"foreach\" needs \"map_key\""),
+					 errhint("Name the column of foreach that tells its rows apart: retries and pipeline.clear() go by it.")));
+		pipeline_check_name("column", pipeline_arg_text(fcinfo, ARG_MAP_KEY));
+		return;
+	}
+	for (int i = 0; i < lengthof(others); i++)
+	{
+		if (!PG_ARGISNULL(others[i]))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("argument \"%s\" needs \"foreach\"", names[i])));
+	}
+	if (min_success != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"min_success\" needs \"foreach\""),
+				 errhint("It is the share of mapped runs that must succeed; allow_failure is for one task.")));
 }
 
 /* Every predecessor must exist, and none may lead back to the task. */
@@ -261,6 +259,8 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 		{ARG_RETRIES, "retries"}, {ARG_RETRY_DELAY, "retry_delay"},
 		{ARG_RETRY_BACKOFF, "retry_backoff"}, {ARG_RETRY_ON, "retry_on"},
 		{ARG_ALLOW_FAILURE, "allow_failure"}, {ARG_PRIORITY, "priority"},
+		{ARG_POOL, "pool"}, {ARG_POOL_SLOTS, "pool_slots"},
+		{ARG_ON_DEADLINE, "on_deadline"}, {ARG_MIN_SUCCESS, "min_success"},
 		{ARG_LABELS, "labels"}, {ARG_OR_REPLACE, "or_replace"},
 	};
 	static const char *const modes[] = {"atomic", "autocommit", NULL};
@@ -276,7 +276,6 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 
 	for (int i = 0; i < lengthof(required); i++)
 		pipeline_not_null(fcinfo, required[i].argument, required[i].name);
-	check_fixed_arguments(fcinfo);
 	pipeline = pipeline_arg_text(fcinfo, ARG_PIPELINE);
 	task = pipeline_arg_text(fcinfo, ARG_TASK);
 	command = pipeline_arg_text(fcinfo, ARG_COMMAND);
@@ -284,13 +283,20 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 	depends_on = pipeline_array_list(PG_GETARG_ARRAYTYPE_P(ARG_DEPENDS_ON), "depends_on");
 	timeout = PG_ARGISNULL(ARG_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(ARG_TIMEOUT);
 	pipeline_check_name("task", task);
+	if (strchr(task, '[') && task[strlen(task) - 1] == ']')
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of a task: \"%s\"", task),
+				 errhint("Names of the form task[key] are those of mapped runs.")));
 	pipeline_check_choice("mode", mode, modes);
-	pipeline_check_choice("trigger_rule", pipeline_arg_text(fcinfo, ARG_TRIGGER_RULE), trigger_rules);
+	pipeline_check_choice("trigger_rule", pipeline_arg_text(fcinfo, ARG_TRIGGER_RULE), runner_trigger_rules);
 	if (!PG_ARGISNULL(ARG_CONDITION))
 		(void) pipeline_expression(pipeline_arg_text(fcinfo, ARG_CONDITION), "condition");
 	check_wait(fcinfo);
 	check_retries(fcinfo);
-	check_interval(timeout, "timeout", false, 20);
+	check_places(fcinfo);
+	check_mapping(fcinfo);
+	runner_check_interval(timeout, "timeout", false, 20);
 	pipeline_check_labels(PG_GETARG_JSONB_P(ARG_LABELS), "labels");
 	check_command(command, strcmp(mode, "atomic") == 0, task);
 
@@ -306,16 +312,19 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 				 errmsg("task \"%s\" of pipeline \"%s\" already exists", task, pipeline),
 				 errhint("With or_replace => true its definition is replaced; runs that have begun keep the old one.")));
 	check_dependencies(pipeline, task, depends_on);
+	runner_check_pool(pipeline_arg_text(fcinfo, ARG_POOL), PG_GETARG_INT32(ARG_POOL_SLOTS), def->owner);
 	pipeline_sql("INSERT INTO pipeline.tasks (pipeline, task, owner, command, depends_on, mode, retries,"
 				 "   retry_delay, retry_backoff, retry_on, timeout, allow_failure, priority, labels, description,"
-				 "   trigger_rule, condition, wait_for, poke_interval, wait_timeout, on_wait_timeout)"
+				 "   trigger_rule, condition, wait_for, poke_interval, wait_timeout, on_wait_timeout,"
+				 "   pool, pool_slots, deadline, on_deadline, foreach, map_key, max_active_mapped, min_success)"
 				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,"
-				 "   $18, $19, $20, $21)"
+				 "   $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)"
 				 " ON CONFLICT (pipeline, task) DO UPDATE SET owner = $3, command = $4, depends_on = $5,"
 				 "   mode = $6, retries = $7, retry_delay = $8, retry_backoff = $9, retry_on = $10,"
 				 "   timeout = $11, allow_failure = $12, priority = $13, labels = $14, description = $15,"
 				 "   trigger_rule = $16, condition = $17, wait_for = $18, poke_interval = $19,"
-				 "   wait_timeout = $20, on_wait_timeout = $21",
+				 "   wait_timeout = $20, on_wait_timeout = $21, pool = $22, pool_slots = $23, deadline = $24,"
+				 "   on_deadline = $25, foreach = $26, map_key = $27, max_active_mapped = $28, min_success = $29",
 				 SPI_OK_INSERT, sql_text(pipeline), sql_text(task), sql_role(def->owner),
 				 sql_text(command), sql_array(pipeline_list_array(depends_on)),
 				 sql_text(mode), sql_int4(PG_GETARG_INT32(ARG_RETRIES)),
@@ -331,7 +340,15 @@ pipeline_create_task(PG_FUNCTION_ARGS)
 				 sql_text(pipeline_arg_text(fcinfo, ARG_WAIT_FOR)),
 				 sql_interval(PG_GETARG_INTERVAL_P(ARG_POKE_INTERVAL)),
 				 sql_interval(PG_ARGISNULL(ARG_WAIT_TIMEOUT) ? NULL : PG_GETARG_INTERVAL_P(ARG_WAIT_TIMEOUT)),
-				 sql_text(pipeline_arg_text(fcinfo, ARG_ON_WAIT_TIMEOUT)));
+				 sql_text(pipeline_arg_text(fcinfo, ARG_ON_WAIT_TIMEOUT)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_POOL)),
+				 sql_int4(PG_GETARG_INT32(ARG_POOL_SLOTS)),
+				 sql_interval(PG_ARGISNULL(ARG_DEADLINE) ? NULL : PG_GETARG_INTERVAL_P(ARG_DEADLINE)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_ON_DEADLINE)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_FOREACH)),
+				 sql_text(pipeline_arg_text(fcinfo, ARG_MAP_KEY)),
+				 sql_datum(INT4OID, PG_GETARG_DATUM(ARG_MAX_ACTIVE_MAPPED), PG_ARGISNULL(ARG_MAX_ACTIVE_MAPPED)),
+				 sql_float8(PG_GETARG_FLOAT8(ARG_MIN_SUCCESS)));
 	pipeline_record_change("create_task", "task", psprintf("%s/%s", pipeline, task),
 						   before, task_as_jsonb(pipeline, task), NULL);
 	pipeline_scope_end(&scope);

@@ -9,13 +9,22 @@
 
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
 #include "runner/runner.h"
 
 static const Claim *current = NULL;
 static TaskContext context;
+
+/* The name in the definition, which its mapped runs share. */
+static const char *
+context_task(const Claim *claim)
+{
+	return claim->mapped_task ? claim->mapped_task : claim->task;
+}
 
 /* Set the task that this session runs; NULL when it is over. */
 void
@@ -28,7 +37,7 @@ runner_set_claim(const Claim *claim)
 	context.run_id = claim->run_id;
 	context.attempt = claim->attempt;
 	context.pipeline = claim->pipeline;
-	context.task = claim->task;
+	context.task = context_task(claim);
 	context.labels = claim->labels;
 	pipeline_set_task_context(&context);
 }
@@ -42,6 +51,13 @@ require_claim(const char *function)
 				 errmsg("%s() can only be called inside a task", function),
 				 errhint("It tells a running task about its run; put the call into a task's command.")));
 	return current;
+}
+
+/* Raise 55000 outside a task. */
+void
+runner_require_task(const char *function)
+{
+	(void) require_claim(function);
 }
 
 PG_FUNCTION_INFO_V1(pipeline_run_id);
@@ -62,7 +78,7 @@ pipeline_run_id(PG_FUNCTION_ARGS)
 Datum
 pipeline_task_name(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_TEXT_P(cstring_to_text(require_claim("task_name")->task));
+	PG_RETURN_TEXT_P(cstring_to_text(context_task(require_claim("task_name"))));
 }
 
 /* SQL: attempt() */
@@ -113,7 +129,8 @@ pipeline_param(PG_FUNCTION_ARGS)
 
 /* A column of a task of this run; raises 22023 when the run has no such task. */
 static Datum
-task_value(FunctionCallInfo fcinfo, const char *function, int column, bool *isnull)
+task_value(FunctionCallInfo fcinfo, const char *function, const char *map_key,
+		   int column, bool *isnull)
 {
 	const Claim *claim = require_claim(function);
 	char	   *task;
@@ -124,6 +141,8 @@ task_value(FunctionCallInfo fcinfo, const char *function, int column, bool *isnu
 
 	pipeline_not_null(fcinfo, 0, "task");
 	task = pipeline_arg_text(fcinfo, 0);
+	if (map_key)
+		task = psprintf("%s[%s]", task, map_key);
 	SPI_connect();
 	pipeline_extension_begin(&scope);
 	if (pipeline_sql_read("SELECT t.state, a.result FROM pipeline.task_runs t"
@@ -155,7 +174,7 @@ pipeline_task_state(PG_FUNCTION_ARGS)
 {
 	bool		isnull;
 
-	PG_RETURN_DATUM(task_value(fcinfo, "task_state", 1, &isnull));
+	PG_RETURN_DATUM(task_value(fcinfo, "task_state", NULL, 1, &isnull));
 }
 
 /* SQL: task_result(task, map_key) */
@@ -165,13 +184,75 @@ pipeline_task_result(PG_FUNCTION_ARGS)
 	bool		isnull;
 	Datum		result;
 
-	if (!PG_ARGISNULL(1))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"map_key\" is not supported yet"),
-				 errhint("Leave it at its default, null.")));
-	result = task_value(fcinfo, "task_result", 2, &isnull);
+	result = task_value(fcinfo, "task_result", pipeline_arg_text(fcinfo, 1), 2, &isnull);
 	if (isnull)
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(result);
+}
+
+PG_FUNCTION_INFO_V1(pipeline_item);
+
+/* SQL: item(name) */
+Datum
+pipeline_item(PG_FUNCTION_ARGS)
+{
+	const Claim *claim = require_claim("item");
+	char	   *name;
+	char	   *value;
+	JsonbValue	buf;
+
+	pipeline_not_null(fcinfo, 0, "name");
+	name = pipeline_arg_text(fcinfo, 0);
+	if (claim->item == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("task \"%s\" is not mapped", claim->task),
+				 errhint("item() is for the command of a task with foreach.")));
+	if (getKeyJsonValueFromContainer((JsonbContainer *) &claim->item->root,
+									 name, strlen(name), &buf) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("foreach of task \"%s\" returns no column \"%s\"", claim->mapped_task, name)));
+	value = pipeline_jsonb_key(claim->item, name);
+	if (value == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(value));
+}
+
+PG_FUNCTION_INFO_V1(pipeline_mapped_results);
+
+/* SQL: mapped_results(task) */
+Datum
+pipeline_mapped_results(PG_FUNCTION_ARGS)
+{
+	const Claim *claim = require_claim("mapped_results");
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	bool		isnull;
+	UserScope	scope;
+	uint64		n;
+	char	   *task;
+
+	/* The task must be one of this run. */
+	(void) task_value(fcinfo, "mapped_results", NULL, 1, &isnull);
+	task = pipeline_arg_text(fcinfo, 0);
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	SPI_connect();
+	pipeline_extension_begin(&scope);
+	n = pipeline_sql_read("SELECT t.map_key, t.state, a.result FROM pipeline.task_runs t"
+						  " LEFT JOIN pipeline.attempts a ON a.run_id = t.run_id AND a.task = t.task"
+						  "   AND a.attempt = t.attempts AND t.state IN ('succeeded', 'failed')"
+						  " WHERE t.run_id = $1 AND t.mapped_task = $2 AND t.item IS NOT NULL ORDER BY t.map_key",
+						  sql_int8(claim->run_id), sql_text(task));
+	for (uint64 i = 0; i < n; i++)
+	{
+		Datum		values[3];
+		bool		nulls[3];
+
+		for (int c = 0; c < 3; c++)
+			values[c] = pipeline_sql_datum(i, c + 1, &nulls[c]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	pipeline_scope_end(&scope);
+	SPI_finish();
+	return (Datum) 0;
 }

@@ -42,6 +42,7 @@ typedef struct TaskTest
 	PipelineDef *def;
 	Claim		claim;
 	List	   *overlays;
+	char	   *map_key;		/* of the mapped run; NULL: the task itself */
 	MemoryContext context;
 	CommandResult result;
 } TaskTest;
@@ -233,6 +234,40 @@ set_context(const TaskTest *test)
 	runner_set_rewriter(current_overlays ? point_statement : NULL);
 }
 
+/* Turn the claim of a task whose foreach has run into that of one mapped run. */
+static void
+map_claim(TaskTest *test)
+{
+	ListCell   *lc;
+
+	foreach(lc, test->result.mapped)
+	{
+		MappedRow  *row = lfirst(lc);
+
+		if (strcmp(row->key, test->map_key) != 0)
+			continue;
+		test->claim.foreach = test->claim.condition = test->claim.wait_for = NULL;
+		test->claim.mapped_task = test->claim.task;
+		test->claim.item = row->item;
+		memset(&test->result, 0, sizeof(CommandResult));
+		return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("foreach of task \"%s\" returns no row with key \"%s\"", test->claim.task, test->map_key)));
+}
+
+/* The command, or for a mapped run foreach and then the command. */
+static void
+run_parts(TaskTest *test)
+{
+	runner_run_command(&test->claim, test->context, &test->result);
+	if (test->map_key == NULL || test->result.waiting || test->result.skipped)
+		return;
+	map_claim(test);
+	runner_run_command(&test->claim, test->context, &test->result);
+}
+
 /* Run the command in its context, which is never left behind. */
 static void
 run_command(TaskTest *test)
@@ -240,7 +275,7 @@ run_command(TaskTest *test)
 	set_context(test);
 	PG_TRY();
 	{
-		runner_run_command(&test->claim, test->context, &test->result);
+		run_parts(test);
 	}
 	PG_CATCH();
 	{
@@ -276,7 +311,7 @@ load_task(TaskTest *test, const char *task)
 	Claim	   *claim = &test->claim;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT t.command, t.condition, t.wait_for, p.labels || t.labels"
+	if (pipeline_sql("SELECT t.command, t.condition, t.wait_for, p.labels || t.labels, t.foreach, t.map_key"
 					 " FROM pipeline.tasks t JOIN pipeline.pipelines p USING (pipeline)"
 					 " WHERE t.pipeline = $1 AND t.task = $2",
 					 SPI_OK_SELECT, sql_text(test->def->name), sql_text(task)) == 0)
@@ -292,6 +327,13 @@ load_task(TaskTest *test, const char *task)
 	claim->condition = pipeline_sql_text(0, 2);
 	claim->wait_for = pipeline_sql_text(0, 3);
 	claim->labels = DatumGetJsonbPCopy(pipeline_sql_datum(0, 4, &isnull));
+	claim->foreach = pipeline_sql_text(0, 5);
+	claim->map_column = pipeline_sql_text(0, 6);
+	if (test->map_key && claim->foreach == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("task \"%s\" of pipeline \"%s\" has no foreach", task, test->def->name),
+				 errhint("Leave map_key null.")));
 	/* Whatever its mode: what cannot be taken back cannot be tested. */
 	claim->atomic = true;
 	claim->timezone = test->def->timezone;
@@ -364,11 +406,7 @@ pipeline_test_task(PG_FUNCTION_ARGS)
 	pipeline_not_null(fcinfo, 2, "params");
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	if (!PG_ARGISNULL(4))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"map_key\" is not supported yet"),
-				 errhint("Leave it at its default, null.")));
+	test.map_key = pipeline_arg_text(fcinfo, 4);
 	SPI_connect();
 	test.def = runner_load_pipeline(pipeline_arg_text(fcinfo, 0));
 	check_caller(test.def);

@@ -1,246 +1,27 @@
 /*
  * transition.c
- *	  The state machine of runs and tasks, as SQL on our tables.
+ *	  The end of an attempt, and what becomes of its task.
  *
- * Every transition of a run's tasks, but the claim, is made under a lock on
- * the run's row, taken first; so two predecessors that end together ready
- * their successor exactly once, and the counters need no other care.  A claim
- * locks one ready task with SKIP LOCKED and waits for nobody.  An attempt can
- * end once: the row's state must still be "running".
+ * An attempt can end once: its row must still be "running".  A success locks
+ * the run in shared mode, so that workers of one run do not wait for each
+ * other's commits, unless it could decide more than its direct successors; any
+ * other end locks the run alone.  README.md has the order of the locks.
  *
  * All functions run inside the caller's transaction and SPI connection, act as
  * the owner of the extension and assume READ COMMITTED.
  */
 #include "postgres.h"
 
-#include <math.h>
-
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/datum.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
 #include "alert/alert.h"
 #include "runner/runner.h"
-
-/* ---- claims ---------------------------------------------------------------- */
-
-/* A jsonb column of the first row, copied; a short header is unpacked too. */
-static Jsonb *
-copy_jsonb(int column)
-{
-	bool		isnull;
-	Datum		value = pipeline_sql_datum(0, column, &isnull);
-
-	return isnull ? NULL : DatumGetJsonbPCopy(value);
-}
-
-/*
- * Take the most urgent ready task of a role, if there is one, and open an
- * attempt at it.  The claim is allocated in `context`; NULL when there is
- * nothing to do.  The caller publishes claim->attempt_id in its slot before it
- * commits.
- */
-Claim *
-runner_claim_task(Oid role, MemoryContext context)
-{
-	UserScope	scope;
-	Claim	   *claim = NULL;
-	bool		isnull;
-
-	pipeline_extension_begin(&scope);
-	if (pipeline_sql("WITH next AS (SELECT t.run_id, t.task, p.timezone"
-					 "   FROM pipeline.task_runs t JOIN pipeline.pipelines p USING (pipeline)"
-					 "   WHERE t.state = 'ready' AND t.owner = $1 AND NOT p.paused"
-					 "   ORDER BY t.priority DESC, t.ready_at, t.run_id"
-					 "   LIMIT 1 FOR UPDATE OF t SKIP LOCKED),"
-					 " taken AS (UPDATE pipeline.task_runs t"
-					 "   SET state = 'running', attempts = t.attempts + 1, next_attempt_at = NULL,"
-					 "       started_at = clock_timestamp(), finished_at = NULL"
-					 "   FROM next WHERE t.run_id = next.run_id AND t.task = next.task"
-					 "   RETURNING t.*, next.timezone),"
-					 " opened AS (INSERT INTO pipeline.attempts"
-					 "   (run_id, task, attempt, owner, pid, timeout, command, params)"
-					 "   SELECT t.run_id, t.task, t.attempts, t.owner, $2, t.timeout, t.command, r.params"
-					 "   FROM taken t JOIN pipeline.runs r USING (run_id)"
-					 "   RETURNING attempt_id, params)"
-					 " SELECT o.attempt_id, t.run_id, t.attempts, t.pipeline, t.task, t.command,"
-					 "        t.mode = 'atomic', t.timezone, o.params, t.labels, t.timeout,"
-					 "        r.interval_start, r.interval_end, t.condition, t.wait_for"
-					 " FROM taken t, opened o, pipeline.runs r WHERE r.run_id = t.run_id",
-					 SPI_OK_SELECT, sql_role(role), sql_int4(MyProcPid)) > 0)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-		Datum		timeout;
-
-		claim = palloc0_object(Claim);
-		claim->attempt_id = pipeline_sql_int8(0, 1);
-		claim->run_id = pipeline_sql_int8(0, 2);
-		claim->attempt = (int) pipeline_sql_int8(0, 3);
-		claim->owner = role;
-		claim->pipeline = pipeline_sql_text(0, 4);
-		claim->task = pipeline_sql_text(0, 5);
-		claim->command = pipeline_sql_text(0, 6);
-		claim->atomic = pipeline_sql_bool(0, 7);
-		claim->timezone = pipeline_sql_text(0, 8);
-		claim->params = copy_jsonb(9);
-		claim->labels = copy_jsonb(10);
-		timeout = pipeline_sql_datum(0, 11, &isnull);
-		if (!isnull)
-			claim->timeout = DatumGetIntervalP(datumCopy(timeout, false, sizeof(Interval)));
-		claim->interval_start = DatumGetTimestampTz(pipeline_sql_datum(0, 12, &isnull));
-		claim->interval_end = DatumGetTimestampTz(pipeline_sql_datum(0, 13, &isnull));
-		claim->condition = pipeline_sql_text(0, 14);
-		claim->wait_for = pipeline_sql_text(0, 15);
-		MemoryContextSwitchTo(old);
-	}
-	pipeline_scope_end(&scope);
-	return claim;
-}
-
-/* Count a role's ready tasks, up to the number of slots. */
-int
-runner_count_ready(Oid role)
-{
-	UserScope	scope;
-	int			n;
-
-	pipeline_extension_begin(&scope);
-	n = (int) pipeline_sql("SELECT 1 FROM pipeline.task_runs t JOIN pipeline.pipelines p USING (pipeline)"
-						   " WHERE t.state = 'ready' AND t.owner = $1 AND NOT p.paused LIMIT $2",
-						   SPI_OK_SELECT, sql_role(role),
-						   sql_int8(pipeline_max_workers));
-	pipeline_scope_end(&scope);
-	return n;
-}
-
-/* ---- alerts ------------------------------------------------------------------ */
-
-static void
-alert_task(Oid owner, const char *pipeline, int64 run_id, const char *task,
-		   int attempt, const Jsonb *labels, const char *error)
-{
-	char	   *source = psprintf("%s/%s", pipeline, task);
-	AlertSpec	spec = {
-		.owner = owner,
-		.alertname = "TaskFailed",
-		.severity = "error",
-		.source = source,
-		.summary = psprintf("task \"%s\" of pipeline \"%s\" failed: %s",
-							task, pipeline, error),
-	};
-
-	spec.labels = DatumGetJsonbP(DirectFunctionCall2(jsonb_concat,
-													 JsonbPGetDatum(labels),
-													 JsonbPGetDatum(pipeline_jsonb_object(2, (const char *[]) {"pipeline", "task"},
-																						  (const char *[]) {pipeline, task}))));
-	spec.detail = pipeline_jsonb_object(3,
-										(const char *[]) {"run_id", "attempt", "error"},
-										(const char *[]) {psprintf(INT64_FORMAT, run_id),
-										psprintf("%d", attempt), error});
-	pipeline_raise_alert(&spec);
-}
-
-static void
-alert_run(Oid owner, const char *pipeline, int64 run_id, const char *tasks)
-{
-	AlertSpec	spec = {
-		.owner = owner,
-		.alertname = "RunFailed",
-		.severity = "error",
-		.source = pipeline,
-		.summary = psprintf("run " INT64_FORMAT " of pipeline \"%s\" failed: %s",
-							run_id, pipeline, tasks),
-	};
-
-	spec.labels = pipeline_jsonb_object(1, (const char *[]) {"pipeline"},
-										(const char *[]) {pipeline});
-	spec.detail = pipeline_jsonb_object(2, (const char *[]) {"run_id", "tasks"},
-										(const char *[]) {psprintf(INT64_FORMAT, run_id), tasks});
-	pipeline_raise_alert(&spec);
-}
-
-/*
- * Resolve what a task, or with NULL a pipeline and all its tasks, has left
- * open; it is being dropped and will never succeed again.
- */
-void
-runner_resolve_dropped(const char *pipeline, const char *task)
-{
-	UserScope	scope;
-	uint64		n;
-	List	   *names = NIL;
-	List	   *owners = NIL;
-
-	pipeline_extension_begin(&scope);
-	n = pipeline_sql("SELECT DISTINCT owner::oid, task FROM pipeline.task_runs"
-					 " WHERE pipeline = $1 AND ($2 IS NULL OR task = $2)"
-					 " AND state IN ('failed', 'upstream_failed', 'cancelled')",
-					 SPI_OK_SELECT, sql_text(pipeline), sql_text(task));
-	for (uint64 i = 0; i < n; i++)
-	{
-		bool		isnull;
-
-		owners = lappend_oid(owners, DatumGetObjectId(pipeline_sql_datum(i, 1, &isnull)));
-		names = lappend(names, pipeline_sql_text(i, 2));
-	}
-	for (uint64 i = 0; i < n; i++)
-	{
-		pipeline_resolve_alerts(list_nth_oid(owners, i), "TaskFailed",
-								psprintf("%s/%s", pipeline, (char *) list_nth(names, i)));
-		if (task == NULL)
-			pipeline_resolve_alerts(list_nth_oid(owners, i), "RunFailed", pipeline);
-	}
-	pipeline_scope_end(&scope);
-}
-
-/* ---- the end of a run --------------------------------------------------------- */
-
-/* End the run if no task is left; the caller holds the lock on its row. */
-void
-runner_finish_run_if_done(int64 run_id)
-{
-	char	   *pipeline;
-	char	   *failed;
-	bool		isnull;
-	Oid			owner;
-
-	if (pipeline_sql("SELECT r.pipeline, r.owner::oid,"
-					 " (SELECT string_agg(format('%s (%s)', t.task, t.state), ', '"
-					 "         ORDER BY t.state, t.task)"
-					 "  FROM pipeline.task_runs t WHERE t.run_id = r.run_id"
-					 "  AND t.state IN ('failed', 'upstream_failed') AND NOT t.allow_failure),"
-					 " r.cancel_requested_at IS NOT NULL OR EXISTS (SELECT FROM pipeline.task_runs c"
-					 "   WHERE c.run_id = r.run_id AND c.state = 'cancelled')"
-					 " FROM pipeline.runs r WHERE r.run_id = $1"
-					 " AND r.state IN ('queued', 'running') AND r.open_tasks = 0",
-					 SPI_OK_SELECT, sql_int8(run_id)) == 0)
-		return;
-	/* The scheduler may let the next run of the pipeline begin. */
-	runner_at_commit_wake();
-	pipeline = pipeline_sql_text(0, 1);
-	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
-	failed = pipeline_sql_text(0, 3);
-	if (pipeline_sql_bool(0, 4))
-	{
-		pipeline_sql("UPDATE pipeline.runs SET state = 'cancelled', finished_at = clock_timestamp()"
-					 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(run_id));
-		return;
-	}
-	pipeline_sql("UPDATE pipeline.runs SET state = $2, finished_at = clock_timestamp(),"
-				 " degraded = $2 = 'succeeded' AND EXISTS (SELECT FROM pipeline.task_runs"
-				 "   WHERE run_id = $1 AND state IN ('failed', 'upstream_failed'))"
-				 " WHERE run_id = $1", SPI_OK_UPDATE,
-				 sql_int8(run_id), sql_text(failed ? "failed" : "succeeded"));
-	if (failed)
-		alert_run(owner, pipeline, run_id, failed);
-	else
-		pipeline_resolve_alerts(owner, "RunFailed", pipeline);
-}
-
-/* ---- the end of an attempt ----------------------------------------------------- */
+#include "runner/tables.h"
 
 typedef struct TaskRow
 {
@@ -253,6 +34,8 @@ typedef struct TaskRow
 	bool		atomic;
 	bool		retry_any;
 	bool		cancelling;
+	bool		mapped;
+	bool		deadline_missed;
 	Jsonb	   *labels;
 } TaskRow;
 
@@ -266,27 +49,46 @@ attempt_is_over(int64 attempt_id)
 			 errdetail("Its run was removed, or it was taken for lost.")));
 }
 
+/* Lock the task's row, which then is the current one. */
 static void
-load_task(int64 run_id, const char *task, int64 attempt_id, TaskRow *row)
+lock_task(int64 run_id, const char *task, int64 attempt_id)
 {
+	if (!runner_find_task_run(run_id, task) ||
+		!pipeline_row_lock(&runner_task_runs, false) ||
+		!pipeline_row_is(&runner_task_runs, TR_state, "running"))
+		attempt_is_over(attempt_id);
+}
+
+static void
+load_task(int64 run_id, TaskRow *row)
+{
+	RowTable   *t = &runner_task_runs;
 	bool		isnull;
 
-	if (pipeline_sql("SELECT t.pipeline, t.owner::oid, t.attempts, t.failures, t.lost, t.retries,"
-					 " t.mode = 'atomic', t.retry_on = 'any', r.cancel_requested_at IS NOT NULL, t.labels"
-					 " FROM pipeline.task_runs t JOIN pipeline.runs r USING (run_id)"
-					 " WHERE t.run_id = $1 AND t.task = $2 AND t.state = 'running'",
-					 SPI_OK_SELECT, sql_int8(run_id), sql_text(task)) != 1)
-		attempt_is_over(attempt_id);
-	row->pipeline = pipeline_sql_text(0, 1);
-	row->owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
-	row->attempt = (int) pipeline_sql_int8(0, 3);
-	row->failures = (int) pipeline_sql_int8(0, 4);
-	row->lost = (int) pipeline_sql_int8(0, 5);
-	row->retries = (int) pipeline_sql_int8(0, 6);
-	row->atomic = pipeline_sql_bool(0, 7);
-	row->retry_any = pipeline_sql_bool(0, 8);
-	row->cancelling = pipeline_sql_bool(0, 9);
-	row->labels = copy_jsonb(10);
+	row->pipeline = pipeline_row_text(t, TR_pipeline);
+	row->owner = DatumGetObjectId(pipeline_row_get(t, TR_owner, &isnull));
+	row->attempt = pipeline_row_int4(t, TR_attempts);
+	row->failures = pipeline_row_int4(t, TR_failures);
+	row->lost = pipeline_row_int4(t, TR_lost);
+	row->retries = pipeline_row_int4(t, TR_retries);
+	row->atomic = pipeline_row_is(t, TR_mode, "atomic");
+	row->retry_any = pipeline_row_is(t, TR_retry_on, "any");
+	row->mapped = pipeline_row_text(t, TR_mapped_task) != NULL;
+	row->deadline_missed = DatumGetBool(pipeline_row_get(t, TR_deadline_missed, &isnull)) &&
+		pipeline_row_is(t, TR_on_deadline, "fail");
+	row->labels = DatumGetJsonbPCopy(pipeline_row_get(t, TR_labels, &isnull));
+	row->cancelling = runner_find_run(run_id);
+	if (row->cancelling)
+	{
+		(void) pipeline_row_get(&runner_runs, RUN_cancel_requested_at, &isnull);
+		row->cancelling = !isnull;
+	}
+}
+
+static void
+set_jsonb(RowTable *t, int column, const Jsonb *value)
+{
+	pipeline_row_set(t, column, JsonbPGetDatum(value), value == NULL);
 }
 
 /* Write the end of the attempt itself.  It can end only once. */
@@ -294,114 +96,34 @@ static void
 close_attempt(int64 attempt_id, const char *state, const AttemptEnd *end,
 			  const char *error)
 {
+	RowTable   *t = &runner_attempts;
 	const CommandResult *result = end->result;
 	const ErrorData *edata = end->error;
 
-	if (pipeline_sql("UPDATE pipeline.attempts SET state = $2, finished_at = clock_timestamp(),"
-					 " result = $3, rows = $4, wal_bytes = $5, notices = $6, sqlstate = $7, error = $8,"
-					 " error_detail = $9, error_hint = $10, error_context = $11, statement = $12"
-					 " WHERE attempt_id = $1 AND state = 'running'",
-					 SPI_OK_UPDATE, sql_int8(attempt_id), sql_text(state),
-					 sql_jsonb(result ? result->result : NULL),
-					 sql_datum(INT8OID, Int64GetDatum(result ? (int64) result->rows : 0), result == NULL),
-					 sql_datum(INT8OID, Int64GetDatum(result ? (int64) result->wal_bytes : 0), result == NULL),
-					 sql_array(result && result->notices ? pipeline_list_array(result->notices) : NULL),
-					 sql_text(edata ? unpack_sql_state(edata->sqlerrcode) : NULL),
-					 sql_text(error),
-					 sql_text(edata ? edata->detail : NULL),
-					 sql_text(edata ? edata->hint : NULL),
-					 sql_text(edata ? edata->context : NULL),
-					 sql_text(edata && result ? result->statement : NULL)) != 1)
+	if (!runner_find_attempt(attempt_id) || !pipeline_row_lock(t, false) ||
+		!pipeline_row_is(t, AT_state, "running"))
 		attempt_is_over(attempt_id);
-}
-
-/* Write a task's final state. */
-static void
-close_task(int64 run_id, const char *task, const char *state, const char *error)
-{
-	pipeline_sql("UPDATE pipeline.task_runs SET state = $3, finished_at = clock_timestamp(), error = $4"
-				 " WHERE run_id = $1 AND task = $2", SPI_OK_UPDATE,
-				 sql_int8(run_id), sql_text(task), sql_text(state), sql_text(error));
-}
-
-/*
- * Tell the waiting successors of tasks that have ended in one way; each
- * decides by its rule.  Adds those that this ends to the two lists.
- */
-static void
-tell_successors(int64 run_id, List *tasks, bool succeeded, bool failed,
-				bool skipped, List **held_back, List **now_skipped)
-{
-	uint64		n;
-
-	if (tasks == NIL)
-		return;
-	n = pipeline_sql("UPDATE pipeline.task_runs t"
-					 " SET (pending, up_succeeded, up_failed, up_skipped, state, ready_at, finished_at) ="
-					 "  (SELECT c.pending, c.succeeded, c.failed, c.skipped, v.state,"
-					 "     CASE v.state WHEN 'ready' THEN clock_timestamp() END,"
-					 "     CASE WHEN v.state IN ('upstream_failed', 'skipped') THEN clock_timestamp() END"
-					 "   FROM (SELECT t.pending - o.n AS pending, t.up_succeeded + $3 * o.n AS succeeded,"
-					 "           t.up_failed + $4 * o.n AS failed, t.up_skipped + $5 * o.n AS skipped"
-					 "         FROM (SELECT count(*)::int AS n FROM unnest(t.depends_on) d WHERE d = ANY ($2)) o) c,"
-					 "     LATERAL (SELECT pipeline._trigger_state(t.trigger_rule, c.pending, c.succeeded, c.failed, c.skipped) AS state) v)"
-					 " WHERE t.run_id = $1 AND t.state = 'waiting' AND t.depends_on && $2"
-					 " RETURNING t.task, t.state",
-					 SPI_OK_UPDATE_RETURNING, sql_int8(run_id),
-					 sql_array(pipeline_list_array(tasks)), sql_int4(succeeded),
-					 sql_int4(failed), sql_int4(skipped));
-	for (uint64 i = 0; i < n; i++)
+	pipeline_row_set_text(t, AT_state, state);
+	pipeline_row_set(t, AT_finished_at, TimestampTzGetDatum(GetCurrentTimestamp()), false);
+	if (result)
 	{
-		char	   *state = pipeline_sql_text(i, 2);
-
-		if (strcmp(state, "upstream_failed") == 0)
-			*held_back = lappend(*held_back, pipeline_sql_text(i, 1));
-		else if (strcmp(state, "skipped") == 0)
-			*now_skipped = lappend(*now_skipped, pipeline_sql_text(i, 1));
+		set_jsonb(t, AT_result, result->result);
+		pipeline_row_set(t, AT_rows, Int64GetDatum((int64) result->rows), false);
+		pipeline_row_set(t, AT_wal_bytes,
+						 DirectFunctionCall1(int8_numeric, Int64GetDatum((int64) result->wal_bytes)), false);
+		if (result->notices)
+			pipeline_row_set(t, AT_notices, PointerGetDatum(pipeline_list_array(result->notices)), false);
 	}
-}
-
-/*
- * Go on from tasks that were held back or skipped until no more are; returns
- * how many followed.  The caller holds the lock on the run and acts as the
- * owner of the extension.
- */
-int64
-runner_settle_successors(int64 run_id, List *held_back, List *skipped)
-{
-	int64		total = 0;
-
-	while (held_back != NIL || skipped != NIL)
+	pipeline_row_set_text(t, AT_error, error);
+	if (edata)
 	{
-		List	   *next_held_back = NIL;
-		List	   *next_skipped = NIL;
-
-		tell_successors(run_id, held_back, false, true, false, &next_held_back, &next_skipped);
-		tell_successors(run_id, skipped, false, false, true, &next_held_back, &next_skipped);
-		total += list_length(next_held_back) + list_length(next_skipped);
-		held_back = next_held_back;
-		skipped = next_skipped;
+		pipeline_row_set_text(t, AT_sqlstate, unpack_sql_state(edata->sqlerrcode));
+		pipeline_row_set_text(t, AT_error_detail, edata->detail);
+		pipeline_row_set_text(t, AT_error_hint, edata->hint);
+		pipeline_row_set_text(t, AT_error_context, edata->context);
+		pipeline_row_set_text(t, AT_statement, result ? result->statement : NULL);
 	}
-	return total;
-}
-
-/* End a task for good, and all that follows from it. */
-static void
-end_task(int64 run_id, const char *task, const char *state, const char *error)
-{
-	bool		succeeded = strcmp(state, "succeeded") == 0;
-	bool		skipped = strcmp(state, "skipped") == 0;
-	List	   *held_back = NIL;
-	List	   *now_skipped = NIL;
-	int64		ended;
-
-	close_task(run_id, task, state, error);
-	tell_successors(run_id, list_make1((char *) task), succeeded,
-					!succeeded && !skipped, skipped, &held_back, &now_skipped);
-	ended = 1 + list_length(held_back) + list_length(now_skipped) +
-		runner_settle_successors(run_id, held_back, now_skipped);
-	pipeline_sql("UPDATE pipeline.runs SET open_tasks = open_tasks - $2 WHERE run_id = $1",
-				 SPI_OK_UPDATE, sql_int8(run_id), sql_int4((int32) ended));
+	pipeline_row_update(t);
 }
 
 /* Have the task run again: at once, or after the wait that its retries ask. */
@@ -411,6 +133,7 @@ run_again(int64 run_id, const char *task, bool at_once, bool lost,
 {
 	if (at_once)
 		pipeline_sql("UPDATE pipeline.task_runs SET state = 'ready', ready_at = clock_timestamp(),"
+					 " rank = pipeline._rank(priority),"
 					 " finished_at = clock_timestamp(), lost = lost + 1, error = $3"
 					 " WHERE run_id = $1 AND task = $2", SPI_OK_UPDATE,
 					 sql_int8(run_id), sql_text(task), sql_text(error));
@@ -469,10 +192,20 @@ error_of(Outcome outcome, const AttemptEnd *end)
 		case OUTCOME_CANCELLED:
 			return "cancelled";
 		case OUTCOME_SUCCEEDED:
+		case OUTCOME_MAPPED:
 		case OUTCOME_SKIPPED:
 			break;
 	}
 	return NULL;
+}
+
+/* Make the task the current row again, after SQL changed it. */
+static void
+end_task(int64 run_id, const char *task, const char *state, const char *error)
+{
+	if (!runner_find_task_run(run_id, task))
+		elog(ERROR, "task \"%s\" of run " INT64_FORMAT " is gone", task, run_id);
+	(void) runner_end_task(run_id, state, error);
 }
 
 /* Have a task that failed run again if it may, and else fail for good. */
@@ -481,7 +214,8 @@ retry_or_fail(int64 run_id, const char *task, const TaskRow *row,
 			  Outcome outcome, const char *error)
 {
 	bool		lost = outcome == OUTCOME_LOST;
-	bool		again = row->failures < row->retries && outcome != OUTCOME_WAITING;
+	bool		again = row->failures < row->retries && outcome != OUTCOME_WAITING &&
+		!row->deadline_missed;
 
 	if (outcome == OUTCOME_UNSUCCESSFUL)
 		again = again && row->retry_any;
@@ -495,22 +229,55 @@ retry_or_fail(int64 run_id, const char *task, const TaskRow *row,
 		return;
 	}
 	end_task(run_id, task, "failed", error);
-	alert_task(row->owner, row->pipeline, run_id, task, row->attempt,
-			   row->labels, error);
+	/* Of mapped runs their task tells, once, when it ends. */
+	if (!row->mapped)
+		runner_alert_task_failed(row->owner, row->pipeline, run_id, task, row->attempt,
+								 row->labels, error);
 }
 
 /*
- * End a running attempt and make every transition that follows from it: its
- * task, its successors, its run, its alerts.  Raises 55000 when the attempt
- * was ended by somebody else.  Wakes at commit whom it concerns; readied
- * successors are the caller's to claim or to find workers for.
+ * A task has succeeded.  Returns whether the caller is to look, when it has
+ * committed, if the run has nothing left.
  */
-void
-runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
-				   const AttemptEnd *end)
+static bool
+succeed(int64 run_id, const char *task, int64 attempt_id, const AttemptEnd *end)
+{
+	RowTable   *t = &runner_task_runs;
+	bool		alone = false;
+	bool		sink;
+	bool		all_waited;
+	char	   *pipeline;
+	bool		isnull;
+	Oid			owner;
+
+	runner_run_lock(run_id, false);
+	if (!runner_find_task_run(run_id, task))
+		attempt_is_over(attempt_id);
+	if (runner_success_goes_further(run_id, task, &sink))
+	{
+		runner_run_lock_alone(run_id);
+		alone = true;
+	}
+	lock_task(run_id, task, attempt_id);
+	pipeline = pipeline_row_text(t, TR_pipeline);
+	owner = DatumGetObjectId(pipeline_row_get(t, TR_owner, &isnull));
+	close_attempt(attempt_id, "succeeded", end, NULL);
+	all_waited = runner_end_task(run_id, "succeeded", NULL);
+	runner_resolve_task(owner, pipeline, task);
+	if (!alone)
+		return sink || !all_waited;
+	runner_finish_run_if_done(run_id);
+	return false;
+}
+
+/* An attempt has ended in any other way. */
+static void
+end_otherwise(int64 run_id, const char *task, int64 attempt_id,
+			  const AttemptEnd *end)
 {
 	static const char *const states[] = {
 		[OUTCOME_SUCCEEDED] = "succeeded",
+		[OUTCOME_MAPPED] = "succeeded",
 		[OUTCOME_UNSUCCESSFUL] = "failed",
 		[OUTCOME_ERROR] = "failed",
 		[OUTCOME_SKIPPED] = "skipped",
@@ -518,35 +285,25 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 		[OUTCOME_CANCELLED] = "cancelled",
 		[OUTCOME_LOST] = "lost",
 	};
-	UserScope	scope;
 	TaskRow		row;
 	const char *error;
 	Outcome		outcome = end->outcome;
 	bool		skip = false;
 
-	runner_at_commit_tell();
-	pipeline_extension_begin(&scope);
-	pipeline_sql("SELECT 1 FROM pipeline.runs WHERE run_id = $1 FOR NO KEY UPDATE",
-				 SPI_OK_SELECT, sql_int8(run_id));
-	load_task(run_id, task, attempt_id, &row);
-	if (outcome == OUTCOME_WAITING && row.cancelling)
+	runner_run_lock(run_id, true);
+	lock_task(run_id, task, attempt_id);
+	load_task(run_id, &row);
+	if ((outcome == OUTCOME_WAITING || outcome == OUTCOME_MAPPED) && row.cancelling)
 		outcome = OUTCOME_CANCELLED;
 	if (outcome == OUTCOME_WAITING && wait_longer(run_id, task, attempt_id, &skip))
-	{
-		pipeline_scope_end(&scope);
 		return;
-	}
 	if (skip)
 		outcome = OUTCOME_SKIPPED;
 	error = error_of(outcome, end);
 	close_attempt(attempt_id, states[outcome], end, error);
 
-	if (outcome == OUTCOME_SUCCEEDED)
-	{
-		end_task(run_id, task, "succeeded", NULL);
-		pipeline_resolve_alerts(row.owner, "TaskFailed",
-								psprintf("%s/%s", row.pipeline, task));
-	}
+	if (outcome == OUTCOME_MAPPED)
+		runner_expand_task(run_id, task, end->result);
 	else if (outcome == OUTCOME_SKIPPED)
 		end_task(run_id, task, "skipped", NULL);
 	else if (outcome == OUTCOME_CANCELLED || row.cancelling)
@@ -554,5 +311,50 @@ runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
 	else
 		retry_or_fail(run_id, task, &row, outcome, error);
 	runner_finish_run_if_done(run_id);
+}
+
+/*
+ * End a running attempt and make every transition that follows from it: its
+ * task, its successors, its run, its alerts.  Raises 55000 when the attempt
+ * was ended by somebody else.  Wakes at commit whom it concerns; readied
+ * successors are the caller's to claim or to find workers for.  Returns true
+ * when the run may have nothing left but could not be ended: the caller calls
+ * runner_finish_run() once it has committed.  The tables are open.
+ */
+bool
+runner_end_attempt(int64 run_id, const char *task, int64 attempt_id,
+				   const AttemptEnd *end)
+{
+	UserScope	scope;
+	bool		look_again = false;
+
+	runner_at_commit_tell();
+	pipeline_extension_begin(&scope);
+	if (end->outcome == OUTCOME_SUCCEEDED)
+		look_again = succeed(run_id, task, attempt_id, end);
+	else
+		end_otherwise(run_id, task, attempt_id, end);
 	pipeline_scope_end(&scope);
+	return look_again;
+}
+
+/*
+ * End a run that has nothing left, in the current transaction; nothing when it
+ * has, or when `wait` is false and somebody holds it (then false).
+ */
+bool
+runner_finish_run(int64 run_id, bool wait)
+{
+	UserScope	scope;
+
+	if (wait)
+		runner_run_lock(run_id, true);
+	else if (!runner_run_try_lock(run_id))
+		return false;
+	pipeline_extension_begin(&scope);
+	runner_open_tables();
+	runner_finish_run_if_done(run_id);
+	runner_close_tables();
+	pipeline_scope_end(&scope);
+	return true;
 }

@@ -48,7 +48,7 @@ wait_until(const Interval *timeout)
 
 /* Sleep until something changes; false when the time is over. */
 static bool
-wait_for_change(TimestampTz until)
+wait_for_change(ConditionVariable *change, TimestampTz until)
 {
 	long		ms = WAIT_SLICE_MS;
 	TimestampTz now = GetCurrentTimestamp();
@@ -57,7 +57,7 @@ wait_for_change(TimestampTz until)
 		return false;
 	if (until != DT_NOEND)
 		ms = Min(ms, Max(1, TimestampDifferenceMilliseconds(now, until)));
-	(void) ConditionVariableTimedSleep(&runner_shared->changed, ms, wait_event());
+	(void) ConditionVariableTimedSleep(change, ms, wait_event());
 	return true;
 }
 
@@ -136,13 +136,13 @@ pipeline_wait_for_run(PG_FUNCTION_ARGS)
 	SPI_connect();
 	check_committed(run_id);
 	SPI_finish();
-	ConditionVariablePrepareToSleep(&runner_shared->changed);
+	ConditionVariablePrepareToSleep(&runner_shared->ended);
 	for (;;)
 	{
 		SPI_connect();
 		state = read_state(run_id);
 		SPI_finish();
-		if (has_ended(state) || !wait_for_change(until))
+		if (has_ended(state) || !wait_for_change(&runner_shared->ended, until))
 			break;
 		pfree(state);
 	}
@@ -272,7 +272,7 @@ pipeline_execute(PG_FUNCTION_ARGS)
 			break;
 		SPI_commit();
 		SPI_finish();
-		if (!wait_for_change(until))
+		if (!wait_for_change(&runner_shared->changed, until))
 			ereport(ERROR,
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("run " INT64_FORMAT " of pipeline \"%s\" has not ended in time", run_id, name),

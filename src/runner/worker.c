@@ -48,6 +48,7 @@ static volatile sig_atomic_t timed_out = false;
 /* A task's own SQL can be cancelled; our bookkeeping after it cannot. */
 static volatile sig_atomic_t cancellable = false;
 static bool role_problem = false;	/* our role may not run tasks any more */
+static int64 run_to_finish = 0; /* its last tasks ended side by side */
 
 /* ---- the slot ---------------------------------------------------------------- */
 
@@ -86,10 +87,26 @@ own_attempts(int64 attempt_id, int64 next_attempt_id)
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
 	my_slot->state = attempt_id ? SLOT_BUSY : SLOT_IDLE;
 	if (my_slot->attempt_id != attempt_id)
+	{
 		my_slot->stop = STOP_NONE;
+		my_slot->progress.at = 0;
+	}
 	my_slot->attempt_id = attempt_id;
 	my_slot->next_attempt_id = next_attempt_id;
 	LWLockRelease(runner_shared->lock);
+}
+
+/* Say how far the running task is; for report_progress(). */
+void
+runner_note_progress(const Progress *progress)
+{
+	/* A task can be tried in a session that is no worker. */
+	if (my_slot == NULL)
+		return;
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	my_slot->progress = *progress;
+	LWLockRelease(runner_shared->lock);
+	ConditionVariableBroadcast(&runner_shared->changed);
 }
 
 /* ---- transactions of our own ----------------------------------------------------- */
@@ -192,7 +209,7 @@ prepare_session(const Claim *claim)
 	runner_set_claim(claim);
 	cancellable = true;
 	/* A cancel may have come between the claim and here. */
-	if (my_slot->stop == STOP_CANCEL)
+	if (my_slot->stop != STOP_NONE)
 		InterruptPending = QueryCancelPending = true;
 	if (claim->timeout)
 		enable_timeout_every(task_timeout,
@@ -211,12 +228,16 @@ stop_watching(void)
 	QueryCancelPending = false;
 }
 
-/* Claim the task to run next, within the current transaction. */
+/*
+ * Claim the task to run next, within the current transaction.  The tables are
+ * open.
+ */
 static Claim *
 claim_next(const Claim *current, MemoryContext context)
 {
 	Claim	   *next = NULL;
-	int			ready;
+	UserScope	scope;
+	int			more = 0;
 
 	/*
 	 * A role that may no longer run tasks, say because it has become a
@@ -224,22 +245,32 @@ claim_next(const Claim *current, MemoryContext context)
 	 */
 	role_problem = runner_role_problem(my_start.role) != NULL;
 	if (!role_problem && !my_slot->leave)
-		next = runner_claim_task(my_start.role, context);
+	{
+		pipeline_extension_begin(&scope);
+		next = runner_claim_task(my_start.role, runner_workers_to_find(), context, &more);
+		pipeline_scope_end(&scope);
+	}
 	own_attempts(current ? current->attempt_id : (next ? next->attempt_id : 0),
 				 current && next ? next->attempt_id : 0);
-	/* What is left over is for others. */
-	ready = runner_count_ready(my_start.role);
-	/* The scheduler minds a timeout too, once it knows of the attempt. */
-	if (role_problem || (next && next->timeout))
+	/*
+	 * The scheduler minds a timeout too, once it knows of the attempt; and the
+	 * slots of a pool that are free now may be for others.
+	 */
+	if (role_problem || my_slot->leave || (next && next->timeout) || (current && current->pooled))
 		runner_at_commit_wake();
-	if (!role_problem && ready > 0)
-		runner_at_commit_help(my_start.role, ready);
+	/* What is left over is for others. */
+	if (more > 0)
+		runner_at_commit_help(my_start.role, more);
 	return next;
 }
 
-/* End an attempt and claim the next, allocated in `context`. */
+/*
+ * End an attempt and claim the next, allocated in `context`.  *look_again is
+ * set as runner_end_attempt() says.
+ */
 static Claim *
-end_and_claim(const Claim *claim, const AttemptEnd *end, MemoryContext context)
+end_and_claim(const Claim *claim, const AttemptEnd *end, MemoryContext context,
+			  bool *look_again)
 {
 	Claim	   *next;
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -247,12 +278,34 @@ end_and_claim(const Claim *claim, const AttemptEnd *end, MemoryContext context)
 	/* What SPI hands out is allocated where it was connected. */
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	runner_end_attempt(claim->run_id, claim->task, claim->attempt_id, end);
+	runner_open_tables();
+	*look_again = runner_end_attempt(claim->run_id, claim->task, claim->attempt_id, end);
 	next = claim_next(claim, context);
+	runner_close_tables();
 	PopActiveSnapshot();
 	SPI_finish();
 	MemoryContextSwitchTo(old);
+	/* As long as we go on in the run it has not ended. */
+	if (next && next->run_id == claim->run_id)
+		*look_again = false;
 	return next;
+}
+
+/*
+ * End a run whose last tasks ended side by side, in a transaction of its own.
+ * Should that fail, the scheduler does it when this process has ended.
+ */
+static void
+finish_run(int64 run_id)
+{
+	run_to_finish = 0;
+	begin("pipeline: end of run");
+	SPI_connect();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	(void) runner_finish_run(run_id, true);
+	PopActiveSnapshot();
+	SPI_finish();
+	commit(false);
 }
 
 /* Run the command, and if it is atomic end the attempt in its transaction. */
@@ -262,6 +315,7 @@ run_claim(const Claim *claim, MemoryContext context, CommandResult *result,
 {
 	AttemptEnd	end = {.result = result};
 	Claim	   *next;
+	bool		look_again;
 
 	runner_capture_notices(context, &result->notices);
 	if (claim->atomic)
@@ -278,6 +332,7 @@ run_claim(const Claim *claim, MemoryContext context, CommandResult *result,
 
 	end.outcome = result->waiting ? OUTCOME_WAITING :
 		result->skipped ? OUTCOME_SKIPPED :
+		claim->foreach ? OUTCOME_MAPPED :
 		result->success ? OUTCOME_SUCCEEDED : OUTCOME_UNSUCCESSFUL;
 	if (claim->atomic)
 	{
@@ -290,9 +345,11 @@ run_claim(const Claim *claim, MemoryContext context, CommandResult *result,
 		reset_session();
 		begin("pipeline: end of task");
 	}
-	next = end_and_claim(claim, &end, next_context);
+	next = end_and_claim(claim, &end, next_context, &look_again);
 	commit(false);
 	own_attempts(next ? next->attempt_id : 0, 0);
+	if (look_again)
+		run_to_finish = claim->run_id;
 	return next;
 }
 
@@ -316,6 +373,7 @@ record_failure(const Claim *claim, ErrorData *edata, CommandResult *result,
 {
 	AttemptEnd	end = {.outcome = OUTCOME_ERROR, .result = result, .error = edata};
 	Claim	   *next;
+	bool		look_again;
 
 	own_attempts(claim->attempt_id, 0);
 	clip_error(edata);
@@ -325,6 +383,8 @@ record_failure(const Claim *claim, ErrorData *edata, CommandResult *result,
 		edata->message = psprintf("the task did not end within its timeout of %s",
 								  DatumGetCString(DirectFunctionCall1(interval_out,
 																	  IntervalPGetDatum(claim->timeout))));
+	else if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED && my_slot->stop == STOP_DEADLINE)
+		edata->message = "the task did not end before its deadline";
 	else if (claim->atomic &&
 			 (edata->sqlerrcode == ERRCODE_ACTIVE_SQL_TRANSACTION ||
 			  edata->sqlerrcode == ERRCODE_INVALID_TRANSACTION_TERMINATION))
@@ -335,7 +395,7 @@ record_failure(const Claim *claim, ErrorData *edata, CommandResult *result,
 					edata->message)));
 	reset_session();
 	begin("pipeline: end of failed task");
-	next = end_and_claim(claim, &end, context);
+	next = end_and_claim(claim, &end, context, &look_again);
 	commit(false);
 	own_attempts(next ? next->attempt_id : 0, 0);
 	return next;
@@ -375,6 +435,8 @@ run_task(const Claim *claim, MemoryContext next_context)
 		next = record_failure(claim, edata, result, next_context);
 	else if (claim->atomic)
 		reset_session();
+	if (run_to_finish != 0)
+		finish_run(run_to_finish);
 	pgstat_report_stat(false);
 	MemoryContextDelete(context);
 	return next;
@@ -393,7 +455,9 @@ run_ready_tasks(void)
 	MemoryContextSwitchTo(context);
 	SPI_connect();
 	PushActiveSnapshot(GetTransactionSnapshot());
+	runner_open_tables();
 	claim = claim_next(NULL, context);
+	runner_close_tables();
 	PopActiveSnapshot();
 	SPI_finish();
 	commit(true);

@@ -22,8 +22,8 @@ pipeline_worker_status(PG_FUNCTION_ARGS)
 	bool		preloaded = runner_is_preloaded();
 	bool		acts;
 	TupleDesc	desc;
-	Datum		values[5];
-	bool		nulls[5] = {false};
+	Datum		values[6];
+	bool		nulls[6] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -42,5 +42,15 @@ pipeline_worker_status(PG_FUNCTION_ARGS)
 	values[2] = Int32GetDatum(counts[SLOT_BUSY]);
 	values[3] = Int32GetDatum(counts[SLOT_IDLE]);
 	values[4] = Int32GetDatum(counts[SLOT_STARTING]);
+	values[5] = Int32GetDatum(pipeline_max_active_workers_per_role);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+PG_FUNCTION_INFO_V1(pipeline_worker_count);
+
+/* SQL: worker_count(owner) */
+Datum
+pipeline_worker_count(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(runner_is_preloaded() ? runner_count_workers(PG_GETARG_OID(0)) : 0);
 }

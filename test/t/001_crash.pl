@@ -75,7 +75,7 @@ kill_slow('SIGTERM', 'TERM');
 	my $run = run_pipeline($node, 'p');
 	wait_for($node, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted", '1', 'commit: slow is in the middle');
 	my $holder = $node->background_psql('postgres');
-	$holder->query_safe("BEGIN; SELECT 1 FROM pipeline.runs WHERE run_id = $run FOR UPDATE");
+	$holder->query_safe("BEGIN; SELECT 1 FROM pipeline.task_runs WHERE run_id = $run AND task = 'slow' FOR UPDATE");
 	$gate->quit;
 	wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pipeline worker' AND wait_event_type = 'Lock' AND query = 'pipeline: end of task'", '1', 'commit: slow has written and is about to record it');
 	my $pid = $node->safe_psql('postgres', "SELECT pid FROM pipeline.attempts WHERE run_id = $run AND state = 'running'");

@@ -29,8 +29,8 @@ $node->safe_psql('postgres', q{
 	INSERT INTO pipeline.runs (pipeline, owner, run_type, state, params, interval_start, interval_end, queued_at, started_at, finished_at, triggered_by)
 	SELECT 'old', 'alice', 'manual', 'failed', '{}', at, at, at, at, at, 'alice'
 	FROM (SELECT now() - interval '100 days' + n * interval '1 hour' AS at FROM generate_series(1, 1000) n) x;
-	INSERT INTO pipeline.task_runs (run_id, task, pipeline, owner, state, pending, command, depends_on, mode, trigger_rule, poke_interval, on_wait_timeout, retries, retry_delay, retry_backoff, retry_on, allow_failure, priority, labels)
-	SELECT run_id, 'a', 'old', 'alice', 'failed', 0, 'SELECT 1', '{}', 'atomic', 'all_success', '1 min', 'fail', 0, '0', 1, 'error', false, 0, '{}' FROM pipeline.runs WHERE pipeline = 'old';
+	INSERT INTO pipeline.task_runs SELECT (jsonb_populate_record(t, jsonb_build_object('run_id', r.run_id, 'pipeline', 'old'))).*
+	FROM pipeline.runs r, pipeline.task_runs t WHERE r.pipeline = 'old' AND t.run_id = 1 AND t.task = 'a';
 	INSERT INTO pipeline.attempts (run_id, task, attempt, owner, state, pid, command, params)
 	SELECT run_id, task, 1, 'alice', 'failed', 0, '', '{}' FROM pipeline.task_runs WHERE pipeline = 'old';
 	UPDATE pipeline.changes SET at = now() - interval '100 days' WHERE change_id <= 3;
