@@ -19,3 +19,15 @@ EXCEPTION WHEN OTHERS THEN
   GET STACKED DIAGNOSTICS d = PG_EXCEPTION_DETAIL, h = PG_EXCEPTION_HINT;
   RETURN sqlstate || ' | ' || regexp_replace(concat_ws(' | ', sqlerrm, nullif(d, ''), nullif(h, '')), '\d+(?=[ ).:]|$)', 'N', 'g');
 END $$;
+-- Wait until a query says true.
+CREATE PROCEDURE public.wait_until(query text) LANGUAGE plpgsql AS $$
+DECLARE good boolean;
+BEGIN
+  FOR i IN 1..3000 LOOP
+    EXECUTE query INTO good;
+    EXIT WHEN good;
+    COMMIT;
+    PERFORM pg_sleep(0.01);
+  END LOOP;
+  IF NOT good THEN RAISE 'waited in vain: %', query; END IF;
+END $$;

@@ -2,17 +2,6 @@
 -- until then.
 SET SESSION AUTHORIZATION pipeline_alice;
 CREATE TABLE alice.wait_flag (name text PRIMARY KEY);
-CREATE PROCEDURE alice.wait_until(query text) LANGUAGE plpgsql AS $$
-DECLARE good boolean;
-BEGIN
-  FOR i IN 1..3000 LOOP
-    EXECUTE query INTO good;
-    EXIT WHEN good;
-    COMMIT;
-    PERFORM pg_sleep(0.01);
-  END LOOP;
-  IF NOT good THEN RAISE 'waited in vain: %', query; END IF;
-END $$;
 SELECT pipeline.create_pipeline('wait', max_active_runs => 5);
 SELECT pipeline.create_task('wait', 'atomic', 'SELECT pipeline.attempt() AS attempt',
   wait_for => 'EXISTS (SELECT FROM alice.wait_flag WHERE name = pipeline.task_name())', poke_interval => '20 ms');
@@ -22,7 +11,7 @@ SELECT pipeline.create_task('wait', 'after', 'SELECT 1', '{atomic,autocommit}');
 SELECT pipeline.create_task('wait', 'true at once', 'SELECT 1', wait_for => 'true', poke_interval => '1 hour', wait_timeout => '1 hour');
 SELECT pipeline.create_task('wait', 'condition', 'SELECT 1', wait_for => 'true', condition => 'false');
 SELECT pipeline.run('wait') AS run \gset
-CALL alice.wait_until('SELECT count(*) = 2 FROM pipeline.task_runs WHERE pipeline = ''wait'' AND waiting_since IS NOT NULL
+CALL public.wait_until('SELECT count(*) = 2 FROM pipeline.task_runs WHERE pipeline = ''wait'' AND waiting_since IS NOT NULL
   AND 2 = (SELECT count(*) FROM pipeline.task_runs WHERE pipeline = ''wait'' AND state IN (''skipped'', ''succeeded''))');
 -- No attempt is left of the answers that were not true.
 SELECT task, state FROM pipeline.task_runs WHERE run_id = :run AND state NOT IN ('waiting', 'ready', 'running') ORDER BY task;
@@ -46,7 +35,7 @@ SELECT pipeline.create_pipeline('wait many');
 SELECT count(pipeline.create_task('wait many', 't' || n, 'SELECT 1', wait_for => 'EXISTS (SELECT FROM alice.wait_flag WHERE name = ''many'')'))
 FROM generate_series(1, 200) n;
 SELECT pipeline.run('wait many') AS many \gset
-CALL alice.wait_until('SELECT count(*) = 200 FROM pipeline.task_runs WHERE pipeline = ''wait many'' AND state = ''waiting'' AND next_attempt_at IS NOT NULL');
+CALL public.wait_until('SELECT count(*) = 200 FROM pipeline.task_runs WHERE pipeline = ''wait many'' AND state = ''waiting'' AND next_attempt_at IS NOT NULL');
 SELECT count(*) AS running FROM pipeline.attempts WHERE run_id = :many;
 SELECT count(DISTINCT why) > 0 AS said, bool_and(why LIKE 'for its wait_for to become true; it is asked again at %') AS why FROM pipeline.waiting WHERE run_id = :many;
 SELECT pipeline.run('wait') AS run \gset
@@ -62,4 +51,3 @@ SELECT pipeline.create_task('wait', 'x', 'SELECT 1', wait_for => 'true', on_wait
 SELECT pipeline.create_task('wait', 'x', 'SELECT 1', wait_timeout => '1 s');
 SELECT count(pipeline.drop_pipeline(pipeline)) FROM pipeline.pipelines WHERE pipeline IN ('wait', 'wait vain', 'wait many');
 DROP TABLE alice.wait_flag;
-DROP PROCEDURE alice.wait_until;

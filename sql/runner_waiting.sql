@@ -4,16 +4,6 @@ CREATE VIEW alice.waiting AS
 SELECT task, state, since <= clock_timestamp() AS since,
   regexp_replace(regexp_replace(why, 'run [0-9]+', 'run N'), 'at [A-Z][a-z]{2} .*', 'at T') AS why
 FROM pipeline.waiting WHERE pipeline = 'waiting' ORDER BY run_id, task;
-CREATE PROCEDURE alice.until(query text) LANGUAGE plpgsql AS $$
-DECLARE good boolean;
-BEGIN
-  FOR i IN 1..3000 LOOP
-    EXECUTE query INTO good;
-    EXIT WHEN good;
-    COMMIT;
-    PERFORM pg_sleep(0.01);
-  END LOOP;
-END $$;
 SELECT pipeline.create_pipeline('waiting');
 SELECT acts, workers > 0 AS workers, busy + idle + starting <= workers AS within FROM pipeline.worker_status();
 SELECT pipeline.create_task('waiting', 'slow', 'SELECT pg_advisory_xact_lock(4713)');
@@ -22,7 +12,7 @@ SELECT pipeline.create_task('waiting', 'next', 'SELECT 1', '{slow,failing}', tri
 SELECT pipeline.create_task('waiting', 'last', 'SELECT 1', '{next}');
 SELECT pg_advisory_lock(4713) IS NULL AS locked;
 SELECT pipeline.run('waiting') AS run \gset
-CALL alice.until('SELECT count(*) = 1 FROM pipeline.task_runs WHERE pipeline = ''waiting'' AND state = ''up_for_retry''
+CALL public.wait_until('SELECT count(*) = 1 FROM pipeline.task_runs WHERE pipeline = ''waiting'' AND state = ''up_for_retry''
   AND EXISTS (SELECT FROM pipeline.task_runs WHERE pipeline = ''waiting'' AND state = ''running'')');
 SELECT * FROM alice.waiting;
 -- A second run waits for the first.

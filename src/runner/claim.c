@@ -119,10 +119,12 @@ offer_pool(Oid role, List **known, int most, Candidate **best, List **rest)
 {
 	char	   *pool = pipeline_row_text(&runner_pools, POOL_pool);
 	int32		pool_id = pipeline_row_int4(&runner_pools, POOL_pool_id);
-	int			available = pipeline_row_int4(&runner_pools, POOL_slots);
+	int			total = pipeline_row_int4(&runner_pools, POOL_slots);
+	int			available = total;
 	List	   *ready = ready_tasks(role, pool, most, known);
 	ListCell   *lc;
 	bool		chosen = false;
+	bool		first = true;
 
 	if (ready == NIL || !runner_pool_try_lock(pool_id))
 		return;
@@ -131,11 +133,14 @@ offer_pool(Oid role, List **known, int most, Candidate **best, List **rest)
 	{
 		Candidate  *c = lfirst(lc);
 
+		/* One that asks for more than there is does not stop the others. */
+		if (c->slots > total)
+			continue;
 		if (c->slots > available)
 			break;
 		available -= c->slots;
 		c->pool_id = pool_id;
-		if (lc == list_head(ready) && (*best == NULL || c->rank < (*best)->rank))
+		if (first && (*best == NULL || c->rank < (*best)->rank))
 		{
 			if (*best)
 			{
@@ -147,6 +152,7 @@ offer_pool(Oid role, List **known, int most, Candidate **best, List **rest)
 		}
 		else
 			*rest = lappend(*rest, c);
+		first = false;
 	}
 	if (!chosen)
 		runner_pool_unlock(pool_id);

@@ -185,6 +185,7 @@ pipeline_publish(PG_FUNCTION_ARGS)
 	UserScope	scope;
 	bool		exists;
 	int64		event_id;
+	Oid			publisher = GetUserId();
 
 	pipeline_not_null(fcinfo, 0, "dataset");
 	name = pipeline_arg_text(fcinfo, 0);
@@ -194,7 +195,7 @@ pipeline_publish(PG_FUNCTION_ARGS)
 	pipeline_scope_end(&scope);
 	if (!exists)
 		no_such_dataset(name);
-	if (!may_use(GetUserId(), &d, d.publishers))
+	if (!may_use(publisher, &d, d.publishers))
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied to publish dataset \"%s\"", name),
@@ -203,7 +204,7 @@ pipeline_publish(PG_FUNCTION_ARGS)
 	pipeline_sql("INSERT INTO pipeline.dataset_events (dataset, owner, version, role, run_id, task)"
 				 " VALUES ($1, $2, $3, $4, $5, $6) RETURNING event_id",
 				 SPI_OK_INSERT_RETURNING, sql_text(name), sql_role(d.owner),
-				 sql_text(pipeline_arg_text(fcinfo, 1)), sql_role(GetUserId()),
+				 sql_text(pipeline_arg_text(fcinfo, 1)), sql_role(publisher),
 				 sql_datum(INT8OID, Int64GetDatum(task ? task->run_id : 0), task == NULL),
 				 sql_text(task ? task->task : NULL));
 	event_id = pipeline_sql_int8(0, 1);

@@ -418,11 +418,10 @@ SELECT r.run_id, r.pipeline, r.run_type, r.state, r.degraded,
               WHERE u.pipeline = r.pipeline AND u.run_id <> r.run_id AND u.state = 'succeeded'
               ORDER BY u.run_id DESC LIMIT 20) u) AS usual_duration,
        CASE WHEN r.state = 'running' THEN
-         greatest(r.started_at +
-           (SELECT pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY u.finished_at - u.started_at)
-            FROM (SELECT u.finished_at, u.started_at FROM pipeline.runs u
-                  WHERE u.pipeline = r.pipeline AND u.run_id <> r.run_id AND u.state = 'succeeded'
-                  ORDER BY u.run_id DESC LIMIT 20) u), pg_catalog.clock_timestamp()) END AS eta,
+         (SELECT greatest(r.started_at + pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY u.finished_at - u.started_at), pg_catalog.clock_timestamp())
+          FROM (SELECT u.finished_at, u.started_at FROM pipeline.runs u
+                WHERE u.pipeline = r.pipeline AND u.run_id <> r.run_id AND u.state = 'succeeded'
+                ORDER BY u.run_id DESC LIMIT 20) u HAVING pg_catalog.count(*) > 0) END AS eta,
        CASE WHEN r.state = 'running' THEN
          (SELECT pg_catalog.string_agg(pg_catalog.format('%s: %s%s', a.task,
                    CASE WHEN p.total IS NULL THEN p.done::text ELSE pg_catalog.format('%s of %s', p.done, p.total) END,
@@ -556,8 +555,10 @@ SELECT t.run_id, t.pipeline, t.task, t.state,
            || CASE t.trigger_rule WHEN 'all_success' THEN '' ELSE '; its trigger rule is ' || t.trigger_rule END
          WHEN t.state = 'up_for_retry' THEN
            pg_catalog.format('attempt %s failed (%s); it is tried again at %s', t.attempts, t.error, t.next_attempt_at)
-         WHEN t.pool <> 'default' AND u.free < t.pool_slots THEN
+         WHEN t.pool <> 'default' AND coalesce(u.free < t.pool_slots, true) THEN
            CASE WHEN u.slots IS NULL THEN pg_catalog.format('for pool %s, which does not exist', t.pool)
+                WHEN u.slots < t.pool_slots AND u.slots > 0 THEN
+                  pg_catalog.format('for %s slots of pool %s, which has only %s: for ever, unless one of the two is changed', t.pool_slots, t.pool, u.slots)
                 ELSE pg_catalog.format('for %s of pool %s, which has %s of %s free%s',
                        CASE t.pool_slots WHEN 1 THEN 'a slot' ELSE pg_catalog.format('%s slots', t.pool_slots) END, t.pool, u.free, u.slots,
                        coalesce('; they are held by ' || u.holders, '')) END
@@ -581,7 +582,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
   SELECT o.slots, o.free, o.holders,
          (SELECT pg_catalog.format('%s/%s', b.pipeline, b.task) FROM pipeline.task_runs b
-          WHERE b.pool = t.pool AND b.owner = t.owner AND b.state = 'ready' AND b.rank < t.rank
+          WHERE b.pool = t.pool AND b.owner = t.owner AND b.state = 'ready' AND b.rank < t.rank AND b.pool_slots <= o.slots
           ORDER BY b.rank LIMIT 1) AS ahead
   FROM pipeline.pool_status(t.pool) o) u ON t.state = 'ready' AND t.pool <> 'default'
 CROSS JOIN pipeline.worker_status() w

@@ -240,11 +240,12 @@ runner_mapped_run_ended(int64 run_id, const char *task)
 	pipeline_row_set(t, TR_pending, Int32GetDatum(pending), false);
 	pipeline_row_update(t);
 	if (!unlimited)
-		pipeline_sql("UPDATE pipeline.task_runs t SET state = 'ready', pending = 0, ready_at = clock_timestamp(),"
+		/* Materialized: executed once, or it would lock another one each time. */
+		pipeline_sql("WITH next AS MATERIALIZED (SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND mapped_task = $2"
+					 "   AND state = 'waiting' ORDER BY task LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)"
+					 " UPDATE pipeline.task_runs t SET state = 'ready', pending = 0, ready_at = clock_timestamp(),"
 					 "   rank = pipeline._rank(priority)"
-					 " FROM (SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND mapped_task = $2"
-					 "       AND state = 'waiting' ORDER BY task LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED) n"
-					 " WHERE t.run_id = $1 AND t.task = n.task",
+					 " FROM next n WHERE t.run_id = $1 AND t.task = n.task",
 					 SPI_OK_UPDATE, sql_int8(run_id), sql_text(task));
 	return pending;
 }
