@@ -142,6 +142,7 @@ SELECT pipeline.alter_pipeline('carol day', '{"paused": true}');
 SELECT pipeline.alter_pipeline('carol day', '{"name": "a/b"}');
 SELECT pipeline.alter_pipeline('carol day', '{"name": null}');
 SELECT pipeline.alter_task('carol day', 'the first', '{"task": "a second"}');
+SELECT pipeline.alter_task('carol day', 'the first', '{"task": "first[1]"}');
 SELECT pipeline.alter_task('carol day', 'the first', '{"command": null}');
 SELECT pipeline.alter_task('carol day', 'the first', '{"depends_on": ["a second"]}');
 SELECT pipeline.alter_suite('carol suite', '{"name": "other"}');

@@ -11,6 +11,7 @@ SELECT pipeline.create_pipeline('alices', '@daily', params => '{"secret": "x"}')
 SELECT pipeline.create_task('alices', 'a', 'SELECT secret FROM alice.secret_rows');
 SELECT pipeline.create_channel('alices', 'notify', '{"channel": "secret"}');
 SELECT pipeline.create_suite('alices', 'alice.secret_rows');
+SELECT pipeline.create_pool('alices', 1), pipeline.create_dataset('alices');
 SELECT pipeline.run('alices') AS run \gset
 SELECT pipeline.wait_for_run(:run);
 SELECT pipeline.raise_alert('Secret', 'of alice') AS alert \gset
@@ -72,6 +73,8 @@ INSERT INTO mallory.tries (query) SELECT replace(replace(q, ':run', :'run'), ':a
   $$pipeline.validate('alices')$$, $$pipeline.expect('alices', 'expect_table_row_count_to_equal', '{"value": 1}')$$, $$pipeline.drop_suite('alices')$$,
   $$pipeline.check_now('alice.secret_rows', '[{"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}]')$$,
   $$pipeline.resume_schedules()$$, $$pipeline.enable_schedules()$$, $$pipeline.drop_schedules()$$,
+  $$pipeline.create_pool('alices', 9, or_replace => true)$$, $$pipeline.alter_pool('alices', '{"users": ["public"]}')$$, $$pipeline.drop_pool('alices')$$,
+  $$pipeline.publish('alices')$$, $$pipeline.alter_dataset('alices', '{"publishers": ["public"]}')$$, $$pipeline.drop_dataset('alices')$$, $$pipeline.create_pipeline('mine', on_datasets => '{alices}')$$,
   $$pipeline.run_id()$$, $$pipeline.task_result('a')$$]) q;
 SELECT regexp_replace(query, '\d+', 'N', 'g') AS query, split_part(e, ' | ', 1) AS state, split_part(e, ' | ', 2) AS error
 FROM (SELECT n, query, public.raises('SELECT * FROM ' || query) AS e FROM mallory.tries WHERE query !~ 'alert\(|acknowledge') t ORDER BY n;
@@ -104,6 +107,7 @@ CREATE TEMP TABLE runs (run_id bigint);
 CREATE TEMP TABLE pg_class (oid oid);
 SET search_path = mallory, pg_temp, pg_catalog;
 SELECT pipeline.create_pipeline('shadow', '@daily', params => '{"p": 1}');
+SELECT pipeline.create_task('shadow', 'pooled', 'SELECT 1', pool => 'alices');
 SELECT pipeline.create_task('shadow', 'a', 'SELECT 1');
 SELECT pipeline.alter_task('shadow', 'a', '{"task": "b", "retries": 1}');
 SELECT length(pipeline.export()) > 100 AS exported;
@@ -139,6 +143,9 @@ SET SESSION AUTHORIZATION pipeline_alice;
 SELECT pipeline, owner, schedule, paused FROM pipeline.pipelines WHERE pipeline = 'alices';
 SELECT task, command FROM pipeline.tasks WHERE pipeline = 'alices';
 SELECT count(*), min(state) FROM pipeline.runs WHERE pipeline = 'alices';
+SELECT pool, slots, users FROM pipeline.pools WHERE pool = 'alices';
+SELECT dataset, publishers FROM pipeline.datasets WHERE dataset = 'alices';
+SELECT pipeline.drop_pool('alices'), pipeline.drop_dataset('alices');
 SELECT pipeline.resolve_alert(:alert), pipeline.drop_suite('alices'), pipeline.drop_channel('alices'), pipeline.drop_pipeline('alices');
 DROP TABLE alice.secret_rows;
 RESET SESSION AUTHORIZATION;

@@ -72,7 +72,7 @@ rename_task(const char *pipeline, const char *name, const char *to)
 {
 	UserScope	scope;
 
-	pipeline_check_name("task", to);
+	runner_check_task_name(to);
 	(void) runner_lock_pipeline(pipeline);
 	pipeline_extension_begin(&scope);
 	if (pipeline_sql("SELECT 1 FROM pipeline.tasks WHERE pipeline = $1 AND task = $2",

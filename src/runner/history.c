@@ -2,7 +2,7 @@
  * history.c
  *	  Old runs are deleted: by age (pipeline.history_days) and by number a
  *	  pipeline (pipeline.history_runs), with their tasks and attempts; and old
- *	  entries of the change log, by age.
+ *	  entries of the change log and events of datasets, by age.
  *
  * The scheduler does it now and then, a small batch a transaction, passing
  * over what somebody has locked.  Only ended runs go.  The newest run of a
@@ -128,6 +128,19 @@ delete_changes(void)
 						SPI_OK_DELETE, sql_int4(pipeline_history_days), sql_int8(BATCH));
 }
 
+/* Events of datasets, but the latest of each. */
+static uint64
+delete_events(void)
+{
+	if (pipeline_history_days == 0)
+		return 0;
+	return pipeline_sql("DELETE FROM pipeline.dataset_events WHERE event_id IN (SELECT o.event_id FROM"
+						" (SELECT e.* FROM pipeline.dataset_events e ORDER BY e.event_id LIMIT $2) o"
+						" WHERE o.dispatched AND o.published_at < now() - make_interval(days => $1)"
+						" AND o.event_id < (SELECT max(x.event_id) FROM pipeline.dataset_events x WHERE x.dataset = o.dataset))",
+						SPI_OK_DELETE, sql_int4(pipeline_history_days), sql_int8(BATCH));
+}
+
 /* One batch of each; says whether there may be more. */
 static void
 delete_batch(void *arg)
@@ -137,6 +150,7 @@ delete_batch(void *arg)
 	uint64		old;
 	uint64		many;
 	uint64		changes;
+	uint64		events;
 
 	pipeline_extension_begin(&scope);
 	/* Nobody's lock on a row holds us up, and we hold up nobody for long. */
@@ -145,8 +159,9 @@ delete_batch(void *arg)
 	old = delete_old_runs();
 	many = delete_many_runs();
 	changes = delete_changes();
+	events = delete_events();
 	pipeline_scope_end(&scope);
-	*more = old > 0 || many > 0 || changes >= BATCH;
+	*more = old > 0 || many > 0 || changes >= BATCH || events >= BATCH;
 }
 
 /* The same; what goes wrong is logged, and tried again later. */

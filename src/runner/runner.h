@@ -183,6 +183,7 @@ extern PipelineDef *runner_lock_pipeline(const char *name);
 extern PipelineDef *runner_lock_operated(const char *name);
 extern char *runner_role_problem(Oid role);
 extern void runner_check_pipeline_name(const char *name);
+extern void runner_check_task_name(const char *name);
 extern void runner_check_interval(const Interval *value, const char *argument,
 								  bool zero_ok, int most_days);
 
