@@ -18,7 +18,7 @@ SELECT c.*, c.oid::regclass::text AS name FROM pg_class c JOIN members m ON m.cl
 CREATE TEMP VIEW types AS
 SELECT t.* FROM pg_type t JOIN members m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid;
 
-SELECT plan(17);
+SELECT plan(18);
 SELECT cmp_ok((SELECT count(*) FROM functions), '>', 40::bigint, 'the extension has functions');
 SELECT is_empty('SELECT signature FROM functions WHERE obj_description(oid, ''pg_proc'') IS NULL',
   'every function has a COMMENT');
@@ -67,4 +67,7 @@ SELECT is_empty('SELECT name FROM relations WHERE relkind IN (''r'', ''S'') AND 
 SELECT is_empty('SELECT conname FROM pg_constraint c JOIN relations r ON r.oid = c.conrelid WHERE c.contype = ''f''
     AND NOT EXISTS (SELECT FROM relations x WHERE x.oid = c.confrelid)',
   'no foreign key leaves the extension');
+SELECT is_empty('SELECT c.signature FROM functions c, (VALUES (''alter''), (''drop'')) v(verb) WHERE c.proname LIKE ''create\_%''
+    AND NOT EXISTS (SELECT FROM functions o WHERE o.proname = v.verb || substr(c.proname, 7))',
+  'what can be created can be altered and dropped');
 SELECT * FROM finish();

@@ -43,7 +43,7 @@ SELECT line FROM alice.map_log ORDER BY line;
 DELETE FROM alice.map_shop WHERE code = 'ES';
 SELECT pipeline.clear(:run, 'load');
 SELECT pipeline.wait_for_run(:run, '30 s');
-SELECT line FROM alice.map_log ORDER BY n;
+SELECT line FROM alice.map_log ORDER BY line COLLATE "C";
 SELECT task, state, attempts FROM pipeline.task_status WHERE run_id = :run ORDER BY task;
 SELECT result -> 'counts' AS counts FROM pipeline.task_status WHERE run_id = :run AND task = 'sum';
 SELECT public.raises(format('SELECT pipeline.clear(%s, %L, map_key => %L)', :run, 'load', 'nobody'));

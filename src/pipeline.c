@@ -23,6 +23,9 @@ _PG_init(void)
 {
 	pipeline_base_init();
 	pipeline_alert_init();
+	pipeline_scd_init();
+	pipeline_feature_init();
+	pipeline_expect_init();
 	pipeline_runner_init();
 	MarkGUCPrefixReserved("pipeline");
 }

@@ -7,6 +7,9 @@
 
 extern void pipeline_base_init(void);
 extern void pipeline_alert_init(void);
+extern void pipeline_scd_init(void);
+extern void pipeline_feature_init(void);
+extern void pipeline_expect_init(void);
 extern void pipeline_runner_init(void);
 
 #endif							/* PIPELINE_H */

@@ -126,12 +126,13 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid,
 	}
 }
 
-/* Register what the end of a transaction must do. */
+/* Register what the end of a transaction must do, and what can be defined. */
 void
 pipeline_alert_init(void)
 {
 	RegisterXactCallback(at_end_of_transaction, NULL);
 	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
+	pipeline_alert_register_kinds();
 }
 
 /*

@@ -25,4 +25,7 @@ extern List *pipeline_alert_tell(int64 alert_id, Oid owner, const char *event,
 extern void pipeline_channel_send(const char *kind, const Jsonb *config,
 								  const char *payload, const char *line);
 
+/* alert_kinds.c: for apply() and export(). */
+extern void pipeline_alert_register_kinds(void);
+
 #endif							/* PIPELINE_ALERT_STATE_H */

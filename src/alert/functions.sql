@@ -91,3 +91,9 @@ COMMENT ON COLUMN pipeline.firing_alerts.last_seen IS 'When it was last raised.'
 COMMENT ON COLUMN pipeline.firing_alerts.acknowledged_by IS 'Who last acknowledged it.';
 COMMENT ON COLUMN pipeline.firing_alerts.acknowledged_until IS 'Until when the acknowledgement holds.';
 COMMENT ON COLUMN pipeline.firing_alerts.owner IS 'Role whose alert it is.';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_channel(name text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_channel(text, jsonb) IS
+'Change some of the definition of a channel. changes: a JSON object whose keys are arguments of create_channel(); null sets one back to its default, what is not named stays. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_channel().';

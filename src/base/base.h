@@ -42,6 +42,10 @@ extern void pipeline_check_author(Oid owner, const char *kind,
 extern bool pipeline_is_admin(Oid roleid);
 extern char *pipeline_search_path(void);
 
+/* ---- subtransaction.c: work that may be taken back ------------------------ */
+
+extern void pipeline_subtransaction(bool (*work) (void *arg), void *arg);
+
 /* ---- spi.c: constant SQL, checked ---------------------------------------- */
 
 typedef struct SqlArg
@@ -132,6 +136,51 @@ extern TupleDesc pipeline_query_columns(const char *sql);
 extern void pipeline_record_change(const char *action, const char *kind,
 								   const char *name, const Jsonb *before,
 								   const Jsonb *after, const char *note);
+
+/* Until set back to NULL, changes are recorded as made by this function. */
+extern void pipeline_change_action(const char *action);
+
+/* ---- kinds.c: what apply(), export() and alter_X() know of a room ---------- */
+
+typedef struct ObjectKind
+{
+	const char *kind;			/* "task": the word of errors and of changes */
+	const char *key;			/* "tasks": its key in a document */
+	const char *parent;			/* kind that it belongs to, or NULL */
+	const char *create;			/* function of our schema that makes it */
+	const char *drop;			/* function that drops it: ([parent,] name) */
+	const char *name_argument;	/* of create: its name */
+	const char *parent_argument;	/* of create: its parent; or NULL */
+	const char *after_argument;	/* of create: siblings that come first; or NULL */
+	/* Arguments of create that stay as they are unless given; NULL-terminated. */
+	const char *const *kept;
+	/* An argument that alter_X() leaves to other functions, and which. */
+	const char *separate;
+	const char *separate_hint;
+	bool		replaces;		/* create replaces, without an or_replace */
+	bool		has_path;		/* create stores the caller's search_path */
+	bool		of_pipeline;	/* export(pipeline) shows it */
+
+	/*
+	 * Query of what exists and the caller may see: columns parent, name, owner
+	 * (oid), search_path (NULL: none) and arguments: a JSON object in which
+	 * those of create are found by name; other keys do not matter, and one that
+	 * is missing has its default.  Run as the caller; qualify our tables only.
+	 */
+	const char *list;
+	/* Name under which it is listed; NULL: as the name argument says. */
+	char	   *(*listed_name) (const Jsonb *arguments);
+	/*
+	 * Keep others from changing it, and what belongs to it, until the end of
+	 * the transaction; of a kind without a parent.  As the extension's owner:
+	 * the caller has the rights of the object's.
+	 */
+	void		(*lock) (const char *name);
+	/* Give it another name; NULL: it cannot have one.  In the caller's SPI. */
+	void		(*rename) (const char *parent, const char *name, const char *to);
+} ObjectKind;
+
+extern void pipeline_register_kind(const ObjectKind *kind);
 
 /* ---- identity.c: is this database the one that was set up? ---------------- */
 

@@ -1,4 +1,4 @@
-/* base: rights. */
+/* base: rights; definitions as one document. */
 
 /*
  * ALTER DEFAULT PRIVILEGES of whoever installs us may have given others rights
@@ -37,3 +37,19 @@ DROP POLICY IF EXISTS changes_read ON pipeline.changes;
 CREATE POLICY changes_read ON pipeline.changes FOR SELECT
   USING (pipeline.is_owner(role));
 GRANT SELECT ON pipeline.changes TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline.apply(
+  spec jsonb,
+  prune text[] DEFAULT '{}',
+  dry_run boolean DEFAULT false,
+  OUT object text, OUT name text, OUT action text, OUT before jsonb, OUT after jsonb) RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+  AS 'MODULE_PATHNAME', 'pipeline_apply';
+COMMENT ON FUNCTION pipeline.apply(jsonb, text[], boolean) IS
+'Make what is defined equal to one document, in this transaction. spec: a JSON object with a list for each kind: channels, dimensions, feature_sets (each with features), suites (with expectations), pipelines (with tasks), ...; the keys of an object are the arguments of the function that creates it, without or_replace; one that is missing has its default, but run_as and paused of a pipeline that exists stay. Kinds that store a search_path take that key too (else: the caller''s). Timestamps and dates are read as ISO, in UTC where they have no zone. prune: kinds of which objects that the document does not have are dropped, if the caller has the rights of their owner; of children only where the document has the parent. dry_run: do everything, then take it back. Returns a row for each object of the document and each one dropped: its kind, name, action (create, update, unchanged, drop) and its arguments before and after, those that differ from their defaults. Applied again it changes nothing. Errors: 22023 for unknown or missing keys, and whatever the creating and dropping functions raise, with the object as context; nothing is changed then.';
+
+CREATE OR REPLACE FUNCTION pipeline.export(pipeline text DEFAULT NULL, format text DEFAULT 'sql') RETURNS text
+  LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_export';
+COMMENT ON FUNCTION pipeline.export(text, text) IS
+'All definitions of which the caller has the rights of the owner, or one pipeline that he may see, with its tasks, as text: format sql gives calls of the creating functions, each with or_replace, one argument a line, only those that differ from their defaults; jsonb gives the document that apply() takes. Applied where it was made, either changes nothing. run_as is given for pipelines that do not belong to the caller; objects of other kinds belong to whoever runs the calls. Errors: 42704 for an unknown pipeline, 22023 for an unknown format.';

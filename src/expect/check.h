@@ -64,6 +64,8 @@ extern void pipeline_check_kwargs(const ExpectationType *type,
 								  const Jsonb *kwargs);
 extern JsonbValue *pipeline_kwarg(const Jsonb *kwargs, const char *name,
 								  JsonbValue *buf);
+/* expectation.c */
+extern char *pipeline_expectation_name(const char *type, const Jsonb *kwargs);
 extern char *pipeline_kwarg_text(const Jsonb *kwargs, const char *name);
 extern bool pipeline_kwarg_bool(const Jsonb *kwargs, const char *name);
 extern double pipeline_kwarg_mostly(const Jsonb *kwargs);

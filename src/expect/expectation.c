@@ -14,12 +14,13 @@
 static const char *const severities[] = {"info", "warning", "error", "critical", NULL};
 
 /* The name of an expectation that was given none. */
-static char *
-default_name(const ExpectationType *type, const Jsonb *kwargs)
+char *
+pipeline_expectation_name(const char *type, const Jsonb *kwargs)
 {
-	char	   *column = pipeline_kwarg_text(kwargs, "column");
+	char	   *column = kwargs != NULL && JB_ROOT_IS_OBJECT(kwargs) ?
+		pipeline_kwarg_text(kwargs, "column") : NULL;
 
-	return column ? psprintf("%s(%s)", type->name, column) : pstrdup(type->name);
+	return column ? psprintf("%s(%s)", type, column) : pstrdup(type);
 }
 
 /* The definition of an expectation as JSON, or NULL. */
@@ -88,7 +89,7 @@ pipeline_expect(PG_FUNCTION_ARGS)
 	pipeline_check_kwargs(type, kwargs);
 	severity = pipeline_arg_text(fcinfo, 3);
 	pipeline_check_choice("severity", severity, severities);
-	name = PG_ARGISNULL(4) ? default_name(type, kwargs) : pipeline_arg_text(fcinfo, 4);
+	name = PG_ARGISNULL(4) ? pipeline_expectation_name(type->name, kwargs) : pipeline_arg_text(fcinfo, 4);
 	pipeline_check_name("check", name);
 	row_condition = pipeline_arg_text(fcinfo, 5);
 	if (row_condition)

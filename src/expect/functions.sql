@@ -168,3 +168,15 @@ COMMENT ON COLUMN pipeline.suite_health.errored IS 'Its checks that could not be
 COMMENT ON COLUMN pipeline.suite_health.rows IS 'Rows of the target then.';
 COMMENT ON COLUMN pipeline.suite_health.last_success_at IS 'When the last successful validation started.';
 COMMENT ON COLUMN pipeline.suite_health.owner IS 'Owner of the suite.';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_suite(name text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_suite(text, jsonb) IS
+'Change some of the definition of a suite. changes: a JSON object whose keys are arguments of create_suite(); null sets one back to its default, what is not named stays. Its expectations and its search_path stay. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_suite().';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_expectation(suite text, name text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_expectation(text, text, jsonb) IS
+'Change some of the definition of a expectation. changes: a JSON object whose keys are arguments of expect(); null sets one back to its default, what is not named stays. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of expect().';

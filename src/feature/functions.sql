@@ -125,3 +125,15 @@ COMMENT ON COLUMN pipeline.feature_catalog.last_refresh_id IS 'Last refresh sinc
 COMMENT ON COLUMN pipeline.feature_catalog.last_refreshed_at IS 'When that was done.';
 COMMENT ON COLUMN pipeline.feature_catalog.last_as_of IS 'Its as_of.';
 COMMENT ON COLUMN pipeline.feature_catalog.last_rows IS 'How many rows it computed.';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_feature_set(set text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_feature_set(text, jsonb) IS
+'Change some of the definition of a feature set. changes: a JSON object whose keys are arguments of create_feature_set(); null sets one back to its default, what is not named stays. Its features and its search_path stay. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_feature_set().';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_feature(set text, feature text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_feature(text, text, jsonb) IS
+'Change some of the definition of a feature. changes: a JSON object whose keys are arguments of add_feature(); null sets one back to its default, what is not named stays. It moves to the end of the sets features; its column stays where it is. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of add_feature().';

@@ -52,11 +52,16 @@ runner_ready_retries(void)
 void
 runner_begin_runs(void)
 {
+	/* A backfill with a limit of its own has places of its own. */
 	uint64		n = pipeline_sql("WITH places AS ("
-								 "  SELECT r.run_id, p.max_active_runs"
+								 "  SELECT r.run_id, coalesce(r.max_active_runs, p.max_active_runs)"
 								 "    - (SELECT count(*) FROM pipeline.runs a"
-								 "       WHERE a.pipeline = p.pipeline AND a.state = 'running') AS places,"
-								 "    row_number() OVER (PARTITION BY r.pipeline ORDER BY r.run_id) AS place"
+								 "       WHERE a.pipeline = p.pipeline AND a.state = 'running'"
+								 "       AND CASE WHEN r.max_active_runs IS NULL THEN a.max_active_runs IS NULL"
+								 "         ELSE a.max_active_runs IS NOT NULL AND a.backfill = r.backfill END) AS places,"
+								 "    row_number() OVER (PARTITION BY r.pipeline, r.max_active_runs IS NULL,"
+								 "      CASE WHEN r.max_active_runs IS NOT NULL THEN r.backfill END"
+								 "      ORDER BY r.run_id) AS place"
 								 "  FROM pipeline.runs r JOIN pipeline.pipelines p USING (pipeline)"
 								 "  WHERE r.state = 'queued' AND NOT p.paused)"
 								 " SELECT run_id FROM pipeline.runs"
@@ -80,9 +85,11 @@ runner_begin_runs(void)
 	if (n > 0)
 		runner_at_commit_tell();
 	if (pipeline_sql("SELECT 1 FROM pipeline.runs r JOIN pipeline.pipelines p USING (pipeline)"
-					 " WHERE r.state = 'queued' AND NOT p.paused AND p.max_active_runs >"
+					 " WHERE r.state = 'queued' AND NOT p.paused AND coalesce(r.max_active_runs, p.max_active_runs) >"
 					 " (SELECT count(*) FROM pipeline.runs a"
-					 "  WHERE a.pipeline = p.pipeline AND a.state = 'running') LIMIT 1",
+					 "  WHERE a.pipeline = p.pipeline AND a.state = 'running'"
+					 "  AND CASE WHEN r.max_active_runs IS NULL THEN a.max_active_runs IS NULL"
+					 "    ELSE a.max_active_runs IS NOT NULL AND a.backfill = r.backfill END) LIMIT 1",
 					 SPI_OK_SELECT) > 0)
 		passed_over = true;
 }

@@ -98,6 +98,15 @@ statement_text(const char *command, const RawStmt *raw)
 	return pnstrdup(start, len);
 }
 
+static void (*rewrite) (RawStmt *stmt) = NULL;
+
+/* Have each statement changed before it is analysed; see test_task.c. */
+void
+runner_set_rewriter(void (*rewriter) (RawStmt *stmt))
+{
+	rewrite = rewriter;
+}
+
 /* Run one parsed statement in the current transaction. */
 static void
 run_statement(RawStmt *raw, const char *command, bool toplevel,
@@ -109,6 +118,8 @@ run_statement(RawStmt *raw, const char *command, bool toplevel,
 	QueryCompletion qc;
 	bool		snapshot = false;
 
+	if (rewrite)
+		rewrite(raw);
 	if (analyze_requires_snapshot(raw))
 	{
 		PushActiveSnapshot(GetTransactionSnapshot());
@@ -121,7 +132,8 @@ run_statement(RawStmt *raw, const char *command, bool toplevel,
 	CHECK_FOR_INTERRUPTS();
 
 	InitializeQueryCompletion(&qc);
-	portal = CreatePortal("", true, true);
+	/* The unnamed one may be the session's own, in test_task(). */
+	portal = CreateNewPortal();
 	portal->visible = false;
 	PortalDefineQuery(portal, NULL, command, CreateCommandTag(raw->stmt),
 					  plans, NULL);

@@ -118,20 +118,52 @@ runner_load_pipeline(const char *name)
  * after the wait, in which the owner may have changed.  The lock does not keep
  * runs from being created.
  */
-PipelineDef *
-runner_lock_pipeline(const char *name)
+static PipelineDef *
+lock_pipeline(const char *name, void (*check) (Oid owner, const char *name))
 {
 	UserScope	scope;
 	PipelineDef *def;
 
-	pipeline_check_owner(runner_load_pipeline(name)->owner, "pipeline", name);
+	check(runner_load_pipeline(name)->owner, name);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("SELECT 1 FROM pipeline.pipelines WHERE pipeline = $1 FOR NO KEY UPDATE",
 				 SPI_OK_SELECT, sql_text(name));
 	pipeline_scope_end(&scope);
 	def = runner_load_pipeline(name);
-	pipeline_check_owner(def->owner, "pipeline", name);
+	check(def->owner, name);
 	return def;
+}
+
+static void
+check_owner(Oid owner, const char *name)
+{
+	pipeline_check_owner(owner, "pipeline", name);
+}
+
+/* The same for who is to change the definition: its owner. */
+PipelineDef *
+runner_lock_pipeline(const char *name)
+{
+	return lock_pipeline(name, check_owner);
+}
+
+/* The same for who is to operate it. */
+PipelineDef *
+runner_lock_operated(const char *name)
+{
+	return lock_pipeline(name, runner_check_operator);
+}
+
+/* Raise 22023 unless a pipeline can have that name. */
+void
+runner_check_pipeline_name(const char *name)
+{
+	pipeline_check_name("pipeline", name);
+	if (strchr(name, '/'))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid name of a pipeline: \"%s\"", name),
+				 errhint("A slash would make \"pipeline/task\" ambiguous.")));
 }
 
 static Jsonb *
@@ -205,12 +237,7 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 		if (required[i])
 			pipeline_not_null(fcinfo, i, required[i]);
 	replace = PG_GETARG_BOOL(13);
-	pipeline_check_name("pipeline", name);
-	if (strchr(name, '/'))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of a pipeline: \"%s\"", name),
-				 errhint("A slash would make \"pipeline/task\" ambiguous.")));
+	runner_check_pipeline_name(name);
 	runner_check_interval(deadline, "deadline", false, MOST_DEADLINE_DAYS);
 	runner_check_interval(warning, "deadline_warning", false, MOST_DEADLINE_DAYS);
 	if (warning && !deadline)
@@ -272,6 +299,8 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 				 errmsg("pipeline \"%s\" already exists", name),
 				 errhint("Another session has just created it.")));
 	pipeline_sql("UPDATE pipeline.tasks SET owner = $2 WHERE pipeline = $1 AND owner <> $2",
+				 SPI_OK_UPDATE, sql_text(name), sql_role(owner));
+	pipeline_sql("UPDATE pipeline.pipeline_grants SET owner = $2 WHERE pipeline = $1 AND owner <> $2",
 				 SPI_OK_UPDATE, sql_text(name), sql_role(owner));
 	pipeline_sql("DELETE FROM pipeline.dataset_updates WHERE pipeline = $1 AND dataset <> ALL ($2)",
 				 SPI_OK_DELETE, sql_text(name), sql_array(pipeline_list_array(datasets)));
@@ -336,7 +365,7 @@ set_paused(const char *name, bool paused, const char *reason)
 	UserScope	scope;
 
 	SPI_connect();
-	(void) runner_lock_pipeline(name);
+	(void) runner_lock_operated(name);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.pipelines SET paused = $2, paused_reason = $3,"
 				 " scheduled_since = CASE WHEN NOT $2 AND catchup = 'none'"

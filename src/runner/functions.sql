@@ -42,6 +42,18 @@ CREATE OR REPLACE FUNCTION pipeline.resume(pipeline text) RETURNS void
 COMMENT ON FUNCTION pipeline.resume(text) IS
 'Let a paused pipeline run again. Due times that passed meanwhile run according to its catchup.';
 
+CREATE OR REPLACE FUNCTION pipeline.grant_pipeline(pipeline text, role regrole, privilege text) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_grant_pipeline';
+COMMENT ON FUNCTION pipeline.grant_pipeline(text, regrole, text) IS
+'Let a role, with its members, see a pipeline of yours with its tasks and runs (privilege view), or also operate it (operate): run, run_due, execute, wait_for_run, cancel, retry, clear, mark, pause, resume, backfill. Never change its definition: that takes membership in the owner. It replaces what the role was granted before, and stays when the owner changes. Errors: 42704, 42501 for those who do not own it, 22023.';
+
+CREATE OR REPLACE FUNCTION pipeline.revoke_pipeline(pipeline text, role regrole) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_revoke_pipeline';
+COMMENT ON FUNCTION pipeline.revoke_pipeline(text, regrole) IS
+'Take back what grant_pipeline() gave a role. false when it had been given nothing. Errors: 42704, 42501 for those who do not own it.';
+
 CREATE OR REPLACE FUNCTION pipeline.create_task(
   pipeline text,
   task text,
@@ -124,6 +136,18 @@ CREATE OR REPLACE FUNCTION pipeline.drop_dataset(dataset text) RETURNS void
 COMMENT ON FUNCTION pipeline.drop_dataset(text) IS
 'Drop a dataset with its history. Errors: 42704, 42501, 2BP01 while pipelines start on it.';
 
+CREATE OR REPLACE FUNCTION pipeline.alter_pool(pool text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_pool(text, jsonb) IS
+'Change some of the definition of a pool. changes: a JSON object whose keys are arguments of create_pool(); null sets one back to its default, what is not named stays. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_pool().';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_dataset(dataset text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_dataset(text, jsonb) IS
+'Change some of the definition of a dataset. changes: a JSON object whose keys are arguments of create_dataset(); null sets one back to its default, what is not named stays. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_dataset().';
+
 CREATE OR REPLACE FUNCTION pipeline.publish(dataset text, version text DEFAULT NULL) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_publish';
@@ -135,6 +159,18 @@ CREATE OR REPLACE FUNCTION pipeline.drop_task(pipeline text, task text) RETURNS 
   AS 'MODULE_PATHNAME', 'pipeline_drop_task';
 COMMENT ON FUNCTION pipeline.drop_task(text, text) IS
 'Drop a task; past runs keep their record of it. Errors: 42704 when there is none, 2BP01 while other tasks depend on it.';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_pipeline(pipeline text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_pipeline(text, jsonb) IS
+'Change some of the definition of a pipeline. changes: a JSON object whose keys are arguments of create_pipeline(); null sets one back to its default, what is not named stays. paused is left to pause() and resume(). name: it is renamed with its history, while no run of it is open; its open alerts are resolved. run_as: it gets another owner, under the rules of create_pipeline(). Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_pipeline().';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_task(pipeline text, task text, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_task(text, text, jsonb) IS
+'Change some of the definition of a task. changes: a JSON object whose keys are arguments of create_task(); null sets one back to its default, what is not named stays. task: it is renamed, also where others depend on it; past and open runs keep the old name. Runs that have begun keep the old definition. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_task().';
 
 CREATE OR REPLACE FUNCTION pipeline.run(
   pipeline text,
@@ -193,6 +229,47 @@ CREATE OR REPLACE FUNCTION pipeline.mark(run_id bigint, task text, state text, n
   AS 'MODULE_PATHNAME', 'pipeline_mark';
 COMMENT ON FUNCTION pipeline.mark(bigint, text, text, text) IS
 'Say by hand what became of a task of a run: succeeded, failed or skipped. What was held back because of it is decided anew and may run; an ended run is queued again for that. note: why, kept in changes. Returns how many tasks wait to run because of it. Errors: 42704, 42501, 22023, 55006 when the task is running.';
+
+CREATE OR REPLACE FUNCTION pipeline.backfill(
+  pipeline text,
+  from_time timestamptz,
+  to_time timestamptz,
+  reprocess text DEFAULT 'none',
+  tasks text[] DEFAULT NULL,
+  params jsonb DEFAULT '{}',
+  max_active_runs int DEFAULT NULL,
+  run_backwards boolean DEFAULT false,
+  merge_intervals boolean DEFAULT false,
+  dry_run boolean DEFAULT false,
+  OUT interval_start timestamptz, OUT interval_end timestamptz, OUT run_id bigint, OUT action text) RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100
+  AS 'MODULE_PATHNAME', 'pipeline_backfill';
+COMMENT ON FUNCTION pipeline.backfill(text, timestamptz, timestamptz, text, text[], jsonb, int, boolean, boolean, boolean) IS
+'Run a pipeline for each interval of its schedule that lies whole in [from_time, to_time) and is complete by now; without a schedule, once for [from_time, to_time). reprocess: what becomes of an interval that has a run already: none (it is left alone), failed (what failed, was held back or was cancelled in it runs again), completed (all of it runs again, also when it succeeded); one that has not ended is left alone. tasks: only these run, as if the pipeline had no others; NULL: all. params: values for declared parameters, also in runs that are run again. max_active_runs: how many of these runs may be running at once, beside the others of the pipeline; NULL: they share the pipeline''s own number. run_backwards: latest interval first. merge_intervals: one run over all the intervals. dry_run: only say what would be done. Returns a row per interval, in order: its run (NULL: none yet) and create, retry, clear or skip (Airflow: backfill). Errors: 42704, 42501, 22023, 54000 for more than 10,000 runs.';
+
+CREATE OR REPLACE FUNCTION pipeline.plan(
+  pipeline text,
+  params jsonb DEFAULT '{}',
+  interval_start timestamptz DEFAULT NULL,
+  OUT level int, OUT task text, OUT command text, OUT why text) RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 20
+  AS 'MODULE_PATHNAME', 'pipeline_plan';
+COMMENT ON FUNCTION pipeline.plan(text, jsonb, timestamptz) IS
+'What a run of a pipeline would do; nothing is run. params, interval_start: as for the run; they are checked. One row per task: level 1 for those that wait for nothing, else one more than the highest of those before it; the command; and why it would run, in words: after what, when and under which condition. Errors: 42704, 42501, 22023 for an undeclared parameter or when no interval of the schedule starts there.';
+
+CREATE OR REPLACE FUNCTION pipeline.test_task(
+  pipeline text,
+  task text,
+  params jsonb DEFAULT '{}',
+  interval_start timestamptz DEFAULT NULL,
+  map_key text DEFAULT NULL,
+  given jsonb DEFAULT NULL,
+  expected jsonb DEFAULT NULL,
+  OUT outcome text, OUT result jsonb, OUT rows bigint, OUT difference jsonb) RETURNS record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_test_task';
+COMMENT ON FUNCTION pipeline.test_task(text, text, jsonb, timestamptz, text, jsonb, jsonb) IS
+'Run a task here and now, in this session, in the context of a task, and take it back, whatever came of it. params, interval_start: as for the run; interval_start NULL: the last complete interval. given: a JSON object of rows by the name of a table or view: while the command runs a temporary table with those rows stands in its place, for names in the command and for names without a schema everywhere; columns that a row lacks are NULL. expected: the rows that the command must return, in any order (a JSON array of objects, or one object), at most 100. Returns outcome: succeeded, failed (a "success" that is not true, or not what was expected), skipped (its condition is not true) or waiting (its wait_for is not true); what it returned and how many rows its statements returned or changed, as in attempts; and difference: rows missing and unexpected, NULL if there are none. An error of the command is raised. It runs as the owner of the pipeline, for members of that role only; if you are another role it cannot make temporary tables. Sequences do not go back. run_id() is 0, and tasks before it have neither state nor result. map_key: of a task with foreach, the run with that key; without it foreach is run and its rows are counted. Errors: 42704, 42501, 22023, 28000, and those of the command.';
 
 CREATE OR REPLACE FUNCTION pipeline.run_due(pipeline text DEFAULT NULL) RETURNS SETOF bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -462,8 +539,8 @@ SELECT t.run_id, t.pipeline, t.task, t.state,
        CASE
          WHEN NOT w.acts THEN 'nothing runs in this database: it is a copy, or the library is not preloaded; see pipeline.resume_schedules()'
          WHEN p.paused THEN 'the pipeline is paused' || coalesce(': ' || p.paused_reason, '')
-         WHEN r.state = 'queued' AND a.runs >= p.max_active_runs THEN
-           pg_catalog.format('for run %s of the pipeline to end: max_active_runs is %s', a.run_ids, p.max_active_runs)
+         WHEN r.state = 'queued' AND a.runs >= coalesce(r.max_active_runs, p.max_active_runs) THEN
+           pg_catalog.format('for run %s of the pipeline to end: max_active_runs is %s', a.run_ids, coalesce(r.max_active_runs, p.max_active_runs))
          WHEN r.state = 'queued' THEN 'for the scheduler to begin the run'
          WHEN t.state = 'waiting' AND t.next_attempt_at IS NOT NULL THEN
            pg_catalog.format('for its wait_for to become true; it is asked again at %s', t.next_attempt_at)
@@ -499,7 +576,9 @@ JOIN pipeline.runs r USING (run_id)
 JOIN pipeline.pipelines p ON p.pipeline = t.pipeline
 CROSS JOIN LATERAL (
   SELECT pg_catalog.count(*) AS runs, pg_catalog.string_agg(x.run_id::text, ', ' ORDER BY x.run_id) AS run_ids
-  FROM pipeline.runs x WHERE x.pipeline = t.pipeline AND x.state = 'running') a
+  FROM pipeline.runs x WHERE x.pipeline = t.pipeline AND x.state = 'running'
+  AND CASE WHEN r.max_active_runs IS NULL THEN x.max_active_runs IS NULL
+    ELSE x.max_active_runs IS NOT NULL AND x.backfill = r.backfill END) a
 LEFT JOIN LATERAL (
   SELECT o.slots, o.free, o.holders,
          (SELECT pg_catalog.format('%s/%s', b.pipeline, b.task) FROM pipeline.task_runs b
@@ -573,6 +652,10 @@ COMMENT ON COLUMN pipeline.schedules.paused IS 'As pipelines.paused.';
 COMMENT ON COLUMN pipeline.schedules.paused_reason IS 'As pipelines.paused_reason.';
 COMMENT ON COLUMN pipeline.schedules.owner IS 'As pipelines.owner.';
 
+/* What is granted on a pipeline is asked only of rows that are not one's own. */
+DROP POLICY IF EXISTS pipeline_grants_read ON pipeline.pipeline_grants;
+CREATE POLICY pipeline_grants_read ON pipeline.pipeline_grants FOR SELECT
+  USING (pipeline.is_owner(owner) OR pg_has_role(role::oid, 'USAGE'));
 DROP POLICY IF EXISTS pools_read ON pipeline.pools;
 CREATE POLICY pools_read ON pipeline.pools FOR SELECT USING (pipeline.is_owner(owner) OR pipeline.is_among(users));
 DROP POLICY IF EXISTS datasets_read ON pipeline.datasets;
@@ -584,16 +667,21 @@ CREATE POLICY dataset_events_read ON pipeline.dataset_events FOR SELECT
 DROP POLICY IF EXISTS dataset_updates_read ON pipeline.dataset_updates;
 CREATE POLICY dataset_updates_read ON pipeline.dataset_updates FOR SELECT USING (pipeline.is_owner(owner));
 DROP POLICY IF EXISTS pipelines_read ON pipeline.pipelines;
-CREATE POLICY pipelines_read ON pipeline.pipelines FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY pipelines_read ON pipeline.pipelines FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS tasks_read ON pipeline.tasks;
-CREATE POLICY tasks_read ON pipeline.tasks FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY tasks_read ON pipeline.tasks FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS runs_read ON pipeline.runs;
-CREATE POLICY runs_read ON pipeline.runs FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY runs_read ON pipeline.runs FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS task_runs_read ON pipeline.task_runs;
-CREATE POLICY task_runs_read ON pipeline.task_runs FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY task_runs_read ON pipeline.task_runs FOR SELECT
+  USING (pipeline.is_owner(owner) OR pipeline IN (SELECT g.pipeline FROM pipeline.pipeline_grants g WHERE pg_has_role(g.role::oid, 'USAGE')));
 DROP POLICY IF EXISTS attempts_read ON pipeline.attempts;
-CREATE POLICY attempts_read ON pipeline.attempts FOR SELECT USING (pipeline.is_owner(owner));
+CREATE POLICY attempts_read ON pipeline.attempts FOR SELECT
+  USING (pipeline.is_owner(owner) OR EXISTS (SELECT FROM pipeline.runs r WHERE r.run_id = attempts.run_id));
 GRANT SELECT ON pipeline.pools, pipeline.datasets, pipeline.dataset_events, pipeline.dataset_updates,
-  pipeline.mapped_status, pipeline.pipelines, pipeline.tasks, pipeline.runs, pipeline.task_runs,
+  pipeline.mapped_status, pipeline.pipelines, pipeline.pipeline_grants, pipeline.tasks, pipeline.runs, pipeline.task_runs,
   pipeline.attempts, pipeline.run_status, pipeline.task_status, pipeline.waiting, pipeline.failures,
   pipeline.schedules TO PUBLIC;

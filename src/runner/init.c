@@ -17,6 +17,7 @@ void
 pipeline_runner_init(void)
 {
 	runner_define_settings();
+	runner_register_kinds();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	runner_shmem_install();

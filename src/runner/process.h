@@ -22,6 +22,9 @@ extern PGDLLEXPORT void pipeline_worker_main(Datum arg);
 extern void runner_begin_transaction(const char *activity);
 extern void runner_commit_transaction(void);
 
+/* ---- history.c: for schedulers ---------------------------------------------- */
+
+extern long runner_trim_history(void);
 /* ---- parts of a scheduler's look ---------------------------------------------- */
 
 extern ErrorData *runner_try(void (*action) (void *), void *arg);

@@ -146,17 +146,6 @@ go_on(int64 run_id)
 	runner_at_commit_wake();
 }
 
-static void
-record(const char *action, int64 run_id, const char *pipeline,
-	   const char *task, const char *state, const char *note)
-{
-	Jsonb	   *after = pipeline_jsonb_object(2, (const char *[]) {"task", "state"},
-											  (const char *[]) {task, state});
-
-	pipeline_record_change(action, "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
-						   NULL, task ? after : NULL, note);
-}
-
 /* The names in the first column of the last result. */
 static ArrayType *
 result_names(uint64 n)
@@ -166,6 +155,44 @@ result_names(uint64 n)
 	for (uint64 i = 0; i < n; i++)
 		names = lappend(names, pipeline_sql_text(i, 1));
 	return pipeline_list_array(names);
+}
+
+/*
+ * Have tasks of an ended run (NULL: all) run again, `only_failed` those that
+ * failed, were held back or were cancelled; of a task that was mapped then only
+ * its runs that failed, not foreach.  Returns how many.  The caller has locked
+ * the run and acts as the owner of the extension.
+ */
+int
+runner_run_again(int64 run_id, const ArrayType *tasks, bool only_failed)
+{
+	int			n = 0;
+
+	if (only_failed)
+		n = reset_mapped(run_id,
+						 result_names(pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND expanded"
+												   " AND ($2 IS NULL OR task = ANY ($2))",
+												   SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks))), NULL);
+	n += reset_tasks(run_id,
+					 result_names(pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND mapped_task IS NULL"
+											   " AND (NOT $3 OR state IN ('failed', 'upstream_failed', 'cancelled'))"
+											   " AND ($2 IS NULL OR task = ANY ($2))",
+											   SPI_OK_SELECT, sql_int8(run_id), sql_array(tasks),
+											   sql_bool(only_failed))));
+	if (n > 0)
+		go_on(run_id);
+	return n;
+}
+
+static void
+record(const char *action, int64 run_id, const char *pipeline,
+	   const char *task, const char *state, const char *note)
+{
+	Jsonb	   *after = pipeline_jsonb_object(2, (const char *[]) {"task", "state"},
+											  (const char *[]) {task, state});
+
+	pipeline_record_change(action, "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
+						   NULL, task ? after : NULL, note);
 }
 
 /* Raise 42704 unless the run has the task; returns the task's state. */
@@ -214,7 +241,6 @@ pipeline_retry(PG_FUNCTION_ARGS)
 	UserScope	scope;
 	char	   *pipeline;
 	char	   *state;
-	ArrayType  *partly;
 	int			n;
 
 	pipeline_not_null(fcinfo, 0, "run_id");
@@ -228,19 +254,9 @@ pipeline_retry(PG_FUNCTION_ARGS)
 				 errmsg("run " INT64_FORMAT " has not ended: it is %s", run_id, state),
 				 errhint("Wait for it, or cancel it first.")));
 	pipeline_extension_begin(&scope);
-	/* Of a task that was mapped only the runs that failed, not foreach. */
-	partly = result_names(pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND expanded",
-									   SPI_OK_SELECT, sql_int8(run_id)));
-	n = reset_mapped(run_id, partly, NULL);
-	n += reset_tasks(run_id,
-					 result_names(pipeline_sql("SELECT task FROM pipeline.task_runs WHERE run_id = $1 AND mapped_task IS NULL"
-											   " AND state IN ('failed', 'upstream_failed', 'cancelled')",
-											   SPI_OK_SELECT, sql_int8(run_id))));
+	n = runner_run_again(run_id, NULL, true);
 	if (n > 0)
-	{
-		go_on(run_id);
 		record("retry", run_id, pipeline, NULL, NULL, NULL);
-	}
 	pipeline_scope_end(&scope);
 	SPI_finish();
 	PG_RETURN_INT32(n);

@@ -85,7 +85,7 @@ runner_create_run(const RunSpec *spec)
 }
 
 /*
- * Create a manual run as the current user, who must have the owner's rights.
+ * Create a manual run as the current user, who must be allowed to operate it.
  * `interval` is two times, or NULL for the last complete interval.  Inside an
  * SPI connection.
  */
@@ -98,7 +98,7 @@ runner_start_run(const char *pipeline, const Jsonb *params,
 	TimestampTz to = from;
 	RunSpec		spec = {.run_type = "manual"};
 
-	pipeline_check_owner(def->owner, "pipeline", def->name);
+	runner_check_operator(def->owner, def->name);
 	if (interval)
 	{
 		from = interval[0];
@@ -150,18 +150,18 @@ pipeline_run(PG_FUNCTION_ARGS)
 }
 
 /*
- * Raise 42501 unless the current user has the rights of the owner of a run.
- * Its pipeline is not named: the number of somebody's run is easily guessed.
+ * Raise 42501 unless the current user may see, or operate, a run.  Its
+ * pipeline is not named: the number of somebody's run is easily guessed.
  */
 void
-runner_check_run_owner(Oid owner, int64 run_id)
+runner_check_run(Oid owner, const char *pipeline, int64 run_id, bool operate)
 {
-	if (pipeline_is_owner(GetUserId(), owner))
+	if (runner_may(owner, pipeline, operate))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 			 errmsg("must be owner of run " INT64_FORMAT, run_id),
-			 errhint("Membership in the owning role, or in the role named by \"pipeline.admin_role\", counts.")));
+			 errhint("Membership in the owning role, or in the role named by \"pipeline.admin_role\", counts; so does a grant by pipeline.grant_pipeline().")));
 }
 
 /* The state, pipeline and owner of a run; raises 42704. */
@@ -197,7 +197,7 @@ runner_lock_run(int64 run_id, char **pipeline)
 	pipeline_extension_begin(&scope);
 	(void) read_run(run_id, pipeline, &owner);
 	pipeline_scope_end(&scope);
-	runner_check_run_owner(owner, run_id);
+	runner_check_run(owner, *pipeline, run_id, true);
 	runner_run_lock(run_id, true);
 	pipeline_extension_begin(&scope);
 	state = read_run(run_id, pipeline, &owner);
@@ -205,7 +205,7 @@ runner_lock_run(int64 run_id, char **pipeline)
 	pipeline_sql("SELECT 1 FROM pipeline.runs WHERE run_id = $1 FOR NO KEY UPDATE",
 				 SPI_OK_SELECT, sql_int8(run_id));
 	pipeline_scope_end(&scope);
-	runner_check_run_owner(owner, run_id);
+	runner_check_run(owner, *pipeline, run_id, true);
 	return state;
 }
 

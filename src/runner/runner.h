@@ -11,6 +11,7 @@
 #include "base/base.h"
 
 #include "datatype/timestamp.h"
+#include "nodes/parsenodes.h"
 #include "pgtime.h"
 #include "storage/condition_variable.h"
 #include "storage/lwlock.h"
@@ -21,6 +22,8 @@ extern int	pipeline_max_workers;
 extern int	pipeline_max_lost_attempts;
 extern int	pipeline_worker_idle_timeout;
 extern int	pipeline_schedule_grace;
+extern int	pipeline_history_days;
+extern int	pipeline_history_runs;
 extern int	pipeline_priority_ageing;
 extern int	pipeline_max_active_workers_per_role;
 extern void runner_define_settings(void);
@@ -177,9 +180,21 @@ typedef struct RunSpec
 
 extern PipelineDef *runner_load_pipeline(const char *name);
 extern PipelineDef *runner_lock_pipeline(const char *name);
+extern PipelineDef *runner_lock_operated(const char *name);
 extern char *runner_role_problem(Oid role);
+extern void runner_check_pipeline_name(const char *name);
+extern void runner_check_task_name(const char *name);
 extern void runner_check_interval(const Interval *value, const char *argument,
 								  bool zero_ok, int most_days);
+
+/* ---- grants.c ---------------------------------------------------------------- */
+
+extern bool runner_may(Oid owner, const char *pipeline, bool operate);
+extern void runner_check_operator(Oid owner, const char *pipeline);
+
+/* ---- alter.c ----------------------------------------------------------------- */
+
+extern void runner_register_kinds(void);
 
 /* ---- command.c: parse, check and run the SQL of a task ---------------------- */
 
@@ -265,6 +280,9 @@ typedef struct AttemptEnd
 extern void runner_run_command(const Claim *claim, MemoryContext context,
 							   CommandResult *result);
 
+/* Called on each statement before it is analysed; NULL: nothing is. */
+extern void runner_set_rewriter(void (*rewriter) (RawStmt *stmt));
+
 /* lock.c */
 extern void runner_run_lock(int64 run_id, bool alone);
 extern bool runner_run_try_lock(int64 run_id);
@@ -336,13 +354,24 @@ extern void runner_resolve_dropped(const char *pipeline, const char *task);
 
 /* ---- run.c ------------------------------------------------------------------- */
 
-extern void runner_check_run_owner(Oid owner, int64 run_id);
+extern void runner_check_run(Oid owner, const char *pipeline, int64 run_id,
+							 bool operate);
 extern int64 runner_create_run(const RunSpec *spec);
 extern char *runner_lock_run(int64 run_id, char **pipeline);
 extern int64 runner_start_run(const char *pipeline, const Jsonb *params,
 							  const TimestampTz *interval);
 extern Jsonb *runner_merge_params(const PipelineDef *def, const Jsonb *given);
 
+/* ---- repair.c ---------------------------------------------------------------- */
+
+extern int	runner_run_again(int64 run_id, const ArrayType *tasks,
+							 bool only_failed);
+
+/* ---- plan.c ------------------------------------------------------------------- */
+
+extern void runner_interval_from(const PipelineDef *def,
+								 const TimestampTz *start,
+								 TimestampTz *from, TimestampTz *to);
 /* ---- acl.c: roles that share pools and datasets --------------------------------- */
 
 extern ArrayType *runner_role_array(const ArrayType *names, const char *argument);

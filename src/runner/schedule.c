@@ -89,6 +89,7 @@ runner_last_interval(const char *schedule, const char *timezone,
 typedef struct DuePipeline
 {
 	char	   *name;
+	Oid			owner;
 	char	   *schedule;
 	char	   *timezone;
 	char	   *align;
@@ -170,7 +171,7 @@ due_pipelines(const char *only)
 	UserScope	scope;
 	List	   *list = NIL;
 	uint64		n;
-	Oid			caller = GetUserId();
+	ListCell   *lc;
 
 	pipeline_extension_begin(&scope);
 	n = pipeline_sql("SELECT p.pipeline, p.schedule, p.timezone, p.interval_align, p.catchup, p.params,"
@@ -189,8 +190,7 @@ due_pipelines(const char *only)
 		DuePipeline *p = SPI_palloc(sizeof(DuePipeline));
 		bool		isnull;
 
-		if (!pipeline_is_owner(caller, DatumGetObjectId(pipeline_sql_datum(i, 8, &isnull))))
-			continue;
+		p->owner = DatumGetObjectId(pipeline_sql_datum(i, 8, &isnull));
 		p->name = pipeline_sql_text(i, 1);
 		p->schedule = pipeline_sql_text(i, 2);
 		p->timezone = pipeline_sql_text(i, 3);
@@ -201,6 +201,13 @@ due_pipelines(const char *only)
 		list = lappend(list, p);
 	}
 	pipeline_scope_end(&scope);
+	foreach(lc, list)
+	{
+		DuePipeline *p = lfirst(lc);
+
+		if (!runner_may(p->owner, p->name, true))
+			list = foreach_delete_current(list, lc);
+	}
 	return list;
 }
 
@@ -218,7 +225,7 @@ pipeline_run_due(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	SPI_connect();
 	if (only)
-		pipeline_check_owner(runner_load_pipeline(only)->owner, "pipeline", only);
+		runner_check_operator(runner_load_pipeline(only)->owner, only);
 	foreach(lc, due_pipelines(only))
 	{
 		DuePipeline *p = lfirst(lc);

@@ -293,6 +293,13 @@ schedule(long *timeout)
 
 		start_workers(d->role, d->tasks, timeout);
 	}
+	if (there)
+	{
+		long		again = runner_trim_history();
+
+		if (again > 0 && (*timeout < 0 || again < *timeout))
+			*timeout = again;
+	}
 	MemoryContextDelete(context);
 	return there;
 }

@@ -15,6 +15,8 @@ int			pipeline_max_workers = 8;
 int			pipeline_max_lost_attempts = 2;
 int			pipeline_worker_idle_timeout = 5000;
 int			pipeline_schedule_grace = 300;
+int			pipeline_history_days = 0;
+int			pipeline_history_runs = 0;
 int			pipeline_priority_ageing = 60;
 int			pipeline_max_active_workers_per_role = 0;
 
@@ -22,6 +24,16 @@ int			pipeline_max_active_workers_per_role = 0;
 void
 runner_define_settings(void)
 {
+	DefineCustomIntVariable("pipeline.history_days",
+							"Days for which ended runs and the change log are kept.",
+							"0: for ever.",
+							&pipeline_history_days,
+							0, 0, 36500, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pipeline.history_runs",
+							"Ended runs that are kept of each pipeline.",
+							"0: all.",
+							&pipeline_history_runs,
+							0, 0, INT_MAX / 2, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pipeline.max_active_workers_per_role",
 							"Workers that one role may have at once, in all databases.",
 							"0: as many as there are.",

@@ -39,8 +39,26 @@ COMMENT ON COLUMN pipeline.pipelines.paused_reason IS 'Why it is paused: what th
 COMMENT ON COLUMN pipeline.pipelines.scheduled_since IS 'Due times at or before this do not count as missed: creation, change of schedule, or resume with catchup none.';
 COMMENT ON COLUMN pipeline.pipelines.created_at IS 'When it was created.';
 
+CREATE TABLE pipeline.pipeline_grants (
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
+  owner regrole NOT NULL,
+  role regrole NOT NULL,
+  privilege text NOT NULL CHECK (privilege IN ('view', 'operate')),
+  granted_by regrole NOT NULL,
+  granted_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (pipeline, role)
+);
+COMMENT ON TABLE pipeline.pipeline_grants IS
+'Who else may see or operate a pipeline: one row per pipeline and role. Made by grant_pipeline().';
+COMMENT ON COLUMN pipeline.pipeline_grants.pipeline IS 'The pipeline.';
+COMMENT ON COLUMN pipeline.pipeline_grants.owner IS 'Owner of the pipeline.';
+COMMENT ON COLUMN pipeline.pipeline_grants.role IS 'The role, with all its members.';
+COMMENT ON COLUMN pipeline.pipeline_grants.privilege IS 'view: see the pipeline, its tasks and its runs. operate: also run, wait for, cancel, retry, clear, mark, pause, resume and backfill it.';
+COMMENT ON COLUMN pipeline.pipeline_grants.granted_by IS 'Who granted it.';
+COMMENT ON COLUMN pipeline.pipeline_grants.granted_at IS 'When.';
+
 CREATE TABLE pipeline.tasks (
-  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE,
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
   task text NOT NULL,
   owner regrole NOT NULL,
   command text NOT NULL,
@@ -107,7 +125,7 @@ COMMENT ON COLUMN pipeline.tasks.created_at IS 'When it was created.';
 
 CREATE TABLE pipeline.runs (
   run_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE,
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
   owner regrole NOT NULL,
   run_type text NOT NULL CHECK (run_type IN ('manual', 'scheduled', 'dataset', 'backfill')),
   state text NOT NULL DEFAULT 'queued'
@@ -124,7 +142,9 @@ CREATE TABLE pipeline.runs (
   deadline_due timestamptz,
   deadline_missed boolean NOT NULL DEFAULT false,
   datasets jsonb,
-  triggered_by regrole NOT NULL
+  triggered_by regrole NOT NULL,
+  backfill bigint,
+  max_active_runs int
 ) WITH (fillfactor = 80);
 COMMENT ON TABLE pipeline.runs IS 'One row per run of a pipeline.';
 COMMENT ON COLUMN pipeline.runs.run_id IS 'Number of the run.';
@@ -145,6 +165,8 @@ COMMENT ON COLUMN pipeline.runs.deadline_due IS 'When its deadline is looked at 
 COMMENT ON COLUMN pipeline.runs.deadline_missed IS 'It had not ended by its deadline.';
 COMMENT ON COLUMN pipeline.runs.datasets IS 'Of a dataset run: the datasets that were published, each with its version.';
 COMMENT ON COLUMN pipeline.runs.triggered_by IS 'Role of the session that created the run.';
+COMMENT ON COLUMN pipeline.runs.backfill IS 'Number of the first run of the backfill() that created the run, or ran it again; NULL: none did.';
+COMMENT ON COLUMN pipeline.runs.max_active_runs IS 'How many runs of that backfill may be running at once, apart from the others of the pipeline; NULL: it counts among those.';
 CREATE UNIQUE INDEX runs_scheduled ON pipeline.runs (pipeline, interval_end, interval_start)
   WHERE run_type = 'scheduled';
 CREATE INDEX runs_open ON pipeline.runs (pipeline, run_id) WHERE state IN ('queued', 'running');
@@ -379,7 +401,7 @@ CREATE INDEX dataset_events_new ON pipeline.dataset_events (event_id) WHERE NOT 
 CREATE INDEX dataset_events_dataset ON pipeline.dataset_events (dataset, event_id);
 
 CREATE TABLE pipeline.dataset_updates (
-  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE,
+  pipeline text NOT NULL REFERENCES pipeline.pipelines ON DELETE CASCADE ON UPDATE CASCADE,
   dataset text NOT NULL REFERENCES pipeline.datasets ON DELETE CASCADE,
   event_id bigint NOT NULL,
   version text,
@@ -398,12 +420,14 @@ ALTER TABLE pipeline.datasets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.dataset_events ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.dataset_updates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.pipelines ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.pipeline_grants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.tasks ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.task_runs ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.attempts ENABLE ROW LEVEL SECURITY;
 
 SELECT pg_extension_config_dump('pipeline.pipelines', '');
+SELECT pg_extension_config_dump('pipeline.pipeline_grants', '');
 SELECT pg_extension_config_dump('pipeline.tasks', '');
 SELECT pg_extension_config_dump('pipeline.pools', '');
 SELECT pg_extension_config_dump('pipeline.pools_pool_id_seq', '');

@@ -72,10 +72,11 @@ read_state(int64 run_id)
 	UserScope	scope;
 	bool		isnull;
 	char	   *state;
+	char	   *pipeline;
 	Oid			owner;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT state, owner::oid FROM pipeline.runs WHERE run_id = $1",
+	if (pipeline_sql("SELECT state, owner::oid, pipeline FROM pipeline.runs WHERE run_id = $1",
 					 SPI_OK_SELECT, sql_int8(run_id)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -83,8 +84,9 @@ read_state(int64 run_id)
 				 errhint("View pipeline.run_status lists those that you may see.")));
 	state = pipeline_sql_text(0, 1);
 	owner = DatumGetObjectId(pipeline_sql_datum(0, 2, &isnull));
+	pipeline = pipeline_sql_text(0, 3);
 	pipeline_scope_end(&scope);
-	runner_check_run_owner(owner, run_id);
+	runner_check_run(owner, pipeline, run_id, false);
 	return state;
 }
 

@@ -64,3 +64,9 @@ DROP POLICY IF EXISTS rejects_read ON pipeline.rejects;
 CREATE POLICY rejects_read ON pipeline.rejects FOR SELECT
   USING (pipeline.is_owner(owner));
 GRANT SELECT ON pipeline.dimensions, pipeline.merges, pipeline.rejects TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline.alter_dimension(dimension regclass, changes jsonb) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
+COMMENT ON FUNCTION pipeline.alter_dimension(regclass, jsonb) IS
+'Change some of the definition of a dimension. changes: a JSON object whose keys are arguments of create_dimension(); null sets one back to its default, what is not named stays. Its search_path stays. Errors: 42704 when there is none, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_dimension().';

@@ -71,22 +71,40 @@ wait_run($node, $run, 'succeeded', 'and then it runs', 'copied');
 is($node->safe_psql('copied', 'SELECT pipeline.resume_schedules()'), '0', 'again: nothing');
 
 # A dump restored elsewhere: definitions and history come back, nothing runs.
+alice($node, q{
+	SELECT pipeline.grant_pipeline('p', 'postgres', 'operate');
+	SELECT count(*) FROM pipeline.backfill('p', '2024-01-01', '2024-01-02', max_active_runs => 2);
+}, 'renamed');
+wait_for($node, "SELECT count(*) FROM pipeline.runs WHERE run_type = 'backfill' AND state = 'succeeded'", '1', 'a backfilled run', 'renamed');
+alice($node, q{SELECT pipeline.pause('p', 'kept'), pipeline.run('p')}, 'renamed');
+my $export = alice($node, 'SELECT pipeline.export()', 'renamed');
 my $dump = PostgreSQL::Test::Utils::tempdir() . '/dump.sql';
 $node->command_ok([ 'pg_dump', '-f', $dump, $node->connstr('renamed') ], 'pg_dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok([ 'psql', '-q', '-X', '-v', 'ON_ERROR_STOP=1', '-f', $dump, $node->connstr('restored') ], 'restore');
-for my $table (qw(pipelines tasks runs task_runs attempts changes alerts))
+for my $table (qw(pipelines pipeline_grants tasks runs task_runs attempts changes alerts))
 {
 	my $count = "SELECT md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) FROM pipeline.$table t";
 	next if $table =~ /runs|attempts/;    # the original goes on
 	is($node->safe_psql('restored', $count), $node->safe_psql('renamed', $count), "$table came back");
 }
 is($node->safe_psql('restored', 'SELECT count(*) FROM pipeline.identity'), '0', 'the restored copy has no identity');
+is(alice($node, 'SELECT pipeline.export()', 'restored'), $export, 'the definitions are the same');
+is($node->safe_psql('restored', 'SELECT backfill = run_id, max_active_runs FROM pipeline.runs WHERE backfill IS NOT NULL'), 't|2', 'so is what a backfill left');
+my $attempts = $node->safe_psql('restored', 'SELECT count(*), max(attempt_id) FROM pipeline.attempts');
+my $lines = $node->safe_psql('restored', 'SELECT count(*) FROM alice.log');
 $run = run_pipeline($node, 'p', 'restored');
 is(alice($node, "SELECT pipeline.wait_for_run($run, '0.5 s')", 'restored'), 'queued', 'so it runs nothing');
-$node->safe_psql('restored', 'SELECT pipeline.resume_schedules()');
+is($node->safe_psql('restored', 'SELECT count(*), max(attempt_id) FROM pipeline.attempts'), $attempts, 'no attempt was made');
+my $open = $node->safe_psql('restored', "SELECT count(*) FROM pipeline.runs WHERE state IN ('queued', 'running')");
+cmp_ok($open, '>=', 3, 'runs that the original had open are open');
+is($node->safe_psql('restored', 'SELECT pipeline.resume_schedules()'), $open, 'and end when it is told to run');
+alice($node, q{SELECT pipeline.resume('p')}, 'restored');
 $run = run_pipeline($node, 'p', 'restored');
-wait_run($node, $run, 'succeeded', 'until it is told to', 'restored');
+wait_run($node, $run, 'succeeded', 'then it runs', 'restored');
+is($node->safe_psql('restored', 'SELECT count(*) FROM alice.log'), $lines + 1, 'this run only: none of the original\'s was started twice');
+is($node->safe_psql('restored', "SELECT count(*) FROM pipeline.runs WHERE state = 'cancelled'"), $open, 'those are cancelled');
+alice($node, q{SELECT pipeline.resume('p')}, 'renamed');
 
 # DROP EXTENSION with a run in flight: workers notice and leave.
 run_pipeline($node, 'sleep', 'restored');
@@ -104,7 +122,12 @@ is($standby->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE 
 my ($rc5, $out5, $err5) = $standby->psql('renamed', "SELECT pipeline.run('p')", extra_params => [ '-U', 'alice' ]);
 like($err5, qr/read-only transaction/, 'run() is refused there');
 is($standby->safe_psql('renamed', "SELECT count(*) > 0 FROM pipeline.run_status"), 't', 'views can be read');
-$standby->stop;
+is($standby->safe_psql('renamed', "SELECT length(pipeline.export()) > 0"), 't', 'and definitions exported');
+alice($node, q{SELECT pipeline.cancel(run_id) FROM pipeline.runs WHERE state IN ('queued', 'running')}, 'renamed');
+wait_for($node, "SELECT count(*) FROM pipeline.runs WHERE state IN ('queued', 'running')", '0', 'nothing is open', 'renamed');
+run_pipeline($node, 'sleep', 'renamed');
+wait_for($node, "SELECT count(*) FROM pipeline.attempts WHERE state = 'running'", '1', 'a new task is running', 'renamed');
+$node->wait_for_catchup($standby);
 
 # Without preload all but running works, and says so.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
@@ -114,5 +137,16 @@ is($rc6, 0, 'create_pipeline() works without preload');
 like($err6, qr/not in shared_preload_libraries/, 'with a warning');
 ($rc6, $out6, $err6) = $node->psql('renamed', "SELECT pipeline.run('p')", extra_params => [ '-U', 'alice' ]);
 like($err6, qr/not in shared_preload_libraries/, 'run() raises');
-$node->stop;
+
+# The server is lost with a task running; the standby, promoted, goes on with it.
+$node->wait_for_catchup($standby);
+$node->stop('immediate');
+is($standby->safe_psql('renamed', "SELECT string_agg(state, ' ') FROM pipeline.attempts WHERE state = 'running'"), 'running', 'a task was running');
+$standby->promote;
+wait_for($standby, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pipeline scheduler' AND datname = 'renamed'", '1', 'promoted: a scheduler starts');
+wait_for($standby, "SELECT string_agg(a.state, ' ' ORDER BY attempt_id DESC) FROM (SELECT * FROM pipeline.attempts ORDER BY attempt_id DESC LIMIT 2) a JOIN pipeline.runs r USING (run_id) WHERE r.state = 'running'",
+	'running lost', 'what was running runs again', 'renamed');
+$run = run_pipeline($standby, 'p', 'renamed');
+wait_run($standby, $run, 'succeeded', 'and new runs are made', 'renamed');
+$standby->stop;
 done_testing();

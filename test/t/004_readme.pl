@@ -24,7 +24,7 @@ is($node->safe_psql('postgres', 'SELECT string_agg(orders_7d || \'/\' || coalesc
 	'0/- 1/10 0/- 1/5', 'the features are right');
 
 # So are the examples of the pages, each by a user of its own database.
-for my $page (qw(runner scd feature expect alert))
+for my $page (qw(definitions runner scd feature expect alert))
 {
 	$node->safe_psql('postgres', "CREATE DATABASE $page OWNER shopkeeper");
 	$node->safe_psql($page, 'CREATE EXTENSION pipeline; GRANT USAGE ON SCHEMA pipeline TO shopkeeper; GRANT CREATE ON SCHEMA public TO shopkeeper');

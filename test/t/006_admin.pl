@@ -31,11 +31,16 @@ wait_for($node, "SELECT count(*) FROM pipeline.attempts WHERE state = 'running'"
 is($node->safe_psql('postgres', "SELECT pipeline.cancel($run)", @olga), 't', 'and cancels them');
 wait_run($node, $run, 'cancelled', 'so that they end');
 is($node->safe_psql('postgres', "SELECT pipeline.pause('p', 'by ops')", @olga), '', 'and pauses them');
+is($node->safe_psql('postgres', q{SELECT pipeline.alter_task('p', 'a', '{"retries": 2, "timeout": "1 hour"}')}, @olga), '', 'and changes how a task runs');
+is($node->safe_psql('postgres', "SELECT retries, command FROM pipeline.tasks WHERE pipeline = 'p'"), '2|SELECT pg_sleep(600)', 'but not what');
 is($node->safe_psql('postgres', "SELECT role FROM pipeline.changes WHERE action = 'pause'", @olga), 'olga', 'under her own name');
 
 # What she may not: each of these would run her text as the owner.
 for my $case (
 	[ q{SELECT pipeline.create_task('p', 'b', 'SELECT 1')}, 'command' ],
+	[ q{SELECT pipeline.alter_task('p', 'a', '{"command": "SELECT 1"}')}, 'command' ],
+	[ q{SELECT pipeline.alter_task('p', 'a', '{"condition": "true"}')}, 'command' ],
+	[ q{SELECT pipeline.alter_task('p', 'a', '{"foreach": "SELECT 1 AS k", "map_key": "k"}')}, 'command' ],
 	[ q{SELECT pipeline.create_task('p', 'a', 'SELECT 1', or_replace => true)}, 'command' ],
 	[ q{SELECT pipeline.add_feature('super', 'f', 'SELECT 1 AS k, now() AS t', 'count', '1 day')}, 'source' ],
 	[ q{SELECT pipeline.create_feature_set('super', 'SELECT 1 AS k, now() AS t', '{k}', 't', or_replace => true)}, 'spine' ],

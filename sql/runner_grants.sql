@@ -1,0 +1,106 @@
+-- What others may see and do: grant_pipeline(), revoke_pipeline().
+\set VERBOSITY terse
+CREATE ROLE pipeline_viewer LOGIN;
+CREATE ROLE pipeline_oncall;
+CREATE ROLE pipeline_operator LOGIN IN ROLE pipeline_oncall;
+CREATE ROLE pipeline_stranger LOGIN;
+GRANT USAGE ON SCHEMA pipeline TO pipeline_viewer, pipeline_operator, pipeline_stranger;
+SET SESSION AUTHORIZATION pipeline_alice;
+CREATE TABLE alice.granted (n int);
+SELECT pipeline.create_pipeline('granted', '@daily');
+SELECT pipeline.create_task('granted', 'a', 'SELECT 1 AS one');
+SELECT pipeline.create_task('granted', 'fails', 'SELECT 1 / (SELECT count(*) FROM alice.granted)', depends_on => '{a}');
+SELECT pipeline.create_pipeline('not granted');
+SELECT pipeline.create_task('not granted', 'a', 'SELECT 1');
+SELECT pipeline.run('granted') AS run, pipeline.run('not granted') AS other \gset
+SELECT pipeline.wait_for_run(:run);
+SELECT pipeline.grant_pipeline('granted', 'pipeline_viewer', 'operate');
+SELECT pipeline.grant_pipeline('granted', 'pipeline_viewer', 'view');
+SELECT pipeline.grant_pipeline('granted', 'pipeline_oncall', 'operate');
+SELECT pipeline.grant_pipeline('granted', 'pipeline_oncall', 'own');
+SELECT pipeline.grant_pipeline('granted', NULL, 'view');
+SELECT pipeline.grant_pipeline('granted', 1, 'view');
+SELECT pipeline.grant_pipeline('nothing', 'pipeline_oncall', 'view');
+SELECT pipeline, owner, role, privilege, granted_by FROM pipeline.pipeline_grants ORDER BY role::text;
+-- A viewer sees that pipeline, and nothing else; and does nothing.
+SET SESSION AUTHORIZATION pipeline_viewer;
+SELECT pipeline FROM pipeline.pipelines;
+SELECT task FROM pipeline.tasks ORDER BY task;
+SELECT pipeline, state FROM pipeline.run_status;
+SELECT task, state, result FROM pipeline.task_status ORDER BY task;
+SELECT task, error FROM pipeline.failures;
+SELECT role, privilege FROM pipeline.pipeline_grants;
+SELECT pipeline.wait_for_run(:run);
+SELECT public.raises(format($$SELECT pipeline.wait_for_run(%s)$$, :other));
+SELECT length(pipeline.export('granted')) > 0 AS exported;
+SELECT pipeline.run('granted');
+SELECT pipeline.run_due('granted');
+SELECT count(*) FROM pipeline.run_due();
+SELECT pipeline.pause('granted', 'mine');
+SELECT pipeline.resume('granted');
+SELECT public.raises(format($$SELECT pipeline.retry(%s)$$, :run));
+SELECT public.raises(format($$SELECT pipeline.clear(%s, 'a')$$, :run));
+SELECT public.raises(format($$SELECT pipeline.mark(%s, 'a', 'failed')$$, :run));
+SELECT public.raises(format($$SELECT pipeline.cancel(%s)$$, :run));
+SELECT pipeline.grant_pipeline('granted', 'pipeline_viewer', 'operate');
+SELECT pipeline.create_task('granted', 'mine', 'SELECT 1');
+UPDATE pipeline.pipeline_grants SET privilege = 'operate';
+INSERT INTO pipeline.pipeline_grants SELECT * FROM pipeline.pipeline_grants;
+-- An operator, by membership, does what is to be done at night.
+SET SESSION AUTHORIZATION pipeline_operator;
+SELECT pipeline.pause('granted', 'incident');
+SELECT pipeline.resume('granted');
+SELECT public.raises(format($$SELECT pipeline.mark(%s, 'fails', 'succeeded', 'looked at it')$$, :run));
+SELECT pipeline.wait_for_run(:run);
+SELECT pipeline.clear(:run, 'fails');
+SELECT pipeline.wait_for_run(:run);
+SELECT pipeline.retry(:run);
+SELECT pipeline.wait_for_run(:run);
+SELECT pipeline.run('granted') AS mine \gset
+SELECT pipeline.wait_for_run(:mine);
+SELECT state, owner, triggered_by FROM pipeline.run_status WHERE run_id = :mine;
+SELECT pipeline.cancel(:mine);
+SELECT count(*) FROM pipeline.run_due('granted');
+-- But never changes what runs as the owner.
+SELECT pipeline.create_task('granted', 'a', 'SELECT 2', or_replace => true);
+SELECT pipeline.alter_task('granted', 'a', '{"command": "SELECT 2"}');
+SELECT pipeline.alter_pipeline('granted', '{"run_as": "pipeline_operator"}');
+SELECT pipeline.create_pipeline('granted', or_replace => true);
+SELECT pipeline.drop_task('granted', 'fails');
+SELECT pipeline.drop_pipeline('granted');
+SELECT pipeline.revoke_pipeline('granted', 'pipeline_viewer');
+SELECT pipeline.apply('{"pipelines": [{"name": "granted"}]}');
+SELECT count(*) FROM pipeline.apply('{}', '{pipelines}', true);
+SELECT public.raises(format($$SELECT pipeline.cancel(%s)$$, :other));
+SELECT pipeline.run('not granted');
+SET SESSION AUTHORIZATION pipeline_stranger;
+SELECT count(*) FROM pipeline.pipelines;
+SELECT count(*) FROM pipeline.attempts;
+SELECT count(*) FROM pipeline.pipeline_grants;
+-- A new owner and a new name leave it as it is; the record says who did what.
+RESET SESSION AUTHORIZATION;
+SELECT pipeline.wait_for_run(max(run_id)) IS NOT NULL AS ended FROM pipeline.runs WHERE pipeline = 'granted';
+SELECT pipeline.alter_pipeline('granted', '{"run_as": "pipeline_bob", "name": "granted anew"}');
+SELECT pipeline, owner, role, privilege FROM pipeline.pipeline_grants ORDER BY role::text;
+SET SESSION AUTHORIZATION pipeline_viewer;
+SELECT pipeline FROM pipeline.pipelines;
+SET SESSION AUTHORIZATION pipeline_bob;
+SELECT pipeline.revoke_pipeline('granted anew', 'pipeline_viewer');
+SELECT pipeline.revoke_pipeline('granted anew', 'pipeline_viewer');
+SET SESSION AUTHORIZATION pipeline_viewer;
+SELECT count(*) FROM pipeline.pipelines;
+SELECT count(*) FROM pipeline.attempts;
+RESET SESSION AUTHORIZATION;
+SELECT role, action, name, before, after FROM pipeline.changes WHERE action LIKE '%_pipeline' AND name LIKE 'granted%' AND action ~ 'grant|revoke' ORDER BY change_id;
+SELECT role, action, note FROM pipeline.changes WHERE role = 'pipeline_operator'::regrole ORDER BY change_id;
+-- A role that is gone is granted nothing.
+DROP OWNED BY pipeline_viewer, pipeline_stranger;
+DROP ROLE pipeline_oncall, pipeline_viewer, pipeline_stranger;
+SET SESSION AUTHORIZATION pipeline_operator;
+SELECT count(*) FROM pipeline.pipelines;
+RESET SESSION AUTHORIZATION;
+DROP OWNED BY pipeline_operator;
+DROP ROLE pipeline_operator;
+SELECT pipeline.drop_pipeline('granted anew');
+SELECT count(*) FROM pipeline.pipeline_grants;
+SELECT pipeline.drop_pipeline('not granted');

@@ -1,0 +1,47 @@
+/*
+ * subtransaction.c
+ *	  Work that is taken back, or may be.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+
+#include "base/base.h"
+
+/*
+ * Do some work in a subtransaction, which is kept if the work returns true.  An
+ * error is raised again when the subtransaction is gone, so that whoever
+ * catches it need not know that there was one.  What the work allocates in the
+ * current memory context stays.
+ */
+void
+pipeline_subtransaction(bool (*work) (void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile edata = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(context);
+	PG_TRY();
+	{
+		if (work(arg))
+			ReleaseCurrentSubTransaction();
+		else
+			RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(context);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	CurrentResourceOwner = owner;
+	if (edata != NULL)
+		ReThrowError(edata);
+}

@@ -1,0 +1,62 @@
+/*
+ * export.c
+ *	  Dimensions as a kind of objects for apply(), export() and
+ *	  alter_dimension().
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/varlena.h"
+
+#include "pipeline.h"
+#include "scd/scd.h"
+
+/* A dimension is listed under its table's qualified name. */
+static char *
+listed_name(const Jsonb *arguments)
+{
+	char	   *name = pipeline_jsonb_key(arguments, "dimension");
+	RangeVar   *rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+	Oid			relid = RangeVarGetRelid(rv, NoLock, true);
+
+	if (OidIsValid(relid))
+		return pipeline_qualified_name(relid);
+	return quote_qualified_identifier(get_namespace_name(RangeVarGetCreationNamespace(rv)),
+									  rv->relname);
+}
+
+/* As create_dimension() and merges do, by its table. */
+static void
+lock_dimension(const char *name)
+{
+	RangeVar   *rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
+
+	(void) RangeVarGetRelid(rv, ShareRowExclusiveLock, true);
+}
+
+/* Say what there is to define; at load of the library. */
+void
+pipeline_scd_init(void)
+{
+	static const ObjectKind dimensions = {
+		.kind = "dimension",
+		.key = "dimensions",
+		.create = "create_dimension",
+		.drop = "drop_dimension",
+		.name_argument = "dimension",
+		.has_path = true,
+		/* A dropped table leaves its row, and no name. */
+		.list = "SELECT NULL::text AS parent, format('%I.%I', n.nspname, c.relname) AS name, d.owner::oid AS owner,"
+		" d.search_path, to_jsonb(d) || jsonb_build_object('open_end', coalesce(d.open_end::text, 'null'),"
+		"   'names', (SELECT coalesce(jsonb_object_agg(k.key, k.value), '{}') FROM jsonb_each_text(d.names) k"
+		"             WHERE k.key <> k.value)) AS arguments"
+		" FROM pipeline.dimensions d JOIN pg_class c ON c.oid = d.dimension JOIN pg_namespace n ON n.oid = c.relnamespace"
+		" ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
+		.listed_name = listed_name,
+		.lock = lock_dimension
+	};
+
+	pipeline_register_kind(&dimensions);
+}
