@@ -49,6 +49,8 @@ typedef struct MergeCall
 	TimestampTz effective;
 	char	   *batch_id;
 	bool		replay_fails;
+	bool		replay_replaces;
+	bool		replaces;		/* the batch was seen before and is merged again */
 	bool		success;
 	int64		merge_id;		/* what is returned */
 	MergeCounts counts;
@@ -139,9 +141,12 @@ make_plan(const MergeCall *call)
 	owner_begin(call, &scope);
 	source = pipeline_source(dimension->source, "source");
 	pipeline_scd_resolve(dimension, source);
+	pipeline_scd_add_columns(dimension, source);
 	pipeline_scd_check_table(dimension);
 	plan = pipeline_scd_plan(dimension, source);
 	owner_end(call, &scope);
+	if (dimension->added != NIL && call->registered)
+		pipeline_scd_store_type2(dimension);
 	plan->batch_id = call->batch_id;
 	return plan;
 }
@@ -150,13 +155,15 @@ make_plan(const MergeCall *call)
 
 /*
  * If the batch was merged before, say so and merge nothing.  Its content is
- * read and must be the same.
+ * read and must be the same, unless it is to replace what was merged: then it
+ * is merged as of the same time.
  */
 static bool
 skip_replay(MergeCall *call, MergePlan *plan)
 {
 	char	   *content = NULL;
 	int64		rows = 0;
+	TimestampTz effective;
 	uint64		now[2];
 	int64		rows_now;
 	char	   *text;
@@ -165,7 +172,8 @@ skip_replay(MergeCall *call, MergePlan *plan)
 
 	if (call->batch_id == NULL)
 		return false;
-	seen = pipeline_scd_seen_batch(call->dimension->relid, call->batch_id, &content, &rows);
+	seen = pipeline_scd_seen_batch(call->dimension->relid, call->batch_id, &content, &rows,
+								   &effective);
 	if (seen == 0)
 		return false;
 	if (call->replay_fails)
@@ -181,13 +189,23 @@ skip_replay(MergeCall *call, MergePlan *plan)
 	text = pipeline_scd_content_text(now);
 	if (rows_now != rows ||
 		(strncmp(text, content, strcspn(text, ":") + 1) == 0 && strcmp(text, content) != 0))
+	{
+		if (call->replay_replaces)
+		{
+			call->replaces = plan->replace = true;
+			if (!call->has_effective)
+				call->effective = effective;
+			call->has_effective = true;
+			return false;
+		}
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("batch \"%s\" was merged into dimension %s before, with other content",
 						call->batch_id, call->dimension->name),
 				 errdetail("It was merge %lld, with %lld rows; now it has %lld rows.",
 						   (long long) seen, (long long) rows, (long long) rows_now),
-				 errhint("Give the new content a batch_id of its own.")));
+				 errhint("Give the new content a batch_id of its own, or use on_replay => 'replace'.")));
+	}
 	call->merge_id = seen;
 	call->success = true;
 	call->counts.rows_read = call->counts.duplicate = rows_now;
@@ -241,27 +259,32 @@ assert_counts(const MergeCounts *c)
 
 /* ---- the merge ---------------------------------------------------------- */
 
-/* Read, check and write, as the owner. */
+/* Nothing is applied: what was not rejected changed nothing. */
 static void
-read_and_write(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+give_up(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+{
+	MergeCounts *counts = &call->counts;
+
+	counts->unchanged = counts->rows_read - counts->rejected;
+	counts->duplicate = counts->missing = 0;
+	pipeline_scd_rejects_to_json(plan, delta);
+}
+
+/* Compare with the current versions, and write. */
+static void
+merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 {
 	MergeCounts *counts = &call->counts;
 	instr_time	phase;
 	bool		initial;
-	UserScope	scope;
 
 	INSTR_TIME_SET_CURRENT(phase);
-	owner_begin(call, &scope);
 	pipeline_scd_classify(plan, delta, counts);
 	call->success = !too_many_rejects(plan, counts);
+	counts->read_ms = elapsed_ms(phase);
 	if (!call->success)
 	{
-		/* Nothing is applied: what was not rejected changed nothing. */
-		counts->unchanged = counts->rows_read - counts->rejected;
-		counts->duplicate = counts->missing = 0;
-		counts->read_ms = elapsed_ms(phase);
-		pipeline_scd_rejects_to_json(plan, delta);
-		owner_end(call, &scope);
+		give_up(call, plan, delta);
 		return;
 	}
 	pipeline_scd_dedupe(plan, delta, counts);
@@ -277,7 +300,54 @@ read_and_write(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	pipeline_scd_apply(plan, delta, counts, initial);
 	pipeline_scd_rejects_to_json(plan, delta);
 	counts->write_ms = elapsed_ms(phase);
+}
+
+/* Replay the history of the keys that the batch names, and write. */
+static void
+merge_events(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+{
+	MergeCounts *counts = &call->counts;
+	instr_time	phase;
+
+	INSTR_TIME_SET_CURRENT(phase);
+	plan->path = "events";
+	pipeline_scd_merge_events(plan, delta, counts);
+	call->success = !too_many_rejects(plan, counts);
+	counts->read_ms = elapsed_ms(phase);
+	if (!call->success)
+	{
+		give_up(call, plan, delta);
+		return;
+	}
+	pipeline_scd_raise_problem(plan, delta);
+	check_missing(plan, delta, counts);
+
+	INSTR_TIME_SET_CURRENT(phase);
+	pipeline_scd_apply_events(plan, delta, counts);
+	pipeline_scd_rejects_to_json(plan, delta);
+	counts->write_ms = elapsed_ms(phase);
+}
+
+/* Read, check and write, as the owner. */
+static void
+read_and_write(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+{
+	UserScope	scope;
+
+	owner_begin(call, &scope);
+	if (plan->replace || plan->rebuild ||
+		pipeline_scd_events_reason(plan->dimension) != NULL)
+		merge_events(call, plan, delta);
+	else
+		merge_versions(call, plan, delta);
 	owner_end(call, &scope);
+}
+
+static void
+end_store(Tuplestorestate *store)
+{
+	if (store != NULL)
+		tuplestore_end(store);
 }
 
 /* Merge, under the lock. */
@@ -294,15 +364,17 @@ merge(MergeCall *call)
 		read_and_write(call, plan, &delta);
 		assert_counts(&call->counts);
 		call->counts.total_ms = elapsed_ms(call->start);
+		if (call->replaces && call->success)
+			pipeline_scd_forget_batch(call->dimension->relid, call->batch_id);
 		pipeline_scd_record(plan, &call->counts, call->owner, call->success,
 							call->batch_id ? pipeline_scd_content_text(delta.content) : NULL,
 							call->started);
 		pipeline_scd_keep_rejects(plan, &delta, call->owner);
-		tuplestore_end(delta.open);
-		tuplestore_end(delta.overwrite);
-		tuplestore_end(delta.close);
-		tuplestore_end(delta.reject);
-		tuplestore_end(delta.reject_json);
+		end_store(delta.open);
+		end_store(delta.overwrite);
+		end_store(delta.close);
+		end_store(delta.reject);
+		end_store(delta.reject_json);
 	}
 	call->counts.total_ms = elapsed_ms(call->start);
 }
@@ -328,11 +400,7 @@ read_call(FunctionCallInfo fcinfo, MergeCall *call, int effective,
 	pipeline_not_null(fcinfo, on_replay, "on_replay");
 	replay = pipeline_arg_text(fcinfo, on_replay);
 	pipeline_check_choice("on_replay", replay, known);
-	if (strcmp(replay, "replace") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"on_replay\" => 'replace' is not available in this version"),
-				 errhint("Available: 'skip', 'error'.")));
+	call->replay_replaces = strcmp(replay, "replace") == 0;
 	call->replay_fails = strcmp(replay, "error") == 0;
 }
 
@@ -400,6 +468,12 @@ pipeline_merge_scd2(PG_FUNCTION_ARGS)
 	call.dimension = pipeline_scd_options(fcinfo);
 	call.dimension->relid = relid;
 	call.dimension->name = pipeline_qualified_name(relid);
+	if (DIMENSION_IS_CDC(call.dimension))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("feed => 'cdc' needs a registered dimension"),
+				 errdetail("It keeps the events that its versions do not tell."),
+				 errhint("Register it by create_dimension().")));
 	call.owner = GetUserId();
 	acl = pg_class_aclmask(relid, GetUserId(), rights, ACLMASK_ALL) == rights ?
 		ACLCHECK_OK : ACLCHECK_NO_PRIV;

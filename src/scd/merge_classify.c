@@ -234,13 +234,14 @@ miss_row(Classifier *c, TupleTableSlot *slot)
 }
 
 /* Add a source row to the fingerprint of the batch: a sum, so in any order. */
-static void
-add_content(MergePlan *plan, const Datum *values, const bool *nulls,
-			uint64 content[2])
+void
+pipeline_scd_add_content(MergePlan *plan, const Datum *values,
+						 const bool *nulls, uint64 content[2])
 {
 	for (int s = 0; s < 2; s++)
 	{
 		uint64		hash = s + 1;
+		int			in = plan->ncolumns;
 
 		for (int i = 0; i < plan->ncolumns; i++)
 		{
@@ -248,6 +249,15 @@ add_content(MergePlan *plan, const Datum *values, const bool *nulls,
 				hash = pipeline_scd_hash(&plan->columns[i], values[i], hash);
 			/* NULL, and values that hash to their seed, count by place. */
 			hash = (hash ^ (2 * i + nulls[i] + 1)) * UINT64CONST(0x9E3779B97F4A7C15);
+		}
+		for (int i = 0; i < EVENT_COLUMNS; i++)
+		{
+			if (plan->event[i] == NULL)
+				continue;
+			if (!nulls[in])
+				hash = pipeline_scd_hash(plan->event[i], values[in], hash);
+			hash = (hash ^ (2 * in + nulls[in] + 1)) * UINT64CONST(0x9E3779B97F4A7C15);
+			in++;
 		}
 		content[s] += hash;
 	}
@@ -257,7 +267,7 @@ static void
 classify_row(Classifier *c, TupleTableSlot *slot)
 {
 	MergePlan  *plan = c->plan;
-	bool		null_key = false;
+	const char *null_key;
 
 	if (slot->tts_isnull[0])
 	{
@@ -267,16 +277,14 @@ classify_row(Classifier *c, TupleTableSlot *slot)
 	c->matched++;
 	c->last_row = Max(c->last_row, DatumGetInt64(slot->tts_values[0]));
 	if (plan->batch_id != NULL)
-		add_content(plan, slot->tts_values + OUT_COLUMNS,
-					slot->tts_isnull + OUT_COLUMNS, c->delta->content);
-	for (int i = 0; i < plan->nkeys; i++)
-		null_key = null_key || slot->tts_isnull[OUT_COLUMNS + i];
-	if (null_key)
+		pipeline_scd_add_content(plan, slot->tts_values + OUT_COLUMNS,
+								 slot->tts_isnull + OUT_COLUMNS, c->delta->content);
+	null_key = pipeline_scd_null_key(plan, slot->tts_isnull + OUT_COLUMNS);
+	if (null_key != NULL)
 	{
 		c->counts->rejected++;
-		tuplestore_putvalues(c->delta->reject, c->delta->reject_desc,
-							 slot->tts_values + OUT_COLUMNS,
-							 slot->tts_isnull + OUT_COLUMNS);
+		pipeline_scd_reject(plan, c->delta, slot->tts_values + OUT_COLUMNS,
+							slot->tts_isnull + OUT_COLUMNS, null_key);
 	}
 	else if (slot->tts_isnull[OUT_TID(plan)])
 	{
@@ -345,7 +353,6 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 	TupleDescInitEntry(delta->row_desc, DELTA_REL + 1, "rel", OIDOID, -1, 0);
 	TupleDescInitEntry(delta->row_desc, DELTA_TID + 1, "tid", TIDOID, -1, 0);
 	TupleDescInitEntry(delta->row_desc, DELTA_MERGE + 1, "merge", INT8OID, -1, 0);
-	delta->reject_desc = CreateTemplateTupleDesc(plan->ncolumns);
 	for (int i = 0; i < plan->ncolumns; i++)
 	{
 		MergeColumn *column = &plan->columns[i];
@@ -354,21 +361,17 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 		TupleDescInitEntry(delta->row_desc, n, psprintf("c%d", i + 1),
 						   column->type, column->typmod, 0);
 		TupleDescInitEntryCollation(delta->row_desc, n, column->collation);
-		TupleDescInitEntry(delta->reject_desc, i + 1, column->name,
-						   column->type, column->typmod, 0);
-		TupleDescInitEntryCollation(delta->reject_desc, i + 1, column->collation);
 	}
 	delta->close_desc = CreateTemplateTupleDesc(3);
 	TupleDescInitEntry(delta->close_desc, 1, "rel", OIDOID, -1, 0);
 	TupleDescInitEntry(delta->close_desc, 2, "tid", TIDOID, -1, 0);
 	TupleDescInitEntry(delta->close_desc, 3, "reason", TEXTOID, -1, 0);
 	TupleDescFinalize(delta->row_desc);
-	TupleDescFinalize(delta->reject_desc);
 	TupleDescFinalize(delta->close_desc);
 	delta->open = tuplestore_begin_heap(false, false, work_mem);
 	delta->overwrite = tuplestore_begin_heap(false, false, work_mem);
 	delta->close = tuplestore_begin_heap(false, false, work_mem);
-	delta->reject = tuplestore_begin_heap(false, false, work_mem);
+	pipeline_scd_reject_init(plan, delta);
 }
 
 /*
@@ -425,7 +428,7 @@ receive_content(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old = MemoryContextSwitchTo(r->row_context);
 
 	slot_getallattrs(slot);
-	add_content(r->plan, slot->tts_values, slot->tts_isnull, r->content);
+	pipeline_scd_add_content(r->plan, slot->tts_values, slot->tts_isnull, r->content);
 	r->rows++;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);
