@@ -279,7 +279,13 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	bool		initial;
 
 	INSTR_TIME_SET_CURRENT(phase);
-	pipeline_scd_classify(plan, delta, counts);
+	if (pipeline_scd_read_obstacle(plan) == NULL)
+	{
+		plan->path = "direct";
+		pipeline_scd_classify_direct(plan, delta, counts);
+	}
+	else
+		pipeline_scd_classify(plan, delta, counts);
 	call->success = !too_many_rejects(plan, counts);
 	counts->read_ms = elapsed_ms(phase);
 	if (!call->success)
@@ -297,7 +303,14 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	counts->read_ms = elapsed_ms(phase);
 
 	INSTR_TIME_SET_CURRENT(phase);
-	pipeline_scd_apply(plan, delta, counts, initial);
+	if (pipeline_scd_write_obstacle(plan) == NULL)
+		pipeline_scd_write_direct(plan, delta, counts, initial);
+	else
+	{
+		if (strcmp(plan->path, "direct") == 0)
+			plan->path = "direct read";
+		pipeline_scd_apply(plan, delta, counts, initial);
+	}
 	pipeline_scd_rejects_to_json(plan, delta);
 	counts->write_ms = elapsed_ms(phase);
 }

@@ -22,47 +22,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "scd/scd.h"
-
-/* Marks of 64 neighbouring tuples: which class the first row for them had. */
-#define MARKS 64
-
-typedef struct MarkKey
-{
-	Oid			rel;
-	BlockNumber block;
-	uint32		part;
-} MarkKey;
-
-typedef struct MarkEntry
-{
-	MarkKey		key;
-	char		marks[MARKS];	/* 0, or the class */
-} MarkEntry;
-
-typedef struct Classifier
-{
-	DestReceiver pub;
-	MergePlan  *plan;
-	MergeDelta *delta;
-	MergeCounts *counts;
-	HTAB	   *marks;
-	MarkEntry  *last_mark;		/* rows often come in the order of the table */
-	int64		matched;		/* rows out that have a source row */
-	int64		last_row;		/* greatest number of a source row */
-	MemoryContext row_context;
-	MemoryContext result_context;
-	Datum	   *values;			/* of a delta row */
-	bool	   *nulls;
-} Classifier;
-
-/* Places in the classifying query's result. */
-#define OUT_COLUMNS 1
-#define OUT_TID(plan) (OUT_COLUMNS + (plan)->ncolumns)
-#define OUT_REL(plan) (OUT_TID(plan) + 1)
-#define OUT_OPENED(plan) (OUT_TID(plan) + 2)
-#define OUT_MERGE(plan) (OUT_TID(plan) + 3)
-#define OUT_LIVE(plan) (OUT_TID(plan) + 4)
+#include "scd/classify.h"
 
 /* The mark of a current version; made as 0 when it is met first. */
 static char *
@@ -86,8 +46,9 @@ mark_of(Classifier *c, Oid rel, ItemPointer tid)
 	return &entry->marks[offset % MARKS];
 }
 
-static char *
-key_detail(Classifier *c, TupleTableSlot *slot, const char *rest)
+/* "Key (id)=(1)" and the rest, to be kept. */
+char *
+pipeline_scd_key_detail(Classifier *c, TupleTableSlot *slot, const char *rest)
 {
 	MemoryContext old = MemoryContextSwitchTo(c->result_context);
 	char	   *detail;
@@ -110,7 +71,7 @@ check_opened(Classifier *c, TupleTableSlot *slot)
 	opened = DatumGetTimestampTz(slot->tts_values[OUT_OPENED(c->plan)]);
 	if (c->plan->effective > opened)
 		return;
-	c->delta->stale = key_detail(c, slot,
+	c->delta->stale = pipeline_scd_key_detail(c, slot,
 								 psprintf(" has a version valid from %s.",
 										  timestamptz_to_str(opened)));
 }
@@ -179,7 +140,7 @@ repeat_row(Classifier *c, TupleTableSlot *slot, char first, char class)
 	if (first != class)
 	{
 		if (c->delta->conflict == NULL)
-			c->delta->conflict = key_detail(c, slot, ".");
+			c->delta->conflict = pipeline_scd_key_detail(c, slot, ".");
 	}
 	else if (class == CLASS_UNCHANGED)
 		c->counts->duplicate++;
@@ -190,13 +151,10 @@ repeat_row(Classifier *c, TupleTableSlot *slot, char first, char class)
 	}
 }
 
-/* A source row whose key has a current version. */
-static void
-match_row(Classifier *c, TupleTableSlot *slot)
+/* A source row whose key has a current version, with the mark of that. */
+void
+pipeline_scd_match_row(Classifier *c, TupleTableSlot *slot, char *mark)
 {
-	MergePlan  *plan = c->plan;
-	char	   *mark = mark_of(c, DatumGetObjectId(slot->tts_values[OUT_REL(plan)]),
-							   (ItemPointer) DatumGetPointer(slot->tts_values[OUT_TID(plan)]));
 	char		class = compare_row(c, slot);
 
 	if (*mark != 0)
@@ -222,8 +180,8 @@ match_row(Classifier *c, TupleTableSlot *slot)
 }
 
 /* A current version whose key the snapshot lacks. */
-static void
-miss_row(Classifier *c, TupleTableSlot *slot)
+void
+pipeline_scd_miss_row(Classifier *c, TupleTableSlot *slot)
 {
 	c->counts->missing++;
 	c->delta->live_keys++;
@@ -263,6 +221,23 @@ pipeline_scd_add_content(MergePlan *plan, const Datum *values,
 	}
 }
 
+/* A source row that cannot be used. */
+void
+pipeline_scd_reject_row(Classifier *c, TupleTableSlot *slot, const char *reason)
+{
+	c->counts->rejected++;
+	pipeline_scd_reject(c->plan, c->delta, slot->tts_values + OUT_COLUMNS,
+						slot->tts_isnull + OUT_COLUMNS, reason);
+}
+
+/* A source row whose key has no current version. */
+void
+pipeline_scd_new_row(Classifier *c, TupleTableSlot *slot)
+{
+	c->delta->new_rows++;
+	put_row(c, slot, CLASS_NEW, c->delta->open);
+}
+
 static void
 classify_row(Classifier *c, TupleTableSlot *slot)
 {
@@ -271,7 +246,7 @@ classify_row(Classifier *c, TupleTableSlot *slot)
 
 	if (slot->tts_isnull[0])
 	{
-		miss_row(c, slot);
+		pipeline_scd_miss_row(c, slot);
 		return;
 	}
 	c->matched++;
@@ -281,18 +256,13 @@ classify_row(Classifier *c, TupleTableSlot *slot)
 								 slot->tts_isnull + OUT_COLUMNS, c->delta->content);
 	null_key = pipeline_scd_null_key(plan, slot->tts_isnull + OUT_COLUMNS);
 	if (null_key != NULL)
-	{
-		c->counts->rejected++;
-		pipeline_scd_reject(plan, c->delta, slot->tts_values + OUT_COLUMNS,
-							slot->tts_isnull + OUT_COLUMNS, null_key);
-	}
+		pipeline_scd_reject_row(c, slot, null_key);
 	else if (slot->tts_isnull[OUT_TID(plan)])
-	{
-		c->delta->new_rows++;
-		put_row(c, slot, CLASS_NEW, c->delta->open);
-	}
+		pipeline_scd_new_row(c, slot);
 	else
-		match_row(c, slot);
+		pipeline_scd_match_row(c, slot,
+							   mark_of(c, DatumGetObjectId(slot->tts_values[OUT_REL(plan)]),
+									   (ItemPointer) DatumGetPointer(slot->tts_values[OUT_TID(plan)])));
 }
 
 static bool
@@ -374,6 +344,23 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 	pipeline_scd_reject_init(plan, delta);
 }
 
+/* Make ready to classify rows. */
+void
+pipeline_scd_classifier_init(Classifier *c, MergePlan *plan, MergeDelta *delta,
+							 MergeCounts *counts)
+{
+	memset(c, 0, sizeof(Classifier));
+	c->plan = plan;
+	c->delta = delta;
+	c->counts = counts;
+	init_delta(plan, delta);
+	c->result_context = CurrentMemoryContext;
+	c->row_context = AllocSetContextCreate(CurrentMemoryContext,
+										   "pipeline merge row", ALLOCSET_DEFAULT_SIZES);
+	c->values = palloc_array(Datum, DELTA_COLUMNS + plan->ncolumns);
+	c->nulls = palloc_array(bool, DELTA_COLUMNS + plan->ncolumns);
+}
+
 /*
  * Read both sides once.  Inside an SPI connection, as the owner, under the
  * lock.  Raises 21000 if a key has two current versions.
@@ -381,20 +368,15 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 void
 pipeline_scd_classify(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 {
-	Classifier	c = {.plan = plan,.delta = delta,.counts = counts};
+	Classifier	c;
 	HASHCTL		ctl = {.keysize = sizeof(MarkKey),.entrysize = sizeof(MarkEntry),
 		.hcxt = CurrentMemoryContext
 	};
 
-	init_delta(plan, delta);
+	pipeline_scd_classifier_init(&c, plan, delta, counts);
 	pipeline_scd_receiver(&c.pub, receive_slot);
 	c.marks = hash_create("pipeline merge marks", 1024, &ctl,
 						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	c.result_context = CurrentMemoryContext;
-	c.row_context = AllocSetContextCreate(CurrentMemoryContext,
-										  "pipeline merge row", ALLOCSET_DEFAULT_SIZES);
-	c.values = palloc_array(Datum, DELTA_COLUMNS + plan->ncolumns);
-	c.nulls = palloc_array(bool, DELTA_COLUMNS + plan->ncolumns);
 	pipeline_scd_stream(pipeline_scd_classify_sql(plan), &c.pub);
 	hash_destroy(c.marks);
 	MemoryContextDelete(c.row_context);

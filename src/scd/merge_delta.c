@@ -119,7 +119,7 @@ dedupe(MergePlan *plan, MergeDelta *delta, MergeCounts *counts,
 void
 pipeline_scd_dedupe(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 {
-	if (delta->new_rows > 0 || delta->repeats)
+	if ((delta->new_rows > 0 && !delta->new_unique) || delta->repeats)
 		dedupe(plan, delta, counts, OPEN_ROWS, &delta->open);
 	else
 		pipeline_scd_delta_register(OPEN_ROWS, delta->row_desc, delta->open);
@@ -157,7 +157,7 @@ pipeline_scd_reopened(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 	bool		isnull;
 	int64		seq;
 
-	if (delta->new_rows == 0)
+	if (delta->new_rows == 0 || delta->new_unseen)
 		return;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT pg_catalog.count(*), pg_catalog.min(h.seq) FILTER"

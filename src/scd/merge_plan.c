@@ -101,6 +101,9 @@ add_column(MergePlan *plan, TupleDesc table, const char *name, char role)
 		refuse_type(plan, column, in_source);
 	pipeline_scd_column_init(column);
 	column->value = source_value(plan, column, in_source);
+	column->plain = strcmp(column->value, psprintf("%s.%s", plan->alias, quote_identifier(column->name))) == 0;
+	if (column->is_key)
+		column->image_equality = pipeline_scd_image_equality(column);
 }
 
 static void

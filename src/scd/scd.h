@@ -124,6 +124,8 @@ typedef struct MergeColumn
 	bool		has_equality;	/* else the binary image decides */
 	FmgrInfo	equality;
 	char	   *operator;		/* SQL of that operator */
+	bool		image_equality; /* it is that of the binary image; keys only */
+	bool		plain;			/* `value` is the column, nothing done to it */
 	bool		has_hash;
 	FmgrInfo	hash;
 } MergeColumn;
@@ -203,6 +205,8 @@ typedef struct MergeDelta
 	int64		new_rows;		/* rows of `open` whose key has no current version */
 	int64		live_keys;		/* current keys, the unknown member aside */
 	bool		repeats;		/* one current version was changed twice */
+	bool		new_unique;		/* new keys are known not to repeat */
+	bool		new_unseen;		/* new keys are known to have no versions */
 	Tuplestorestate *reject_json;	/* (row, reason) */
 	char	   *conflict;		/* DETAIL of two different rows for one key */
 	char	   *stale;			/* DETAIL of a change not after stored history */
@@ -301,6 +305,20 @@ extern void pipeline_scd_receiver(DestReceiver *pub,
 								  bool (*receive) (TupleTableSlot *, DestReceiver *));
 extern void pipeline_scd_delta_register(const char *name, TupleDesc desc,
 										Tuplestorestate *rows);
+
+/* fingerprint.c */
+extern bool pipeline_scd_image_equality(const MergeColumn *column);
+
+/* merge_direct.c */
+extern const char *pipeline_scd_read_obstacle(const MergePlan *plan);
+extern const char *pipeline_scd_source_obstacle(const MergePlan *plan);
+extern void pipeline_scd_classify_direct(MergePlan *plan, MergeDelta *delta,
+										 MergeCounts *counts);
+
+/* merge_write.c */
+extern const char *pipeline_scd_write_obstacle(const MergePlan *plan);
+extern void pipeline_scd_write_direct(MergePlan *plan, MergeDelta *delta,
+									  MergeCounts *counts, bool initial);
 
 /* merge_delta.c */
 extern void pipeline_scd_dedupe(MergePlan *plan, MergeDelta *delta,

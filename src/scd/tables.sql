@@ -143,7 +143,7 @@ COMMENT ON COLUMN pipeline.merges.owner IS
 COMMENT ON COLUMN pipeline.merges.source IS 'The source that was read.';
 COMMENT ON COLUMN pipeline.merges.feed IS 'snapshot, scoped_snapshot, delta or cdc.';
 COMMENT ON COLUMN pipeline.merges.path IS
-'Engine that did it: direct (past the executor, by fingerprints), executor (one join of both sides) or events (the history of each key that the batch names is replayed).';
+'Engine that did it: direct (past the executor, by fingerprints), direct read (the same, but written by the executor), executor (one join of both sides) or events (the history of each key that the batch names is replayed).';
 COMMENT ON COLUMN pipeline.merges.effective IS
 'The one time of the merge: valid_from of the versions that it opened and valid_to of those that it closed.';
 COMMENT ON COLUMN pipeline.merges.batch_id IS
