@@ -686,3 +686,17 @@ pipeline_scd_merge_events(MergePlan *plan, MergeDelta *delta, MergeCounts *count
 	pipeline_scd_stream(ordered_sql(r), &receiver.pub);
 	finish_key(r);
 }
+
+/* Let go of what a merge of events read and found; NULL for none. */
+void
+pipeline_scd_end_events(Replay *r)
+{
+	if (r == NULL)
+		return;
+	tuplestore_end(r->batch_rows);
+	tuplestore_end(r->missing_rows);
+	tuplestore_end(r->changed);
+	tuplestore_end(r->opened);
+	tuplestore_end(r->gone);
+	tuplestore_end(r->remember);
+}

@@ -20,7 +20,7 @@ count_event(Replay *r, const Event *event)
 
 	if (event->action == ACTION_NONE)
 		counts->unchanged++;
-	else if (r->keeps_events && r->has_stored && event->at <= r->last_stored)
+	else if (r->has_stored && event->at <= r->last_stored)
 		counts->late++;
 	else
 	{

@@ -203,6 +203,8 @@ settle_instants(Replay *r)
 	{
 		Event	   *event = r->events[i];
 
+		if (event->dropped)
+			continue;
 		if (winner == NULL || winner->at != event->at)
 			winner = event;
 		else if (compare_sequences(r, winner, event) == 0)
@@ -237,8 +239,10 @@ drop_stale(Replay *r)
 			event->dropped = true;
 			r->counts->unchanged++;
 		}
-		else if (!(r->plan->replace && event->at == r->last_stored) &&
-				 r->delta->stale == NULL)
+		else if (event->at == r->last_stored &&
+				 (r->plan->replace || DIMENSION_KEEPS_TIES(r->plan->dimension)))
+			continue;			/* settled with what is stored */
+		else if (r->delta->stale == NULL)
 		{
 			MemoryContext old = MemoryContextSwitchTo(r->result_context);
 

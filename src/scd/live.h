@@ -55,7 +55,7 @@ typedef struct SpilledEntry
 	LiveEntry	entry;
 } SpilledEntry;
 
-#define LIVE_CHUNK 65536		/* entries */
+#define LIVE_CHUNK 4096		/* entries */
 
 typedef struct LiveTable
 {

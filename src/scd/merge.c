@@ -34,6 +34,7 @@
 
 PG_FUNCTION_INFO_V1(pipeline_merge_dimension);
 PG_FUNCTION_INFO_V1(pipeline_merge_scd2);
+PG_FUNCTION_INFO_V1(pipeline_rebuild_dimension);
 
 /* Below this many current keys, any number may go missing. */
 #define DELETE_GUARD_MIN_KEYS 10
@@ -48,6 +49,7 @@ typedef struct MergeCall
 	bool		has_effective;
 	TimestampTz effective;
 	char	   *batch_id;
+	bool		rebuild;		/* the source tells the whole history */
 	bool		replay_fails;
 	bool		replay_replaces;
 	bool		replaces;		/* the batch was seen before and is merged again */
@@ -148,6 +150,7 @@ make_plan(const MergeCall *call)
 	if (dimension->added != NIL && call->registered)
 		pipeline_scd_store_type2(dimension);
 	plan->batch_id = call->batch_id;
+	plan->rebuild = call->rebuild;
 	return plan;
 }
 
@@ -311,6 +314,7 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 			plan->path = "direct read";
 		pipeline_scd_apply(plan, delta, counts, initial);
 	}
+	pipeline_scd_fill_inferred(plan);
 	pipeline_scd_rejects_to_json(plan, delta);
 	counts->write_ms = elapsed_ms(phase);
 }
@@ -337,6 +341,7 @@ merge_events(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 
 	INSTR_TIME_SET_CURRENT(phase);
 	pipeline_scd_apply_events(plan, delta, counts);
+	pipeline_scd_fill_inferred(plan);
 	pipeline_scd_rejects_to_json(plan, delta);
 	counts->write_ms = elapsed_ms(phase);
 }
@@ -388,6 +393,7 @@ merge(MergeCall *call)
 		end_store(delta.close);
 		end_store(delta.reject);
 		end_store(delta.reject_json);
+		pipeline_scd_end_events(delta.replay);
 	}
 	call->counts.total_ms = elapsed_ms(call->start);
 }
@@ -431,36 +437,69 @@ use_other_source(MergeCall *call, char *source)
 	call->search_path = pipeline_search_path();
 }
 
+/* Find the definition, lock its table, and find it again. */
+static void
+open_call(MergeCall *call, Oid relid)
+{
+	call->dimension = pipeline_scd_find(relid, false);
+	pipeline_check_owner(call->dimension->owner, "dimension", call->dimension->name);
+	LockRelationOid(relid, ShareRowExclusiveLock);
+	call->dimension = pipeline_scd_find(relid, false);
+	pipeline_check_owner(call->dimension->owner, "dimension", call->dimension->name);
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table of dimension %s does not exist", call->dimension->name),
+				 errhint("It was dropped; use drop_dimension('%u').", relid)));
+	check_snapshot(call->dimension);
+	call->owner = call->dimension->owner;
+	call->search_path = call->dimension->search_path;
+}
+
 /* SQL: merge_dimension(dimension, effective, batch_id, source, on_replay, max_delete_fraction). */
 Datum
 pipeline_merge_dimension(PG_FUNCTION_ARGS)
 {
 	MergeCall	call = {.registered = true};
-	Oid			relid;
 
 	pipeline_not_null(fcinfo, 0, "dimension");
-	relid = PG_GETARG_OID(0);
 	read_call(fcinfo, &call, 1, 2, 4);
 	if (!PG_ARGISNULL(5))
 		pipeline_scd_fraction("max_delete_fraction", PG_GETARG_FLOAT8(5));
 
 	SPI_connect();
-	call.dimension = pipeline_scd_find(relid, false);
-	pipeline_check_owner(call.dimension->owner, "dimension", call.dimension->name);
-	LockRelationOid(relid, ShareRowExclusiveLock);
-	call.dimension = pipeline_scd_find(relid, false);
-	pipeline_check_owner(call.dimension->owner, "dimension", call.dimension->name);
-	if (get_rel_name(relid) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the table of dimension %s does not exist", call.dimension->name),
-				 errhint("It was dropped; use drop_dimension('%u').", relid)));
-	check_snapshot(call.dimension);
-	call.owner = call.dimension->owner;
-	call.search_path = call.dimension->search_path;
+	open_call(&call, PG_GETARG_OID(0));
 	if (!PG_ARGISNULL(5))
 		call.dimension->max_delete_fraction = PG_GETARG_FLOAT8(5);
 	use_other_source(&call, pipeline_arg_text(fcinfo, 3));
+	merge(&call);
+	SPI_finish();
+	return pipeline_scd_result(fcinfo, call.success, call.merge_id, &call.counts);
+}
+
+/*
+ * SQL: rebuild_dimension(dimension, events).  The history becomes what the
+ * events tell; versions that stay keep their surrogate keys.
+ */
+Datum
+pipeline_rebuild_dimension(PG_FUNCTION_ARGS)
+{
+	MergeCall	call = {.registered = true,.rebuild = true};
+
+	pipeline_not_null(fcinfo, 0, "dimension");
+	pipeline_not_null(fcinfo, 1, "events");
+	INSTR_TIME_SET_CURRENT(call.start);
+	call.started = GetCurrentTimestamp();
+
+	SPI_connect();
+	open_call(&call, PG_GETARG_OID(0));
+	if (call.dimension->effective_at == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("dimension %s cannot be rebuilt", call.dimension->name),
+				 errdetail("It has no \"effective_at\", so events would have no time."),
+				 errhint("Set it by alter_dimension(), or use feed => 'cdc'.")));
+	use_other_source(&call, pipeline_arg_text(fcinfo, 1));
 	merge(&call);
 	SPI_finish();
 	return pipeline_scd_result(fcinfo, call.success, call.merge_id, &call.counts);

@@ -103,25 +103,33 @@ pipeline_scd_rejects_to_json(const MergePlan *plan, MergeDelta *delta)
 	(void) SPI_unregister_relation(REJECT_ROWS);
 }
 
-/* Write them, after the row of their merge. */
+/* Write rows (document, reason), after the row of their merge. */
 void
-pipeline_scd_keep_rejects(const MergePlan *plan, const MergeDelta *delta,
-						  Oid owner)
+pipeline_scd_keep_reject_rows(int64 merge_id, Oid relid, Oid owner,
+							  Tuplestorestate *rows)
 {
 	UserScope	scope;
 	TupleDesc	desc;
 
-	if (tuplestore_tuple_count(delta->reject_json) == 0)
+	if (tuplestore_tuple_count(rows) == 0)
 		return;
 	desc = CreateTemplateTupleDesc(2);
 	TupleDescInitEntry(desc, 1, "content", JSONBOID, -1, 0);
 	TupleDescInitEntry(desc, 2, "reason", TEXTOID, -1, 0);
 	TupleDescFinalize(desc);
-	pipeline_scd_delta_register(REJECT_JSON, desc, delta->reject_json);
+	pipeline_scd_delta_register(REJECT_JSON, desc, rows);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("INSERT INTO pipeline.rejects (merge_id, dimension, owner, row, reason)"
 				 " SELECT $1, $2, $3, r.content, r.reason FROM " REJECT_JSON " r",
-				 SPI_OK_INSERT, sql_int8(plan->merge_id),
-				 sql_regclass(plan->dimension->relid), sql_role(owner));
+				 SPI_OK_INSERT, sql_int8(merge_id), sql_regclass(relid), sql_role(owner));
 	pipeline_scope_end(&scope);
+}
+
+/* Write those of a merge. */
+void
+pipeline_scd_keep_rejects(const MergePlan *plan, const MergeDelta *delta,
+						  Oid owner)
+{
+	pipeline_scd_keep_reject_rows(plan->merge_id, plan->dimension->relid, owner,
+								  delta->reject_json);
 }

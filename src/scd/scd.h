@@ -225,6 +225,8 @@ typedef struct MergeDelta
 #define DELTA_MERGE 4			/* int8: the merge that last wrote that version */
 #define DELTA_COLUMNS 5
 
+struct Replay;					/* events.h */
+
 /* The names under which SQL reads the deltas. */
 #define OPEN_ROWS "pipeline_open"
 #define OVERWRITE_ROWS "pipeline_overwrite"
@@ -242,6 +244,42 @@ typedef struct MergeDelta
 #define CLOSED_VERSIONED "versioned"
 #define CLOSED_MISSING "missing"
 #define CLOSED_DELETED "deleted"
+
+/* A foreign key of a fact, found by looking a member up. */
+typedef struct Lookup
+{
+	char	   *column;			/* of the fact */
+	Dimension  *dimension;
+	List	   *keys;			/* of the dimension */
+	List	   *columns;		/* of the source, for each of them */
+	char	   *at;				/* column of the source; NULL: the current version */
+	char	   *on_missing;
+	char	   *before_first;
+} Lookup;
+
+#define LOOKUP_INFERS(l) (strcmp((l)->on_missing, "inferred") == 0)
+#define LOOKUP_REJECTS(l) (strcmp((l)->on_missing, "reject") == 0)
+#define LOOKUP_FIRST(l) (strcmp((l)->before_first, "first_version") == 0)
+
+/* A definition: a row of pipeline.facts. */
+typedef struct Fact
+{
+	Oid			relid;
+	char	   *name;
+	Oid			owner;
+	char	   *search_path;
+	char	   *source;
+	Jsonb	   *lookups_json;
+	List	   *lookups;		/* of Lookup */
+	List	   *fact_key;
+	char	   *mode;
+	char	   *event_time;
+	Jsonb	   *labels;
+	char	   *description;
+} Fact;
+
+/* The column of a fact that says which load wrote the row. */
+#define FACT_LOAD "load_id"
 
 /* options.c */
 extern Dimension *pipeline_scd_options(FunctionCallInfo fcinfo);
@@ -343,6 +381,7 @@ extern void pipeline_scd_apply(MergePlan *plan, MergeDelta *delta,
 /* events.c */
 extern void pipeline_scd_merge_events(MergePlan *plan, MergeDelta *delta,
 									  MergeCounts *counts);
+extern void pipeline_scd_end_events(struct Replay *replay);
 extern void pipeline_scd_apply_events(MergePlan *plan, MergeDelta *delta,
 									  MergeCounts *counts);
 
@@ -354,8 +393,27 @@ extern void pipeline_scd_reject(const MergePlan *plan, MergeDelta *delta,
 extern const char *pipeline_scd_null_key(const MergePlan *plan, const bool *nulls);
 extern void pipeline_scd_rejects_to_json(const MergePlan *plan,
 										 MergeDelta *delta);
+extern void pipeline_scd_keep_reject_rows(int64 merge_id, Oid relid, Oid owner,
+										  Tuplestorestate *rows);
 extern void pipeline_scd_keep_rejects(const MergePlan *plan,
 									  const MergeDelta *delta, Oid owner);
+
+/* fact.c */
+extern Fact *pipeline_scd_find_fact(Oid relid, bool missing_ok);
+extern Jsonb *pipeline_scd_fact_jsonb(Oid relid);
+extern List *pipeline_scd_lookups(const Jsonb *lookups);
+extern void pipeline_scd_check_lookups(Fact *fact, const Source *source);
+
+/* fact_lookup.c */
+extern char *pipeline_scd_lookup_joins(const List *lookups, char *(*column) (void *, const char *), void *arg);
+extern char *pipeline_scd_lookup_key(const Lookup *lookup, const char *alias, char *(*column) (void *, const char *), void *arg);
+extern char *pipeline_scd_lookup_value(const Lookup *lookup, int n);
+
+/* inferred.c */
+extern void pipeline_scd_infer(const Lookup *lookup, int n, const char *rows,
+							   char *(*column) (void *, const char *), void *arg,
+							   int64 load_id, int64 *inferred);
+extern void pipeline_scd_fill_inferred(const MergePlan *plan);
 
 /* result.c */
 extern int64 pipeline_scd_next_merge(void);

@@ -137,11 +137,11 @@ COMMENT ON TABLE pipeline.merges IS
 'One row per merge, of registered dimensions and one-shot: its counts, times and path. Each role sees those it owns.';
 COMMENT ON COLUMN pipeline.merges.merge_id IS
 'Number of the merge; the rows that it wrote carry it.';
-COMMENT ON COLUMN pipeline.merges.dimension IS 'The table that was merged into.';
+COMMENT ON COLUMN pipeline.merges.dimension IS 'The table that was merged into; of a load, the fact.';
 COMMENT ON COLUMN pipeline.merges.owner IS
 'Role that owns the dimension; for a one-shot merge, the role that ran it.';
 COMMENT ON COLUMN pipeline.merges.source IS 'The source that was read.';
-COMMENT ON COLUMN pipeline.merges.feed IS 'snapshot, scoped_snapshot, delta or cdc.';
+COMMENT ON COLUMN pipeline.merges.feed IS 'snapshot, scoped_snapshot, delta or cdc; fact or repair for a load of a fact.';
 COMMENT ON COLUMN pipeline.merges.path IS
 'Engine that did it: direct (past the executor, by fingerprints), direct read (the same, but written by the executor), executor (one join of both sides) or events (the history of each key that the batch names is replayed).';
 COMMENT ON COLUMN pipeline.merges.effective IS
@@ -163,7 +163,7 @@ COMMENT ON COLUMN pipeline.merges.updated_type1 IS
 COMMENT ON COLUMN pipeline.merges.reopened IS
 'Rows whose key had only closed versions: a new version was opened.';
 COMMENT ON COLUMN pipeline.merges.late IS
-'Events that changed stored history; 0 for other feeds than cdc.';
+'Events that changed stored history; 0 for other feeds than cdc, unless a batch was replaced.';
 COMMENT ON COLUMN pipeline.merges.deleted IS
 'Events that deleted a member; 0 for other feeds than cdc.';
 COMMENT ON COLUMN pipeline.merges.unchanged IS
@@ -219,6 +219,83 @@ SELECT pg_extension_config_dump('pipeline.rejects',
   'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = dimension AND c.relpersistence <> ''t'')');
 SELECT pg_extension_config_dump('pipeline.rejects_reject_id_seq', '');
 
+CREATE TABLE pipeline.inferred_members (
+  dimension regclass NOT NULL,
+  surrogate_key bigint NOT NULL,
+  PRIMARY KEY (dimension, surrogate_key)
+);
+COMMENT ON TABLE pipeline.inferred_members IS
+'Members that a fact named before their dimension knew them (Kimball''s inferred members); the merge that brings them fills them in.';
+COMMENT ON COLUMN pipeline.inferred_members.dimension IS 'The dimension.';
+COMMENT ON COLUMN pipeline.inferred_members.surrogate_key IS 'Surrogate key of the version that has a key and nothing else.';
+ALTER TABLE pipeline.inferred_members ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.inferred_members',
+  'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = dimension AND c.relpersistence <> ''t'')');
+
+CREATE TABLE pipeline.facts (
+  fact regclass PRIMARY KEY,
+  owner regrole NOT NULL,
+  search_path text NOT NULL,
+  source text NOT NULL,
+  lookups jsonb NOT NULL,
+  fact_key text[] NOT NULL,
+  mode text NOT NULL,
+  event_time text,
+  labels jsonb NOT NULL,
+  description text,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE pipeline.facts IS
+'The registered facts: one row per table that create_fact() made or adopted. Each role sees those it owns.';
+COMMENT ON COLUMN pipeline.facts.fact IS 'The fact''s table.';
+COMMENT ON COLUMN pipeline.facts.owner IS
+'Role with whose privileges the source and the dimensions are read and the table is written.';
+COMMENT ON COLUMN pipeline.facts.search_path IS
+'search_path of whoever defined it; the source is read with it.';
+COMMENT ON COLUMN pipeline.facts.source IS 'Name of a table or view, or one read-only query.';
+COMMENT ON COLUMN pipeline.facts.lookups IS
+'For each surrogate key of the fact: dimension, key (dimension''s column: source''s column), at, on_missing, before_first.';
+COMMENT ON COLUMN pipeline.facts.fact_key IS 'Columns that identify a fact in the source; may be empty.';
+COMMENT ON COLUMN pipeline.facts.mode IS 'append, merge or replace_interval.';
+COMMENT ON COLUMN pipeline.facts.event_time IS 'Column that says when a fact happened; for replace_interval.';
+COMMENT ON COLUMN pipeline.facts.labels IS 'Labels, a JSON object.';
+COMMENT ON COLUMN pipeline.facts.description IS 'What it is, for people.';
+COMMENT ON COLUMN pipeline.facts.created_at IS 'When it was registered.';
+ALTER TABLE pipeline.facts ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.facts',
+  'WHERE EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = fact AND c.relpersistence <> ''t'')');
+
+CREATE TYPE pipeline.fact_result AS (
+  success boolean,
+  load_id bigint,
+  rows_read bigint,
+  inserted bigint,
+  updated bigint,
+  unchanged bigint,
+  duplicate bigint,
+  rejected bigint,
+  unknown bigint,
+  inferred bigint,
+  removed bigint,
+  total_ms float8
+);
+COMMENT ON TYPE pipeline.fact_result IS
+'What a load or a repair of a fact did. rows_read is the sum of the five counts from inserted to rejected.';
+COMMENT ON COLUMN pipeline.fact_result.success IS 'True; rejected rows are kept and counted.';
+COMMENT ON COLUMN pipeline.fact_result.load_id IS
+'Number of the load in pipeline.merges; of the earlier load when the batch was skipped.';
+COMMENT ON COLUMN pipeline.fact_result.rows_read IS 'Rows of the source; of a repair, rows of the fact that were looked at.';
+COMMENT ON COLUMN pipeline.fact_result.inserted IS 'Rows that are new in the fact.';
+COMMENT ON COLUMN pipeline.fact_result.updated IS 'Rows that were changed (merge) or pointed right (repair).';
+COMMENT ON COLUMN pipeline.fact_result.unchanged IS 'Rows that the fact has as they are.';
+COMMENT ON COLUMN pipeline.fact_result.duplicate IS
+'Rows equal to another of the batch; in mode append, also those whose key the fact has; all rows of a batch that was skipped.';
+COMMENT ON COLUMN pipeline.fact_result.rejected IS 'Rows that cannot be used; they are in pipeline.rejects.';
+COMMENT ON COLUMN pipeline.fact_result.unknown IS 'Lookups that found no member; outside the sum.';
+COMMENT ON COLUMN pipeline.fact_result.inferred IS 'Members that were made; outside the sum.';
+COMMENT ON COLUMN pipeline.fact_result.removed IS 'Rows of the interval that were deleted first; outside the sum.';
+COMMENT ON COLUMN pipeline.fact_result.total_ms IS 'Milliseconds from the call to the end.';
+
 CREATE TYPE pipeline.merge_result AS (
   success boolean,
   merge_id bigint,
@@ -255,7 +332,7 @@ COMMENT ON COLUMN pipeline.merge_result.updated_type1 IS
 COMMENT ON COLUMN pipeline.merge_result.reopened IS
 'Rows whose key had only closed versions: a new version was opened.';
 COMMENT ON COLUMN pipeline.merge_result.late IS
-'Events that changed stored history; 0 for other feeds than cdc.';
+'Events that changed stored history; 0 for other feeds than cdc, unless a batch was replaced.';
 COMMENT ON COLUMN pipeline.merge_result.deleted IS
 'Events that deleted a member; 0 for other feeds than cdc.';
 COMMENT ON COLUMN pipeline.merge_result.unchanged IS
