@@ -184,6 +184,7 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 	{
 		dimension->relid = pipeline_scd_make_table(dimension, source, schema,
 												   rv->relname);
+		(void) pipeline_scd_plan(dimension, source);
 		pipeline_scd_extra_indexes(dimension);
 	}
 	pipeline_scd_make_events(dimension, source);

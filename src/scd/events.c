@@ -124,7 +124,7 @@ read_event(Replay *r, const Datum *values, const bool *nulls,
 		reason = check_time(r, DatumGetTimestampTz(values[in]));
 		if (reason != NULL)
 			return reason;
-		out[BATCH_AT] = values[in++];
+		out[BATCH_AT] = TimestampTzGetDatum(pipeline_scd_granular(plan, DatumGetTimestampTz(values[in++])));
 	}
 	if (plan->event[EVENT_SEQUENCE] != NULL)
 	{

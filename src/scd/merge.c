@@ -377,7 +377,7 @@ merge(MergeCall *call)
 
 	if (!skip_replay(call, plan))
 	{
-		plan->effective = effective_time(call);
+		plan->effective = pipeline_scd_granular(plan, effective_time(call));
 		plan->merge_id = call->merge_id = pipeline_scd_next_merge();
 		read_and_write(call, plan, &delta);
 		assert_counts(&call->counts);

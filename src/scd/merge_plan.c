@@ -17,6 +17,7 @@
 #include "catalog/pg_collation.h"
 #include "parser/parse_coerce.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
@@ -274,6 +275,17 @@ pipeline_scd_meta_time(const MergePlan *plan, MetaColumn meta, const char *alias
 {
 	return psprintf("%s.%s%s", alias, plan->meta[meta],
 					plan->meta_type[meta] == TIMESTAMPTZOID ? "" : "::pg_catalog.timestamptz");
+}
+
+/* A time as valid_from holds it: a day where that is a date. */
+TimestampTz
+pipeline_scd_granular(const MergePlan *plan, TimestampTz at)
+{
+	if (plan->meta_type[META_VALID_FROM] != DATEOID || TIMESTAMP_NOT_FINITE(at))
+		return at;
+	return DatumGetTimestampTz(DirectFunctionCall1(date_timestamptz,
+												   DirectFunctionCall1(timestamptz_date,
+																	   TimestampTzGetDatum(at))));
 }
 
 /* SQL: a boolean as the type of a column that we write. */

@@ -328,6 +328,7 @@ extern const char *pipeline_scd_events_reason(const Dimension *dimension);
 extern char *pipeline_scd_live_condition(const MergePlan *plan, const char *alias);
 extern char *pipeline_scd_meta_time(const MergePlan *plan, MetaColumn meta,
 									const char *alias);
+extern TimestampTz pipeline_scd_granular(const MergePlan *plan, TimestampTz at);
 extern char *pipeline_scd_bool(const MergePlan *plan, MetaColumn meta, const char *value);
 extern char *pipeline_scd_classify_sql(const MergePlan *plan);
 extern char *pipeline_scd_content_sql(const MergePlan *plan);
