@@ -493,6 +493,7 @@ open_load(FactLoad *load, Oid relid)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table of fact %s does not exist", load->fact->name),
 				 errhint("It was dropped; use drop_fact('%u').", relid)));
+	pipeline_scd_check_snapshot(relid, "fact", load->fact->name);
 	load->started = GetCurrentTimestamp();
 }
 

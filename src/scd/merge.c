@@ -86,21 +86,6 @@ owner_end(const MergeCall *call, UserScope *scope)
 
 /* ---- before ------------------------------------------------------------- */
 
-/* Under a fixed snapshot, the last merge must be in it. */
-static void
-check_snapshot(const Dimension *dimension)
-{
-	if (!IsolationUsesXactSnapshot())
-		return;
-	if (pipeline_scd_last_merge(dimension->relid, false) !=
-		pipeline_scd_last_merge(dimension->relid, true))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access to dimension %s due to a concurrent merge",
-						dimension->name),
-				 errhint("The transaction might succeed if retried.")));
-}
-
 /* The effective time: as given, or now that the lock is held. */
 static TimestampTz
 effective_time(const MergeCall *call)
@@ -451,7 +436,7 @@ open_call(MergeCall *call, Oid relid)
 				(errcode(ERRCODE_UNDEFINED_TABLE),
 				 errmsg("the table of dimension %s does not exist", call->dimension->name),
 				 errhint("It was dropped; use drop_dimension('%u').", relid)));
-	check_snapshot(call->dimension);
+	pipeline_scd_check_snapshot(relid, "dimension", call->dimension->name);
 	call->owner = call->dimension->owner;
 	call->search_path = call->dimension->search_path;
 }
@@ -536,7 +521,7 @@ pipeline_merge_scd2(PG_FUNCTION_ARGS)
 	SPI_connect();
 	LockRelationOid(relid, ShareRowExclusiveLock);
 	call.dimension->name = pipeline_qualified_name(relid);
-	check_snapshot(call.dimension);
+	pipeline_scd_check_snapshot(relid, "dimension", call.dimension->name);
 	merge(&call);
 	SPI_finish();
 	return pipeline_scd_result(fcinfo, call.success, call.merge_id, &call.counts);

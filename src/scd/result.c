@@ -5,6 +5,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
@@ -47,6 +48,20 @@ pipeline_scd_last_merge(Oid relid, bool latest)
 	PopActiveSnapshot();
 	pipeline_scope_end(&scope);
 	return id;
+}
+
+/* Under a fixed snapshot, the last merge must be in it: else 40001. */
+void
+pipeline_scd_check_snapshot(Oid relid, const char *kind, const char *name)
+{
+	if (!IsolationUsesXactSnapshot())
+		return;
+	if (pipeline_scd_last_merge(relid, false) != pipeline_scd_last_merge(relid, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to %s %s due to a concurrent merge",
+						kind, name),
+				 errhint("The transaction might succeed if retried.")));
 }
 
 /*

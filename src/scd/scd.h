@@ -419,6 +419,7 @@ extern void pipeline_scd_fill_inferred(const MergePlan *plan);
 /* result.c */
 extern int64 pipeline_scd_next_merge(void);
 extern int64 pipeline_scd_last_merge(Oid relid, bool latest);
+extern void pipeline_scd_check_snapshot(Oid relid, const char *kind, const char *name);
 extern int64 pipeline_scd_seen_batch(Oid relid, const char *batch_id,
 									 char **content, int64 *rows_read,
 									 TimestampTz *effective);
