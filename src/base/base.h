@@ -97,6 +97,8 @@ extern void pipeline_check_choice(const char *argument, const char *value,
 extern void pipeline_check_keys(const Jsonb *object, const char *argument,
 								const char *const *allowed);
 extern char *pipeline_jsonb_key(const Jsonb *object, const char *key);
+extern List *pipeline_jsonb_strings(const Jsonb *object, const char *argument,
+									const char *key);
 extern void pipeline_not_null(FunctionCallInfo fcinfo, int argument,
 							  const char *name);
 extern char *pipeline_arg_text(FunctionCallInfo fcinfo, int argument);

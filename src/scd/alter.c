@@ -46,43 +46,16 @@ find_key(const Jsonb *object, const char *key, JsonbValue *buf)
 										key, strlen(key), buf);
 }
 
-/* The strings of a JSON array. */
-static List *
-strings_of(const JsonbValue *v, const char *key)
-{
-	List	   *strings = NIL;
-	JsonbIterator *it;
-	JsonbValue	element;
-	JsonbIteratorToken token = WJB_DONE;
-
-	if (v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data))
-	{
-		it = JsonbIteratorInit(v->val.binary.data);
-		while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
-		{
-			if (token == WJB_ELEM && element.type != jbvString)
-				break;
-			if (token == WJB_ELEM)
-				strings = lappend(strings, pnstrdup(element.val.string.val, element.val.string.len));
-		}
-	}
-	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data) || token != WJB_DONE)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"%s\" of argument \"changes\" must be an array of strings", key)));
-	return strings;
-}
-
 /* SQL of a value. */
 static char *
-value_sql(const AlterKey *key, JsonbValue *v)
+value_sql(const AlterKey *key, const Jsonb *object, JsonbValue *v)
 {
 	StringInfoData sql;
 
 	if (key->is_array)
 	{
 		ListCell   *lc;
-		List	   *strings = strings_of(v, key->name);
+		List	   *strings = pipeline_jsonb_strings(object, "changes", key->name);
 
 		initStringInfo(&sql);
 		appendStringInfoString(&sql, "ARRAY[");
@@ -108,7 +81,7 @@ rest_of_type2(const Jsonb *row, const Jsonb *changes)
 {
 	static const char *const others[] = {"business_key", "type0", "type1", "type3", "type6"};
 	JsonbValue	buf;
-	List	   *columns = strings_of(find_key(row, "type2", &buf), "type2");
+	List	   *columns = pipeline_jsonb_strings(row, "changes", "type2");
 	List	   *rest = NIL;
 	StringInfoData sql;
 	ListCell   *lc;
@@ -122,7 +95,7 @@ rest_of_type2(const Jsonb *row, const Jsonb *changes)
 			JsonbValue *v = find_key(changes, others[i], &buf);
 
 			if (v != NULL && v->type != jbvNull)
-				moved = moved || pipeline_list_has(strings_of(v, others[i]), lfirst(lc));
+				moved = moved || pipeline_list_has(pipeline_jsonb_strings(changes, "changes", others[i]), lfirst(lc));
 		}
 		if (!moved)
 			rest = lappend(rest, lfirst(lc));
@@ -170,7 +143,7 @@ create_call(const char *function, Oid relid, const AlterKey *keys,
 		else if (v == NULL || v->type == jbvNull)
 			appendStringInfo(&sql, ", %s => NULL", key->name);
 		else
-			appendStringInfo(&sql, ", %s => %s", key->name, value_sql(key, v));
+			appendStringInfo(&sql, ", %s => %s", key->name, value_sql(key, changed ? changes : row, v));
 	}
 	appendStringInfoChar(&sql, ')');
 	return sql.data;

@@ -196,6 +196,8 @@ pipeline_scd_forget(Oid relid, bool history)
 	pipeline_extension_begin(&scope);
 	pipeline_sql("DELETE FROM pipeline.dimensions WHERE dimension = $1",
 				 SPI_OK_DELETE, sql_regclass(relid));
+	pipeline_sql("DELETE FROM pipeline.inferred_members WHERE dimension = $1",
+				 SPI_OK_DELETE, sql_regclass(relid));
 	if (history)
 		pipeline_sql("DELETE FROM pipeline.merges WHERE dimension = $1",
 					 SPI_OK_DELETE, sql_regclass(relid));

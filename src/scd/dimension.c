@@ -44,8 +44,8 @@ creation_schema(RangeVar *rv)
 }
 
 /* Before the table is locked: does the caller own it? */
-static void
-check_owns(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
+void
+pipeline_scd_check_owns(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
 {
 	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
 
@@ -152,7 +152,7 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 
 	/* Whoever renames or drops the table meanwhile: the name is looked up again. */
 	dimension->relid = RangeVarGetRelidExtended(rv, ShareRowExclusiveLock,
-												RVR_MISSING_OK, check_owns, NULL);
+												RVR_MISSING_OK, pipeline_scd_check_owns, NULL);
 	if (OidIsValid(dimension->relid))
 	{
 		dimension->name = pipeline_qualified_name(dimension->relid);

@@ -9,7 +9,8 @@
  * and writes what differs from the versions that are there.  So the order in
  * which events arrive cannot matter.
  *
- *	events.c			read the batch, then both sides, ordered by key
+ *	events.c			both sides, ordered by key, and the whole of it
+ *	events_batch.c		the batch, row by row
  *	events_resolve.c	order, duplicates, ties, late rows of one key
  *	events_replay.c		events of one key into versions
  *	events_diff.c		what must be written, and what is counted
@@ -128,6 +129,13 @@ typedef struct Replay
 	int64		row;
 } Replay;
 
+typedef struct ReplayReceiver
+{
+	DestReceiver pub;
+	Replay	   *r;
+	MemoryContext row_context;
+} ReplayReceiver;
+
 /* The names under which SQL reads them. */
 #define BATCH_ROWS "pipeline_batch"
 #define MISSING_ROWS "pipeline_missing"
@@ -169,6 +177,9 @@ enum
 	EVENT_ROW_DELETE,
 	EVENT_ROW_FIRST
 };
+
+/* events_batch.c */
+extern void pipeline_scd_read_batch(Replay *r);
 
 /* events_resolve.c */
 extern void pipeline_scd_resolve_events(Replay *r);

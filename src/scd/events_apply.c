@@ -58,15 +58,6 @@ add_set(StringInfo set, StringInfo unused, const char *name, const char *value)
 }
 
 static void
-add_insert(StringInfo names, StringInfo values, const char *name, const char *value)
-{
-	if (name == NULL)
-		return;
-	appendStringInfo(names, "%s%s", names->len ? ", " : "", name);
-	appendStringInfo(values, "%s%s", values->len ? ", " : "", value);
-}
-
-static void
 change_versions(Replay *r, bool shrinking, int64 rows)
 {
 	StringInfoData set;
@@ -92,8 +83,8 @@ open_versions(Replay *r, int64 rows)
 		return;
 	initStringInfo(&names);
 	initStringInfo(&values);
-	each_column(r, add_insert, &names, &values);
-	add_insert(&names, &values, r->plan->meta[META_SCD_ID],
+	each_column(r, pipeline_scd_append_insert, &names, &values);
+	pipeline_scd_append_insert(&names, &values, r->plan->meta[META_SCD_ID],
 			   pipeline_scd_scd_id(r->plan, "d", "d.valid_from"));
 	pipeline_scd_write(r->plan,
 					   psprintf("INSERT INTO %s (%s) SELECT %s FROM " OPENED_ROWS " d ORDER BY d.valid_from",
@@ -112,13 +103,13 @@ keep_events(Replay *r, int64 rows)
 		return;
 	initStringInfo(&names);
 	initStringInfo(&values);
-	add_insert(&names, &values, EVENTS_AT, "d.at");
-	add_insert(&names, &values, EVENTS_DELETE, "d.del");
-	add_insert(&names, &values, EVENTS_MERGE, "$3");
+	pipeline_scd_append_insert(&names, &values, EVENTS_AT, "d.at");
+	pipeline_scd_append_insert(&names, &values, EVENTS_DELETE, "d.del");
+	pipeline_scd_append_insert(&names, &values, EVENTS_MERGE, "$3");
 	if (plan->event[EVENT_SEQUENCE] != NULL)
-		add_insert(&names, &values, EVENTS_SEQUENCE, "d.seq");
+		pipeline_scd_append_insert(&names, &values, EVENTS_SEQUENCE, "d.seq");
 	for (int i = 0; i < plan->ncolumns; i++)
-		add_insert(&names, &values, quote_identifier(plan->columns[i].name), psprintf("d.c%d", i + 1));
+		pipeline_scd_append_insert(&names, &values, quote_identifier(plan->columns[i].name), psprintf("d.c%d", i + 1));
 	pipeline_scd_write(plan, psprintf("INSERT INTO %s (%s) SELECT %s FROM " REMEMBER_ROWS " d",
 									  pipeline_qualified_name(plan->dimension->events),
 									  names.data, values.data),

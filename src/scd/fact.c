@@ -299,16 +299,6 @@ check_fact_table(const Fact *fact, const Source *source)
 	check_fact_column(fact, FACT_LOAD);
 }
 
-static void
-check_owns(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
-{
-	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
-
-	if (relkind != '\0' && !object_ownercheck(RelationRelationId, relid, GetUserId()))
-		aclcheck_error(ACLCHECK_NOT_OWNER, get_relkind_objtype(relkind),
-					   pipeline_qualified_name(relid));
-}
-
 /* Find the table, and whether it is registered. */
 static Fact *
 find_table(Fact *fact, RangeVar *rv, bool or_replace, Oid *schema)
@@ -317,7 +307,7 @@ find_table(Fact *fact, RangeVar *rv, bool or_replace, Oid *schema)
 	AclResult	acl;
 
 	fact->owner = GetUserId();
-	fact->relid = RangeVarGetRelidExtended(rv, ShareRowExclusiveLock, RVR_MISSING_OK, check_owns, NULL);
+	fact->relid = RangeVarGetRelidExtended(rv, ShareRowExclusiveLock, RVR_MISSING_OK, pipeline_scd_check_owns, NULL);
 	if (!OidIsValid(fact->relid))
 	{
 		*schema = RangeVarGetCreationNamespace(rv);

@@ -13,51 +13,21 @@
 #include "executor/tstoreReceiver.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "storage/lmgr.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
-#include "scd/scd.h"
+#include "scd/fact_load.h"
 
 PG_FUNCTION_INFO_V1(pipeline_load_fact);
 PG_FUNCTION_INFO_V1(pipeline_repair_fact);
 
-#define SOURCE_ROWS "pipeline_fact_source"
-#define FACT_ROWS "pipeline_fact_rows"
-
-typedef struct FactLoad
-{
-	Fact	   *fact;
-	Source	   *source;
-	int			ncolumns;		/* of the source */
-	int			nlookups;
-	MergeColumn *columns;
-	int64		load_id;
-	Tuplestorestate *source_rows;
-	TupleDesc	source_desc;
-	Tuplestorestate *rows;		/* n, reason, unknown, s1.., k1.. */
-	TupleDesc	desc;
-	int64		rows_read;
-	int64		inserted;
-	int64		updated;
-	int64		unchanged;
-	int64		duplicate;
-	int64		rejected;
-	int64		unknown;
-	int64		inferred;
-	int64		removed;
-	char	   *content;
-	instr_time	start;
-	TimestampTz started;
-} FactLoad;
-
 /* ---- making ready --------------------------------------------------------------- */
 
 /* SQL of a column of the source in the delta that the lookups read. */
-static char *
-delta_column(void *arg, const char *column)
+char *
+pipeline_scd_delta_column(void *arg, const char *column)
 {
 	FactLoad   *load = arg;
 
@@ -152,14 +122,14 @@ reason_sql(const FactLoad *load)
 		const char *column = list_nth(load->fact->fact_key, i);
 
 		appendStringInfo(&sql, " WHEN %s IS NOT DISTINCT FROM NULL THEN %s",
-						 delta_column(unconstify(FactLoad *, load), column),
+						 pipeline_scd_delta_column(unconstify(FactLoad *, load), column),
 						 quote_literal_cstr(psprintf("fact key column \"%s\" is null", column)));
 		any = true;
 	}
 	if (load->fact->event_time != NULL && strcmp(load->fact->mode, "replace_interval") == 0)
 	{
 		appendStringInfo(&sql, " WHEN %s IS NULL THEN %s",
-						 delta_column(unconstify(FactLoad *, load), load->fact->event_time),
+						 pipeline_scd_delta_column(unconstify(FactLoad *, load), load->fact->event_time),
 						 quote_literal_cstr(psprintf("event time \"%s\" is null", load->fact->event_time)));
 		any = true;
 	}
@@ -199,7 +169,7 @@ look_up(FactLoad *load)
 		const Lookup *lookup = list_nth(load->fact->lookups, i);
 
 		if (LOOKUP_INFERS(lookup))
-			pipeline_scd_infer(lookup, i, SOURCE_ROWS, delta_column, load, load->load_id, &load->inferred);
+			pipeline_scd_infer(lookup, i, SOURCE_ROWS, pipeline_scd_delta_column, load, load->load_id, &load->inferred);
 	}
 	initStringInfo(&sql);
 	initStringInfo(&unknown);
@@ -213,7 +183,7 @@ look_up(FactLoad *load)
 	for (int i = 0; i < load->nlookups; i++)
 		appendStringInfo(&sql, ", %s", stored_key(list_nth(load->fact->lookups, i), i));
 	appendStringInfo(&sql, " FROM (SELECT pg_catalog.row_number() OVER () AS n, r.* FROM " SOURCE_ROWS " r) f%s",
-					 pipeline_scd_lookup_joins(load->fact->lookups, delta_column, load));
+					 pipeline_scd_lookup_joins(load->fact->lookups, pipeline_scd_delta_column, load));
 	load->rows = stream_rows(sql.data);
 	pipeline_scd_delta_register(FACT_ROWS, load->desc, load->rows);
 	if (tuplestore_tuple_count(load->rows) != load->rows_read)
@@ -229,191 +199,7 @@ look_up(FactLoad *load)
 	load->unknown = pipeline_sql_int8(0, 2);
 }
 
-/* ---- writing --------------------------------------------------------------------- */
-
-/* "r.s1 = t.key AND ..." */
-static char *
-key_join(const FactLoad *load, const char *rows, const char *table)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	for (int i = 0; i < list_length(load->fact->fact_key); i++)
-	{
-		const char *column = list_nth(load->fact->fact_key, i);
-		int			n = pipeline_source_column(load->source, column, "source");
-
-		if (load->columns[n - 1].operator == NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_FUNCTION),
-					 errmsg("column \"%s\" cannot be a fact key", column),
-					 errdetail("Its type, %s, has no default equality.", format_type_be(load->columns[n - 1].type))));
-		appendStringInfo(&sql, "%s%s.s%d %s %s.%s", i ? " AND " : "", rows, n,
-						 load->columns[n - 1].operator, table, quote_identifier(column));
-	}
-	return sql.data;
-}
-
-static char *
-key_columns(const FactLoad *load)
-{
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	for (int i = 0; i < list_length(load->fact->fact_key); i++)
-		appendStringInfo(&sql, "%sr.s%d", i ? ", " : "",
-						 pipeline_source_column(load->source, list_nth(load->fact->fact_key, i), "source"));
-	return sql.data;
-}
-
-/* One row for each key; two different ones are an error. */
-static void
-check_keys(FactLoad *load)
-{
-	if (load->fact->fact_key == NIL)
-		return;
-	if (pipeline_sql_generated(psprintf("SELECT (ROW(%s))::pg_catalog.text FROM (SELECT r.*, ROW(%s)::pg_catalog.text AS k, pg_catalog.to_jsonb(r.*)"
-										" OPERATOR(pg_catalog.-) 'n'::pg_catalog.text AS doc FROM " FACT_ROWS " r WHERE r.reason IS NULL) r"
-										" GROUP BY %s HAVING pg_catalog.count(DISTINCT r.doc) OPERATOR(pg_catalog.>) 1 LIMIT 1",
-										key_columns(load), key_columns(load), key_columns(load)), SPI_OK_SELECT, false) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_CARDINALITY_VIOLATION),
-				 errmsg("two different rows for one key in the source of fact %s", load->fact->name),
-				 errdetail("Key (%s)=%s.", pipeline_list_join(load->fact->fact_key, ", "), pipeline_sql_text(0, 1)),
-				 errhint("Make the source return one row per key.")));
-}
-
-/* "t.c differs from r.s", NULL-safe. */
-static void
-append_differs(StringInfo sql, const char *a, const char *b, const char *operator)
-{
-	if (operator == NULL)
-		appendStringInfo(sql, "(%s::pg_catalog.text OPERATOR(pg_catalog.=) %s::pg_catalog.text) IS NOT TRUE", a, b);
-	else
-		appendStringInfo(sql, "(%s %s %s) IS NOT TRUE", a, operator, b);
-	appendStringInfo(sql, " AND NOT (%s IS NOT DISTINCT FROM NULL AND %s IS NOT DISTINCT FROM NULL)", a, b);
-}
-
-static int64
-run_write(const char *sql, int expected)
-{
-	return (int64) pipeline_sql_generated(sql, expected, false);
-}
-
-static void
-update_rows(FactLoad *load)
-{
-	StringInfoData set;
-	StringInfoData differs;
-
-	initStringInfo(&set);
-	initStringInfo(&differs);
-	for (int i = 0; i < load->ncolumns; i++)
-	{
-		const char *column = quote_identifier(load->columns[i].name);
-
-		if (pipeline_list_has(load->fact->fact_key, load->columns[i].name))
-			continue;
-		appendStringInfo(&set, ", %s = r.s%d", column, i + 1);
-		appendStringInfo(&differs, "%s(", differs.len ? " OR " : "");
-		append_differs(&differs, psprintf("t.%s", column), psprintf("r.s%d", i + 1), load->columns[i].operator);
-		appendStringInfoChar(&differs, ')');
-	}
-	for (int i = 0; i < load->nlookups; i++)
-	{
-		const char *column = quote_identifier(((Lookup *) list_nth(load->fact->lookups, i))->column);
-
-		appendStringInfo(&set, ", %s = r.k%d", column, i + 1);
-		appendStringInfo(&differs, "%s(", differs.len ? " OR " : "");
-		append_differs(&differs, psprintf("t.%s", column), psprintf("r.k%d", i + 1), "OPERATOR(pg_catalog.=)");
-		appendStringInfoChar(&differs, ')');
-	}
-	if (differs.len == 0)
-		return;
-	load->updated = run_write(psprintf("UPDATE %s AS t SET " FACT_LOAD " = %lld%s FROM " FACT_ROWS " r WHERE r.reason IS NULL AND %s AND (%s)",
-									   load->fact->name, (long long) load->load_id, set.data,
-									   key_join(load, "r", "t"), differs.data), SPI_OK_UPDATE);
-}
-
-static void
-insert_rows(FactLoad *load)
-{
-	StringInfoData names;
-	StringInfoData values;
-	char	   *from = FACT_ROWS " r WHERE r.reason IS NULL";
-
-	initStringInfo(&names);
-	initStringInfo(&values);
-	appendStringInfoString(&names, FACT_LOAD);
-	appendStringInfo(&values, "%lld", (long long) load->load_id);
-	for (int i = 0; i < load->ncolumns; i++)
-	{
-		appendStringInfo(&names, ", %s", quote_identifier(load->columns[i].name));
-		appendStringInfo(&values, ", r.s%d", i + 1);
-	}
-	for (int i = 0; i < load->nlookups; i++)
-	{
-		appendStringInfo(&names, ", %s", quote_identifier(((Lookup *) list_nth(load->fact->lookups, i))->column));
-		appendStringInfo(&values, ", r.k%d", i + 1);
-	}
-	if (load->fact->fact_key != NIL)
-		from = psprintf("(SELECT r.*, pg_catalog.row_number() OVER (PARTITION BY %s ORDER BY r.n) AS copy FROM " FACT_ROWS " r WHERE r.reason IS NULL) r"
-						" WHERE r.copy OPERATOR(pg_catalog.=) 1 AND NOT EXISTS (SELECT 1 FROM %s t WHERE %s)",
-						key_columns(load), load->fact->name, key_join(load, "r", "t"));
-	load->inserted = run_write(psprintf("INSERT INTO %s (%s) SELECT %s FROM %s", load->fact->name,
-										names.data, values.data, from), SPI_OK_INSERT);
-}
-
-/* Rows of the batch beyond the first of each key. */
-static int64
-count_copies(FactLoad *load)
-{
-	if (load->fact->fact_key == NIL)
-		return 0;
-	(void) pipeline_sql_generated(psprintf("SELECT COALESCE(pg_catalog.sum(c.n OPERATOR(pg_catalog.-) 1), 0)::pg_catalog.int8 FROM (SELECT pg_catalog.count(*) AS n FROM " FACT_ROWS " r"
-										   " WHERE r.reason IS NULL GROUP BY %s) c", key_columns(load)), SPI_OK_SELECT, false);
-	return pipeline_sql_int8(0, 1);
-}
-
-/* Write by the mode. */
-static void
-write_facts(FactLoad *load)
-{
-	const Fact *fact = load->fact;
-	int64		usable = load->rows_read - load->rejected;
-
-	check_keys(load);
-	load->duplicate = count_copies(load);
-	if (strcmp(fact->mode, "replace_interval") == 0)
-	{
-		const char *time = quote_identifier(fact->event_time);
-		char	   *row_time = delta_column(load, fact->event_time);
-		char	   *r = psprintf("r%s", row_time + 1);
-
-		load->removed = run_write(psprintf("DELETE FROM %s t USING (SELECT pg_catalog.min(%s) AS low, pg_catalog.max(%s) AS high FROM " FACT_ROWS " r WHERE r.reason IS NULL) i"
-										   " WHERE t.%s OPERATOR(pg_catalog.>=) i.low AND t.%s OPERATOR(pg_catalog.<=) i.high",
-										   fact->name, r, r, time, time), SPI_OK_DELETE);
-	}
-	if (strcmp(fact->mode, "merge") == 0)
-		update_rows(load);
-	insert_rows(load);
-	if (strcmp(fact->mode, "append") == 0)
-		load->duplicate = usable - load->inserted;
-	else
-		load->unchanged = usable - load->inserted - load->updated - load->duplicate;
-}
-
 /* ---- what is kept ----------------------------------------------------------------- */
-
-static double
-elapsed_ms(instr_time since)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, since);
-	return INSTR_TIME_GET_MILLISEC(now);
-}
 
 /* The row of the load among the merges. */
 static void
@@ -433,7 +219,7 @@ record_load(const FactLoad *load, const char *feed, const char *batch_id)
 				 sql_text(load->fact->source), sql_text(feed), sql_time(load->started),
 				 sql_text(batch_id), sql_text(load->content), sql_int8(load->rows_read),
 				 sql_int8(load->inserted), sql_int8(load->updated), sql_int8(load->unchanged),
-				 sql_int8(load->duplicate), sql_int8(load->rejected), sql_float8(elapsed_ms(load->start)),
+				 sql_int8(load->duplicate), sql_int8(load->rejected), sql_float8(pipeline_scd_elapsed_ms(load->start)),
 				 sql_text(task ? task->pipeline : NULL), sql_text(task ? task->task : NULL),
 				 sql_datum(INT8OID, Int64GetDatum(task ? task->run_id : 0), task == NULL));
 	pipeline_scope_end(&scope);
@@ -464,7 +250,7 @@ fact_result(FunctionCallInfo fcinfo, const FactLoad *load, int64 load_id)
 		Int64GetDatum(load->unchanged), Int64GetDatum(load->duplicate),
 		Int64GetDatum(load->rejected), Int64GetDatum(load->unknown),
 		Int64GetDatum(load->inferred), Int64GetDatum(load->removed),
-		Float8GetDatum(elapsed_ms(load->start))
+		Float8GetDatum(pipeline_scd_elapsed_ms(load->start))
 	};
 	bool		nulls[lengthof(values)] = {false};
 	TupleDesc	desc;
@@ -559,7 +345,7 @@ pipeline_load_fact(PG_FUNCTION_ARGS)
 	load.load_id = pipeline_scd_next_merge();
 	pipeline_user_begin(&scope, load.fact->owner, load.fact->search_path);
 	look_up(&load);
-	write_facts(&load);
+	pipeline_scd_write_facts(&load);
 	rejects = reject_rows(&load);
 	pipeline_scope_end(&scope);
 	record_load(&load, "fact", batch_id);
@@ -628,7 +414,7 @@ pipeline_repair_fact(PG_FUNCTION_ARGS)
 						 stored_key(lookup, i), i + 1);
 		appendStringInfo(&set, "%s%s = r.k%d", i ? ", " : "", column, i + 1);
 		appendStringInfo(&differs, "%s(", i ? " OR " : "");
-		append_differs(&differs, psprintf("t.%s", column), psprintf("r.k%d", i + 1), "OPERATOR(pg_catalog.=)");
+		pipeline_scd_append_differs(&differs, psprintf("t.%s", column), psprintf("r.k%d", i + 1), "OPERATOR(pg_catalog.=)");
 		appendStringInfoChar(&differs, ')');
 	}
 	if (load.nlookups > 0)
@@ -637,11 +423,11 @@ pipeline_repair_fact(PG_FUNCTION_ARGS)
 		(void) pipeline_sql_generated(psprintf("SELECT pg_catalog.count(*) FROM %s f WHERE true%s", load.fact->name, since),
 									  SPI_OK_SELECT, false);
 		load.rows_read = pipeline_sql_int8(0, 1);
-		load.updated = run_write(psprintf("UPDATE %s AS t SET %s FROM (SELECT f.ctid AS tid, f.tableoid AS rel%s FROM %s f%s WHERE true%s) r"
+		load.updated = (int64) pipeline_sql_generated(psprintf("UPDATE %s AS t SET %s FROM (SELECT f.ctid AS tid, f.tableoid AS rel%s FROM %s f%s WHERE true%s) r"
 										  " WHERE t.ctid OPERATOR(pg_catalog.=) r.tid AND t.tableoid OPERATOR(pg_catalog.=) r.rel AND (%s)",
 										  load.fact->name, set.data, found.data, load.fact->name,
 										  pipeline_scd_lookup_joins(load.fact->lookups, table_column, NULL),
-										  since, differs.data), SPI_OK_UPDATE);
+										  since, differs.data), SPI_OK_UPDATE, false);
 		load.unchanged = load.rows_read - load.updated;
 	}
 	pipeline_scope_end(&scope);

@@ -60,16 +60,6 @@ typedef struct MergeCall
 	instr_time	start;
 } MergeCall;
 
-static double
-elapsed_ms(instr_time since)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, since);
-	return INSTR_TIME_GET_MILLISEC(now);
-}
-
 static void
 owner_begin(const MergeCall *call, UserScope *scope)
 {
@@ -275,7 +265,7 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	else
 		pipeline_scd_classify(plan, delta, counts);
 	call->success = !too_many_rejects(plan, counts);
-	counts->read_ms = elapsed_ms(phase);
+	counts->read_ms = pipeline_scd_elapsed_ms(phase);
 	if (!call->success)
 	{
 		give_up(call, plan, delta);
@@ -288,7 +278,7 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	pipeline_scd_check_overwrites(plan, delta);
 	pipeline_scd_raise_problem(plan, delta);
 	check_missing(plan, delta, counts);
-	counts->read_ms = elapsed_ms(phase);
+	counts->read_ms = pipeline_scd_elapsed_ms(phase);
 
 	INSTR_TIME_SET_CURRENT(phase);
 	if (pipeline_scd_write_obstacle(plan) == NULL)
@@ -301,7 +291,7 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	}
 	pipeline_scd_fill_inferred(plan);
 	pipeline_scd_rejects_to_json(plan, delta);
-	counts->write_ms = elapsed_ms(phase);
+	counts->write_ms = pipeline_scd_elapsed_ms(phase);
 }
 
 /* Replay the history of the keys that the batch names, and write. */
@@ -315,7 +305,7 @@ merge_events(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	plan->path = "events";
 	pipeline_scd_merge_events(plan, delta, counts);
 	call->success = !too_many_rejects(plan, counts);
-	counts->read_ms = elapsed_ms(phase);
+	counts->read_ms = pipeline_scd_elapsed_ms(phase);
 	if (!call->success)
 	{
 		give_up(call, plan, delta);
@@ -328,7 +318,7 @@ merge_events(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	pipeline_scd_apply_events(plan, delta, counts);
 	pipeline_scd_fill_inferred(plan);
 	pipeline_scd_rejects_to_json(plan, delta);
-	counts->write_ms = elapsed_ms(phase);
+	counts->write_ms = pipeline_scd_elapsed_ms(phase);
 }
 
 /* Read, check and write, as the owner. */
@@ -366,7 +356,7 @@ merge(MergeCall *call)
 		plan->merge_id = call->merge_id = pipeline_scd_next_merge();
 		read_and_write(call, plan, &delta);
 		assert_counts(&call->counts);
-		call->counts.total_ms = elapsed_ms(call->start);
+		call->counts.total_ms = pipeline_scd_elapsed_ms(call->start);
 		if (call->replaces && call->success)
 			pipeline_scd_forget_batch(call->dimension->relid, call->batch_id);
 		pipeline_scd_record(plan, &call->counts, call->owner, call->success,
@@ -380,7 +370,7 @@ merge(MergeCall *call)
 		end_store(delta.reject_json);
 		pipeline_scd_end_events(delta.replay);
 	}
-	call->counts.total_ms = elapsed_ms(call->start);
+	call->counts.total_ms = pipeline_scd_elapsed_ms(call->start);
 }
 
 /* ---- entry points ------------------------------------------------------- */

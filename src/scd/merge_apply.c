@@ -145,8 +145,8 @@ pipeline_scd_scd_id(const MergePlan *plan, const char *alias, const char *at)
 }
 
 /* One more column of an INSERT, if the table has it. */
-static void
-append_insert(StringInfo names, StringInfo values, const char *name,
+void
+pipeline_scd_append_insert(StringInfo names, StringInfo values, const char *name,
 			  const char *value)
 {
 	if (name == NULL)
@@ -166,16 +166,16 @@ open_versions(const MergePlan *plan, int64 rows, bool initial)
 		return;
 	initStringInfo(&names);
 	initStringInfo(&values);
-	append_insert(&names, &values, plan->meta[META_VALID_FROM], "$1");
-	append_insert(&names, &values, plan->meta[META_VALID_TO], "$2");
-	append_insert(&names, &values, plan->meta[META_IS_CURRENT],
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_VALID_FROM], "$1");
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_VALID_TO], "$2");
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_IS_CURRENT],
 				  pipeline_scd_bool(plan, META_IS_CURRENT, "true"));
-	append_insert(&names, &values, plan->meta[META_MERGE_ID], "$3");
-	append_insert(&names, &values, plan->meta[META_SCD_ID],
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_MERGE_ID], "$3");
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_SCD_ID],
 				  pipeline_scd_scd_id(plan, "d", "$1"));
-	append_insert(&names, &values, plan->meta[META_UPDATED_AT], "$1");
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_UPDATED_AT], "$1");
 	for (int i = 0; i < plan->ncolumns; i++)
-		append_insert(&names, &values, quote_identifier(plan->columns[i].name),
+		pipeline_scd_append_insert(&names, &values, quote_identifier(plan->columns[i].name),
 					  psprintf("d.c%d", i + 1));
 	pipeline_scd_write(plan, psprintf("INSERT INTO %s (%s) SELECT %s FROM " OPEN_ROWS " d",
 							  dimension->name, names.data, values.data),

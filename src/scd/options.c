@@ -238,40 +238,6 @@ read_columns(FunctionCallInfo fcinfo, Dimension *dimension)
 	}
 }
 
-/* The strings of an array in a JSON object, or NIL. */
-static List *
-json_strings(const Jsonb *object, const char *key)
-{
-	JsonbValue	buf;
-	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &object->root,
-												 key, strlen(key), &buf);
-	List	   *strings = NIL;
-	JsonbIterator *it;
-	JsonbValue	element;
-	JsonbIteratorToken token;
-
-	if (v == NULL)
-		return NIL;
-	if (v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data))
-	{
-		it = JsonbIteratorInit(v->val.binary.data);
-		while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
-		{
-			if (token == WJB_ELEM && element.type != jbvString)
-				break;
-			if (token == WJB_ELEM)
-				strings = lappend(strings, pnstrdup(element.val.string.val,
-													element.val.string.len));
-		}
-		if (token == WJB_DONE)
-			return strings;
-	}
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key \"%s\" of argument \"operation\" must be an array of strings", key)));
-	return NIL;
-}
-
 /*
  * Read `operation`: the name of a column, or a JSON object with that name and
  * the values that mean delete and upsert.
@@ -289,8 +255,8 @@ pipeline_scd_operation(Dimension *dimension, char *text)
 	object = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(text)));
 	pipeline_check_keys(object, "operation", known);
 	dimension->operation_column = pipeline_jsonb_key(object, "column");
-	dimension->operation_deletes = json_strings(object, "delete");
-	dimension->operation_upserts = json_strings(object, "upsert");
+	dimension->operation_deletes = pipeline_jsonb_strings(object, "operation", "delete");
+	dimension->operation_upserts = pipeline_jsonb_strings(object, "operation", "upsert");
 	if (dimension->operation_column == NULL || dimension->operation_deletes == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

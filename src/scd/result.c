@@ -13,6 +13,17 @@
 
 #include "scd/scd.h"
 
+/* Milliseconds since then. */
+double
+pipeline_scd_elapsed_ms(instr_time since)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, since);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
+
 /* Take the number of a merge. */
 int64
 pipeline_scd_next_merge(void)

@@ -23,6 +23,9 @@
 #include "base/base.h"
 
 #include "fmgr.h"
+#include "lib/stringinfo.h"
+#include "nodes/primnodes.h"
+#include "portability/instr_time.h"
 #include "tcop/dest.h"
 #include "utils/tuplestore.h"
 
@@ -299,6 +302,10 @@ extern Jsonb *pipeline_scd_jsonb(Oid relid);
 extern void pipeline_scd_resolve(Dimension *dimension, Source *source);
 extern bool pipeline_scd_listed(const Dimension *dimension, const char *name);
 
+/* dimension.c */
+extern void pipeline_scd_check_owns(const RangeVar *rv, Oid relid,
+									Oid old_relid, void *arg);
+
 /* table.c */
 extern char *pipeline_scd_companion(const char *prefix, const char *name);
 extern void pipeline_scd_add_columns(Dimension *dimension, Source *source);
@@ -375,6 +382,8 @@ extern char *pipeline_scd_scd_id(const MergePlan *plan, const char *alias,
 extern void pipeline_scd_write(const MergePlan *plan, const char *sql,
 							   int expected_code, int64 expected_rows,
 							   TimestampTz from, bool has_to, TimestampTz to);
+extern void pipeline_scd_append_insert(StringInfo names, StringInfo values,
+									   const char *name, const char *value);
 extern bool pipeline_scd_is_empty(const MergePlan *plan);
 extern void pipeline_scd_apply(MergePlan *plan, MergeDelta *delta,
 							   MergeCounts *counts, bool initial);
@@ -417,6 +426,7 @@ extern void pipeline_scd_infer(const Lookup *lookup, int n, const char *rows,
 extern void pipeline_scd_fill_inferred(const MergePlan *plan);
 
 /* result.c */
+extern double pipeline_scd_elapsed_ms(instr_time since);
 extern int64 pipeline_scd_next_merge(void);
 extern int64 pipeline_scd_last_merge(Oid relid, bool latest);
 extern void pipeline_scd_check_snapshot(Oid relid, const char *kind, const char *name);

@@ -6,6 +6,7 @@
 # ROWS=5000000 live versions beside a fifth as many closed ones; RUNS=5, of the main and the unchanged case;
 # OTHER_RUNS=3.
 # VARIANTS="main none new all text wide big" (big: 4 x ROWS) chooses.
+# All write the same rows, the number of the merge among them.
 # Prints a table and leaves it as Markdown in tmp_check/bench/scd.md.
 set -euo pipefail
 ROWS=${ROWS:-5000000}
@@ -120,19 +121,19 @@ SQL
 }
 merge_sql() {
   cat <<SQL
-MERGE INTO dim d USING src s ON d.id = s.id AND d.is_current WHEN MATCHED AND $(differs) THEN UPDATE SET valid_to = '2024-03-01', is_current = false, close_reason = 'versioned';
-UPDATE dim d SET valid_to = '2024-03-01', is_current = false, close_reason = 'missing' WHERE d.is_current AND d.surrogate_key <> -1 AND NOT EXISTS (SELECT FROM src s WHERE s.id = d.id) AND valid_to = 'infinity';
-INSERT INTO dim (id, name, city, age, balance, since, valid_from, valid_to, is_current)
-SELECT s.*, '2024-03-01', 'infinity', true FROM src s LEFT JOIN (SELECT id FROM dim WHERE is_current) d ON d.id = s.id WHERE d.id IS NULL;
+MERGE INTO dim d USING src s ON d.id = s.id AND d.is_current WHEN MATCHED AND $(differs) THEN UPDATE SET valid_to = '2024-03-01', is_current = false, close_reason = 'versioned', merge_id = 99;
+UPDATE dim d SET valid_to = '2024-03-01', is_current = false, close_reason = 'missing', merge_id = 99 WHERE d.is_current AND d.surrogate_key <> -1 AND NOT EXISTS (SELECT FROM src s WHERE s.id = d.id) AND valid_to = 'infinity';
+INSERT INTO dim (id, name, city, age, balance, since, valid_from, valid_to, is_current, merge_id)
+SELECT s.*, '2024-03-01', 'infinity', true, 99 FROM src s LEFT JOIN (SELECT id FROM dim WHERE is_current) d ON d.id = s.id WHERE d.id IS NULL;
 SQL
 }
 hand_sql() {
   cat <<SQL
 CREATE TEMP TABLE delta AS SELECT s.*, d.tid FROM src s FULL JOIN (SELECT ctid AS tid, * FROM dim WHERE is_current AND surrogate_key <> -1) d ON d.id = s.id
 WHERE s.id IS NULL OR d.id IS NULL OR $(differs);
-UPDATE dim t SET valid_to = '2024-03-01', is_current = false, close_reason = CASE WHEN x.id IS NULL THEN 'missing' ELSE 'versioned' END FROM delta x WHERE t.ctid = x.tid;
-INSERT INTO dim (id, name, city, age, balance, since, valid_from, valid_to, is_current)
-SELECT id, name, city, age, balance, since, '2024-03-01', 'infinity', true FROM delta WHERE id IS NOT NULL;
+UPDATE dim t SET valid_to = '2024-03-01', is_current = false, close_reason = CASE WHEN x.id IS NULL THEN 'missing' ELSE 'versioned' END, merge_id = 99 FROM delta x WHERE t.ctid = x.tid;
+INSERT INTO dim (id, name, city, age, balance, since, valid_from, valid_to, is_current, merge_id)
+SELECT id, name, city, age, balance, since, '2024-03-01', 'infinity', true, 99 FROM delta WHERE id IS NOT NULL;
 SQL
 }
 JOIN="SELECT count(*) FROM src s FULL JOIN (SELECT id, name, city, age, balance, since FROM dim WHERE is_current AND surrogate_key <> -1) d USING (id);"
@@ -166,7 +167,7 @@ for variant in $VARIANTS; do
       sql "DELETE FROM dim WHERE surrogate_key <> -1" >/dev/null
       sql 'VACUUM FULL dim' >/dev/null
       run new 'merge_dimension()' "$OURS" "$MERGE"
-      run new 'INSERT ... SELECT' "$THEIRS" "INSERT INTO dim (id, name, city, age, balance, since, valid_from, valid_to, is_current) SELECT *, '2024-03-01', 'infinity', true FROM src;"
+      run new 'INSERT ... SELECT' "$THEIRS" "INSERT INTO dim (id, name, city, age, balance, since, valid_from, valid_to, is_current, merge_id) SELECT *, '2024-03-01', 'infinity', true, 99 FROM src;"
       ;;
     all)
       make_data "$((ROWS / 5))" g "$COLUMNS_MAIN"
@@ -191,8 +192,8 @@ for variant in $VARIANTS; do
       run wide 'merge_dimension()' "$OURS" "$MERGE"
       run wide 'hand-written' "$THEIRS" "CREATE TEMP TABLE delta AS SELECT s.*, d.tid FROM src s FULL JOIN (SELECT ctid AS tid, * FROM dim WHERE is_current AND surrogate_key <> -1) d ON d.id = s.id
         WHERE s.id IS NULL OR d.id IS NULL OR (s.name, s.city, s.age, s.balance, s.since${list//n/s.n}) IS DISTINCT FROM (d.name, d.city, d.age, d.balance, d.since${list//n/d.n});
-        UPDATE dim t SET valid_to = '2024-03-01', is_current = false, close_reason = 'versioned' FROM delta x WHERE t.ctid = x.tid;
-        INSERT INTO dim (id, name, city, age, balance, since$list, valid_from, valid_to, is_current) SELECT id, name, city, age, balance, since$list, '2024-03-01', 'infinity', true FROM delta WHERE id IS NOT NULL;"
+        UPDATE dim t SET valid_to = '2024-03-01', is_current = false, close_reason = 'versioned', merge_id = 99 FROM delta x WHERE t.ctid = x.tid;
+        INSERT INTO dim (id, name, city, age, balance, since$list, valid_from, valid_to, is_current, merge_id) SELECT id, name, city, age, balance, since$list, '2024-03-01', 'infinity', true, 99 FROM delta WHERE id IS NOT NULL;"
       ;;
     big)
       RUNS=1
