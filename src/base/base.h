@@ -1,7 +1,7 @@
 /*
  * base.h
  *	  The door of the ground floor: rights, checked SPI, names and options,
- *	  sources, the change log, the context of the running task.
+ *	  sources, the change log, direct access to tables, the context of the running task.
  *
  * base calls no room.  Errors raised here carry SQLSTATE, DETAIL and HINT.
  */
@@ -15,6 +15,7 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -100,6 +101,8 @@ extern void pipeline_check_choice(const char *argument, const char *value,
 extern void pipeline_check_keys(const Jsonb *object, const char *argument,
 								const char *const *allowed);
 extern char *pipeline_jsonb_key(const Jsonb *object, const char *key);
+extern List *pipeline_jsonb_strings(const Jsonb *object, const char *argument,
+									const char *key);
 extern void pipeline_not_null(FunctionCallInfo fcinfo, int argument,
 							  const char *name);
 extern char *pipeline_arg_text(FunctionCallInfo fcinfo, int argument);
@@ -186,6 +189,17 @@ extern void pipeline_register_kind(const ObjectKind *kind);
 
 extern bool pipeline_identity_matches(void);
 extern void pipeline_identity_claim(void);
+
+/* ---- direct.c: past the executor? ------------------------------------------ */
+
+extern const char *pipeline_direct_read_obstacle(Relation rel,
+												 const AttrNumber *columns,
+												 int ncolumns);
+extern const char *pipeline_direct_write_obstacle(Relation rel,
+												  const AttrNumber *inserted,
+												  int ninserted,
+												  const AttrNumber *updated,
+												  int nupdated);
 
 /* ---- context.c: the task that this session is running --------------------- */
 

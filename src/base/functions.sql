@@ -53,3 +53,11 @@ CREATE OR REPLACE FUNCTION pipeline.export(pipeline text DEFAULT NULL, format te
   AS 'MODULE_PATHNAME', 'pipeline_export';
 COMMENT ON FUNCTION pipeline.export(text, text) IS
 'All definitions of which the caller has the rights of the owner, or one pipeline that he may see, with its tasks, as text: format sql gives calls of the creating functions, each with or_replace, one argument a line, only those that differ from their defaults; jsonb gives the document that apply() takes. Applied where it was made, either changes nothing. run_as is given for pipelines that do not belong to the caller; objects of other kinds belong to whoever runs the calls. Errors: 42704 for an unknown pipeline, 22023 for an unknown format.';
+
+CREATE OR REPLACE FUNCTION pipeline._direct_obstacles(
+  relation regclass, columns text[], OUT reading text, OUT writing text)
+  LANGUAGE c STABLE STRICT PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_direct_obstacles';
+COMMENT ON FUNCTION pipeline._direct_obstacles(regclass, text[]) IS
+'Internal: why the current user''s reading and writing of these columns goes through the executor; NULL where the table''s access method is used directly.';
+REVOKE ALL ON FUNCTION pipeline._direct_obstacles(regclass, text[]) FROM PUBLIC;

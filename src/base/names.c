@@ -120,6 +120,45 @@ pipeline_jsonb_key(const Jsonb *object, const char *key)
 	return JsonbToCString(NULL, &out->root, VARSIZE(out));
 }
 
+/*
+ * Return the strings of an array in a JSON object, NIL when the key is not
+ * there; raises 22023, naming the argument, when it is anything else.
+ */
+List *
+pipeline_jsonb_strings(const Jsonb *object, const char *argument,
+					   const char *key)
+{
+	JsonbValue	buf;
+	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &object->root,
+												 key, strlen(key), &buf);
+	List	   *strings = NIL;
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+
+	if (v == NULL)
+		return NIL;
+	if (v->type == jbvBinary && JsonContainerIsArray(v->val.binary.data))
+	{
+		it = JsonbIteratorInit(v->val.binary.data);
+		while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+		{
+			if (token == WJB_ELEM && element.type != jbvString)
+				break;
+			if (token == WJB_ELEM)
+				strings = lappend(strings, pnstrdup(element.val.string.val,
+													element.val.string.len));
+		}
+		if (token == WJB_DONE)
+			return strings;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("key \"%s\" of argument \"%s\" must be an array of strings",
+					key, argument)));
+	return NIL;
+}
+
 /* Raise 22004 if the argument, named for the user, is NULL. */
 void
 pipeline_not_null(FunctionCallInfo fcinfo, int argument, const char *name)

@@ -10,6 +10,7 @@
 #include "pipeline.h"
 
 char	   *pipeline_admin_role = NULL;
+bool		pipeline_direct_access = true;
 
 /* Define the settings of the ground floor. */
 void
@@ -23,4 +24,12 @@ pipeline_base_init(void)
 							   PGC_SIGHUP,
 							   0,
 							   NULL, NULL, NULL);
+	DefineCustomBoolVariable("pipeline.direct_access",
+							 "Read and write plain tables past the executor where that gives the same result.",
+							 "Off: everything goes through the executor, which is slower.",
+							 &pipeline_direct_access,
+							 true,
+							 PGC_USERSET,
+							 0,
+							 NULL, NULL, NULL);
 }

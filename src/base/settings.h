@@ -6,5 +6,6 @@
 #define PIPELINE_BASE_SETTINGS_H
 
 extern char *pipeline_admin_role;
+extern bool pipeline_direct_access;
 
 #endif							/* PIPELINE_BASE_SETTINGS_H */

@@ -60,16 +60,17 @@ pipeline_scd_column_init(MergeColumn *column)
 	column->has_hash = OidIsValid(type->hash_extended_proc_finfo.fn_oid);
 	if (column->has_hash)
 		fmgr_info_copy(&column->hash, &type->hash_extended_proc_finfo, CurrentMemoryContext);
+	if (column->has_equality)
+		column->operator = operator_sql(type->eq_opr);
 	if (!column->is_key)
 		return;
 	if (!column->has_equality || !OidIsValid(type->lt_opr))
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FUNCTION),
-				 errmsg("column \"%s\" cannot be a business key", column->name),
+				 errmsg("column \"%s\" cannot be a business key or a sequence", column->name),
 				 errdetail("Its type, %s, has no default equality and order.",
 						   format_type_be(column->type)),
 				 errhint("Cast it in the source, for example to text.")));
-	column->operator = operator_sql(type->eq_opr);
 }
 
 /* Are two values of the column the same? */

@@ -64,6 +64,19 @@ read_row(Oid relid)
 	dimension->max_delete_fraction = fraction_of(14);
 	dimension->max_rejected_fraction = fraction_of(15);
 	dimension->exact = pipeline_sql_bool(0, 16);
+	dimension->type0 = list_of(17);
+	dimension->type3 = list_of(18);
+	dimension->type6 = list_of(19);
+	dimension->effective_at = text_of(20);
+	pipeline_scd_operation(dimension, text_of(21));
+	dimension->sequence_by = text_of(22);
+	dimension->on_tie = text_of(23);
+	dimension->scope = list_of(24);
+	dimension->current_index = pipeline_sql_bool(0, 25);
+	dimension->temporal_key = pipeline_sql_bool(0, 26);
+	dimension->events = DatumGetObjectId(pipeline_sql_datum(0, 27, &isnull));
+	if (isnull)
+		dimension->events = InvalidOid;
 	return dimension;
 }
 
@@ -80,7 +93,9 @@ pipeline_scd_find(Oid relid, bool missing_ok)
 	pipeline_extension_begin(&scope);
 	if (pipeline_sql("SELECT owner::oid, search_path, source, business_key, feed, type2, type1,"
 					 " hard_deletes, unknown_member, initial_valid_from, on_new_column, open_end,"
-					 " names, max_delete_fraction, max_rejected_fraction, exact"
+					 " names, max_delete_fraction, max_rejected_fraction, exact, type0, type3,"
+					 " type6, effective_at, operation, sequence_by, on_tie, scope, current_index,"
+					 " temporal_key, events::oid"
 					 " FROM pipeline.dimensions WHERE dimension = $1",
 					 SPI_OK_SELECT, sql_regclass(relid)) > 0)
 		dimension = read_row(relid);
@@ -127,9 +142,12 @@ pipeline_scd_store(const Dimension *d, bool replace)
 	pipeline_sql("INSERT INTO pipeline.dimensions (dimension, owner, search_path, source,"
 				 " business_key, feed, type2, type1, hard_deletes, unknown_member,"
 				 " initial_valid_from, on_new_column, open_end, names, max_delete_fraction,"
-				 " max_rejected_fraction, exact, labels, description)"
+				 " max_rejected_fraction, exact, labels, description, type0, type3, type6,"
+				 " effective_at, operation, sequence_by, on_tie, scope, current_index,"
+				 " temporal_key, events)"
 				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-				 " $16, $17, $18, $19)", SPI_OK_INSERT,
+				 " $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30)",
+				 SPI_OK_INSERT,
 				 sql_regclass(d->relid), sql_role(d->owner),
 				 sql_text(d->search_path), sql_text(d->source),
 				 sql_array(pipeline_list_array(d->business_key)), sql_text(d->feed),
@@ -144,7 +162,28 @@ pipeline_scd_store(const Dimension *d, bool replace)
 				 sql_jsonb(pipeline_scd_names_jsonb(d)),
 				 sql_float8(d->max_delete_fraction),
 				 sql_float8(d->max_rejected_fraction), sql_bool(d->exact),
-				 sql_jsonb(d->labels), sql_text(d->description));
+				 sql_jsonb(d->labels), sql_text(d->description),
+				 sql_array(pipeline_list_array(d->type0)),
+				 sql_array(pipeline_list_array(d->type3)),
+				 sql_array(pipeline_list_array(d->type6)),
+				 sql_text(d->effective_at), sql_text(d->operation),
+				 sql_text(d->sequence_by), sql_text(d->on_tie),
+				 sql_array(pipeline_list_array(d->scope)),
+				 sql_bool(d->current_index), sql_bool(d->temporal_key),
+				 sql_regclass(d->events));
+	pipeline_scope_end(&scope);
+}
+
+/* Keep the columns that a merge added. */
+void
+pipeline_scd_store_type2(const Dimension *d)
+{
+	UserScope	scope;
+
+	pipeline_extension_begin(&scope);
+	pipeline_sql("UPDATE pipeline.dimensions SET type2 = $2 WHERE dimension = $1",
+				 SPI_OK_UPDATE, sql_regclass(d->relid),
+				 sql_array(pipeline_list_array(d->type2)));
 	pipeline_scope_end(&scope);
 }
 
@@ -156,6 +195,8 @@ pipeline_scd_forget(Oid relid, bool history)
 
 	pipeline_extension_begin(&scope);
 	pipeline_sql("DELETE FROM pipeline.dimensions WHERE dimension = $1",
+				 SPI_OK_DELETE, sql_regclass(relid));
+	pipeline_sql("DELETE FROM pipeline.inferred_members WHERE dimension = $1",
 				 SPI_OK_DELETE, sql_regclass(relid));
 	if (history)
 		pipeline_sql("DELETE FROM pipeline.merges WHERE dimension = $1",

@@ -44,8 +44,8 @@ creation_schema(RangeVar *rv)
 }
 
 /* Before the table is locked: does the caller own it? */
-static void
-check_owns(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
+void
+pipeline_scd_check_owns(const RangeVar *rv, Oid relid, Oid old_relid, void *arg)
 {
 	char		relkind = OidIsValid(relid) ? get_rel_relkind(relid) : '\0';
 
@@ -115,7 +115,8 @@ same_history(const Dimension *a, const Dimension *b)
 {
 	for (int m = 0; m < META_COLUMNS; m++)
 	{
-		if (strcmp(a->names[m], b->names[m]) != 0)
+		if ((a->names[m] == NULL) != (b->names[m] == NULL) ||
+			(a->names[m] != NULL && strcmp(a->names[m], b->names[m]) != 0))
 			return false;
 	}
 	return a->unknown_member == b->unknown_member &&
@@ -151,14 +152,17 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 
 	/* Whoever renames or drops the table meanwhile: the name is looked up again. */
 	dimension->relid = RangeVarGetRelidExtended(rv, ShareRowExclusiveLock,
-												RVR_MISSING_OK, check_owns, NULL);
+												RVR_MISSING_OK, pipeline_scd_check_owns, NULL);
 	if (OidIsValid(dimension->relid))
 	{
 		dimension->name = pipeline_qualified_name(dimension->relid);
 		check_existing(dimension, or_replace, &before);
 		before_row = pipeline_scd_jsonb(dimension->relid);
 		if (before != NULL)
+		{
 			owner = before->owner;
+			dimension->events = before->events;
+		}
 	}
 	else
 	{
@@ -177,8 +181,13 @@ create(Dimension *dimension, RangeVar *rv, bool or_replace)
 	if (OidIsValid(dimension->relid))
 		adopt(dimension, source, before);
 	else
+	{
 		dimension->relid = pipeline_scd_make_table(dimension, source, schema,
 												   rv->relname);
+		(void) pipeline_scd_plan(dimension, source);
+		pipeline_scd_extra_indexes(dimension);
+	}
+	pipeline_scd_make_events(dimension, source);
 	pipeline_scd_unknown_member(dimension);
 	pipeline_scope_end(&scope);
 
@@ -242,6 +251,10 @@ pipeline_drop_dimension(PG_FUNCTION_ARGS)
 		pipeline_user_begin(&scope, dimension->owner, dimension->search_path);
 		(void) pipeline_sql_generated(psprintf("DROP TABLE %s", dimension->name),
 									  SPI_OK_UTILITY, false);
+		if (OidIsValid(dimension->events) && get_rel_name(dimension->events) != NULL)
+			(void) pipeline_sql_generated(psprintf("DROP TABLE %s",
+												   pipeline_qualified_name(dimension->events)),
+										  SPI_OK_UTILITY, false);
 		pipeline_scope_end(&scope);
 	}
 	pipeline_record_change("drop_dimension", "dimension", dimension->name,

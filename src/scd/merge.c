@@ -34,6 +34,7 @@
 
 PG_FUNCTION_INFO_V1(pipeline_merge_dimension);
 PG_FUNCTION_INFO_V1(pipeline_merge_scd2);
+PG_FUNCTION_INFO_V1(pipeline_rebuild_dimension);
 
 /* Below this many current keys, any number may go missing. */
 #define DELETE_GUARD_MIN_KEYS 10
@@ -48,23 +49,16 @@ typedef struct MergeCall
 	bool		has_effective;
 	TimestampTz effective;
 	char	   *batch_id;
+	bool		rebuild;		/* the source tells the whole history */
 	bool		replay_fails;
+	bool		replay_replaces;
+	bool		replaces;		/* the batch was seen before and is merged again */
 	bool		success;
 	int64		merge_id;		/* what is returned */
 	MergeCounts counts;
 	TimestampTz started;
 	instr_time	start;
 } MergeCall;
-
-static double
-elapsed_ms(instr_time since)
-{
-	instr_time	now;
-
-	INSTR_TIME_SET_CURRENT(now);
-	INSTR_TIME_SUBTRACT(now, since);
-	return INSTR_TIME_GET_MILLISEC(now);
-}
 
 static void
 owner_begin(const MergeCall *call, UserScope *scope)
@@ -81,21 +75,6 @@ owner_end(const MergeCall *call, UserScope *scope)
 }
 
 /* ---- before ------------------------------------------------------------- */
-
-/* Under a fixed snapshot, the last merge must be in it. */
-static void
-check_snapshot(const Dimension *dimension)
-{
-	if (!IsolationUsesXactSnapshot())
-		return;
-	if (pipeline_scd_last_merge(dimension->relid, false) !=
-		pipeline_scd_last_merge(dimension->relid, true))
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access to dimension %s due to a concurrent merge",
-						dimension->name),
-				 errhint("The transaction might succeed if retried.")));
-}
 
 /* The effective time: as given, or now that the lock is held. */
 static TimestampTz
@@ -139,10 +118,14 @@ make_plan(const MergeCall *call)
 	owner_begin(call, &scope);
 	source = pipeline_source(dimension->source, "source");
 	pipeline_scd_resolve(dimension, source);
+	pipeline_scd_add_columns(dimension, source);
 	pipeline_scd_check_table(dimension);
 	plan = pipeline_scd_plan(dimension, source);
 	owner_end(call, &scope);
+	if (dimension->added != NIL && call->registered)
+		pipeline_scd_store_type2(dimension);
 	plan->batch_id = call->batch_id;
+	plan->rebuild = call->rebuild;
 	return plan;
 }
 
@@ -150,13 +133,15 @@ make_plan(const MergeCall *call)
 
 /*
  * If the batch was merged before, say so and merge nothing.  Its content is
- * read and must be the same.
+ * read and must be the same, unless it is to replace what was merged: then it
+ * is merged as of the same time.
  */
 static bool
 skip_replay(MergeCall *call, MergePlan *plan)
 {
 	char	   *content = NULL;
 	int64		rows = 0;
+	TimestampTz effective;
 	uint64		now[2];
 	int64		rows_now;
 	char	   *text;
@@ -165,7 +150,8 @@ skip_replay(MergeCall *call, MergePlan *plan)
 
 	if (call->batch_id == NULL)
 		return false;
-	seen = pipeline_scd_seen_batch(call->dimension->relid, call->batch_id, &content, &rows);
+	seen = pipeline_scd_seen_batch(call->dimension->relid, call->batch_id, &content, &rows,
+								   &effective);
 	if (seen == 0)
 		return false;
 	if (call->replay_fails)
@@ -181,13 +167,23 @@ skip_replay(MergeCall *call, MergePlan *plan)
 	text = pipeline_scd_content_text(now);
 	if (rows_now != rows ||
 		(strncmp(text, content, strcspn(text, ":") + 1) == 0 && strcmp(text, content) != 0))
+	{
+		if (call->replay_replaces)
+		{
+			call->replaces = plan->replace = true;
+			if (!call->has_effective)
+				call->effective = effective;
+			call->has_effective = true;
+			return false;
+		}
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("batch \"%s\" was merged into dimension %s before, with other content",
 						call->batch_id, call->dimension->name),
 				 errdetail("It was merge %lld, with %lld rows; now it has %lld rows.",
 						   (long long) seen, (long long) rows, (long long) rows_now),
-				 errhint("Give the new content a batch_id of its own.")));
+				 errhint("Give the new content a batch_id of its own, or use on_replay => 'replace'.")));
+	}
 	call->merge_id = seen;
 	call->success = true;
 	call->counts.rows_read = call->counts.duplicate = rows_now;
@@ -241,27 +237,38 @@ assert_counts(const MergeCounts *c)
 
 /* ---- the merge ---------------------------------------------------------- */
 
-/* Read, check and write, as the owner. */
+/* Nothing is applied: what was not rejected changed nothing. */
 static void
-read_and_write(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+give_up(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+{
+	MergeCounts *counts = &call->counts;
+
+	counts->unchanged = counts->rows_read - counts->rejected;
+	counts->duplicate = counts->missing = 0;
+	pipeline_scd_rejects_to_json(plan, delta);
+}
+
+/* Compare with the current versions, and write. */
+static void
+merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 {
 	MergeCounts *counts = &call->counts;
 	instr_time	phase;
 	bool		initial;
-	UserScope	scope;
 
 	INSTR_TIME_SET_CURRENT(phase);
-	owner_begin(call, &scope);
-	pipeline_scd_classify(plan, delta, counts);
+	if (pipeline_scd_read_obstacle(plan) == NULL)
+	{
+		plan->path = "direct";
+		pipeline_scd_classify_direct(plan, delta, counts);
+	}
+	else
+		pipeline_scd_classify(plan, delta, counts);
 	call->success = !too_many_rejects(plan, counts);
+	counts->read_ms = pipeline_scd_elapsed_ms(phase);
 	if (!call->success)
 	{
-		/* Nothing is applied: what was not rejected changed nothing. */
-		counts->unchanged = counts->rows_read - counts->rejected;
-		counts->duplicate = counts->missing = 0;
-		counts->read_ms = elapsed_ms(phase);
-		pipeline_scd_rejects_to_json(plan, delta);
-		owner_end(call, &scope);
+		give_up(call, plan, delta);
 		return;
 	}
 	pipeline_scd_dedupe(plan, delta, counts);
@@ -271,13 +278,69 @@ read_and_write(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	pipeline_scd_check_overwrites(plan, delta);
 	pipeline_scd_raise_problem(plan, delta);
 	check_missing(plan, delta, counts);
-	counts->read_ms = elapsed_ms(phase);
+	counts->read_ms = pipeline_scd_elapsed_ms(phase);
 
 	INSTR_TIME_SET_CURRENT(phase);
-	pipeline_scd_apply(plan, delta, counts, initial);
+	if (pipeline_scd_write_obstacle(plan) == NULL)
+		pipeline_scd_write_direct(plan, delta, counts, initial);
+	else
+	{
+		if (strcmp(plan->path, "direct") == 0)
+			plan->path = "direct read";
+		pipeline_scd_apply(plan, delta, counts, initial);
+	}
+	pipeline_scd_fill_inferred(plan);
 	pipeline_scd_rejects_to_json(plan, delta);
-	counts->write_ms = elapsed_ms(phase);
+	counts->write_ms = pipeline_scd_elapsed_ms(phase);
+}
+
+/* Replay the history of the keys that the batch names, and write. */
+static void
+merge_events(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+{
+	MergeCounts *counts = &call->counts;
+	instr_time	phase;
+
+	INSTR_TIME_SET_CURRENT(phase);
+	plan->path = "events";
+	pipeline_scd_merge_events(plan, delta, counts);
+	call->success = !too_many_rejects(plan, counts);
+	counts->read_ms = pipeline_scd_elapsed_ms(phase);
+	if (!call->success)
+	{
+		give_up(call, plan, delta);
+		return;
+	}
+	pipeline_scd_raise_problem(plan, delta);
+	check_missing(plan, delta, counts);
+
+	INSTR_TIME_SET_CURRENT(phase);
+	pipeline_scd_apply_events(plan, delta, counts);
+	pipeline_scd_fill_inferred(plan);
+	pipeline_scd_rejects_to_json(plan, delta);
+	counts->write_ms = pipeline_scd_elapsed_ms(phase);
+}
+
+/* Read, check and write, as the owner. */
+static void
+read_and_write(MergeCall *call, MergePlan *plan, MergeDelta *delta)
+{
+	UserScope	scope;
+
+	owner_begin(call, &scope);
+	if (plan->replace || plan->rebuild ||
+		pipeline_scd_events_reason(plan->dimension) != NULL)
+		merge_events(call, plan, delta);
+	else
+		merge_versions(call, plan, delta);
 	owner_end(call, &scope);
+}
+
+static void
+end_store(Tuplestorestate *store)
+{
+	if (store != NULL)
+		tuplestore_end(store);
 }
 
 /* Merge, under the lock. */
@@ -289,22 +352,25 @@ merge(MergeCall *call)
 
 	if (!skip_replay(call, plan))
 	{
-		plan->effective = effective_time(call);
+		plan->effective = pipeline_scd_granular(plan, effective_time(call));
 		plan->merge_id = call->merge_id = pipeline_scd_next_merge();
 		read_and_write(call, plan, &delta);
 		assert_counts(&call->counts);
-		call->counts.total_ms = elapsed_ms(call->start);
+		call->counts.total_ms = pipeline_scd_elapsed_ms(call->start);
+		if (call->replaces && call->success)
+			pipeline_scd_forget_batch(call->dimension->relid, call->batch_id);
 		pipeline_scd_record(plan, &call->counts, call->owner, call->success,
 							call->batch_id ? pipeline_scd_content_text(delta.content) : NULL,
 							call->started);
 		pipeline_scd_keep_rejects(plan, &delta, call->owner);
-		tuplestore_end(delta.open);
-		tuplestore_end(delta.overwrite);
-		tuplestore_end(delta.close);
-		tuplestore_end(delta.reject);
-		tuplestore_end(delta.reject_json);
+		end_store(delta.open);
+		end_store(delta.overwrite);
+		end_store(delta.close);
+		end_store(delta.reject);
+		end_store(delta.reject_json);
+		pipeline_scd_end_events(delta.replay);
 	}
-	call->counts.total_ms = elapsed_ms(call->start);
+	call->counts.total_ms = pipeline_scd_elapsed_ms(call->start);
 }
 
 /* ---- entry points ------------------------------------------------------- */
@@ -328,11 +394,7 @@ read_call(FunctionCallInfo fcinfo, MergeCall *call, int effective,
 	pipeline_not_null(fcinfo, on_replay, "on_replay");
 	replay = pipeline_arg_text(fcinfo, on_replay);
 	pipeline_check_choice("on_replay", replay, known);
-	if (strcmp(replay, "replace") == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"on_replay\" => 'replace' is not available in this version"),
-				 errhint("Available: 'skip', 'error'.")));
+	call->replay_replaces = strcmp(replay, "replace") == 0;
 	call->replay_fails = strcmp(replay, "error") == 0;
 }
 
@@ -350,36 +412,69 @@ use_other_source(MergeCall *call, char *source)
 	call->search_path = pipeline_search_path();
 }
 
+/* Find the definition, lock its table, and find it again. */
+static void
+open_call(MergeCall *call, Oid relid)
+{
+	call->dimension = pipeline_scd_find(relid, false);
+	pipeline_check_owner(call->dimension->owner, "dimension", call->dimension->name);
+	LockRelationOid(relid, ShareRowExclusiveLock);
+	call->dimension = pipeline_scd_find(relid, false);
+	pipeline_check_owner(call->dimension->owner, "dimension", call->dimension->name);
+	if (get_rel_name(relid) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("the table of dimension %s does not exist", call->dimension->name),
+				 errhint("It was dropped; use drop_dimension('%u').", relid)));
+	pipeline_scd_check_snapshot(relid, "dimension", call->dimension->name);
+	call->owner = call->dimension->owner;
+	call->search_path = call->dimension->search_path;
+}
+
 /* SQL: merge_dimension(dimension, effective, batch_id, source, on_replay, max_delete_fraction). */
 Datum
 pipeline_merge_dimension(PG_FUNCTION_ARGS)
 {
 	MergeCall	call = {.registered = true};
-	Oid			relid;
 
 	pipeline_not_null(fcinfo, 0, "dimension");
-	relid = PG_GETARG_OID(0);
 	read_call(fcinfo, &call, 1, 2, 4);
 	if (!PG_ARGISNULL(5))
 		pipeline_scd_fraction("max_delete_fraction", PG_GETARG_FLOAT8(5));
 
 	SPI_connect();
-	call.dimension = pipeline_scd_find(relid, false);
-	pipeline_check_owner(call.dimension->owner, "dimension", call.dimension->name);
-	LockRelationOid(relid, ShareRowExclusiveLock);
-	call.dimension = pipeline_scd_find(relid, false);
-	pipeline_check_owner(call.dimension->owner, "dimension", call.dimension->name);
-	if (get_rel_name(relid) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("the table of dimension %s does not exist", call.dimension->name),
-				 errhint("It was dropped; use drop_dimension('%u').", relid)));
-	check_snapshot(call.dimension);
-	call.owner = call.dimension->owner;
-	call.search_path = call.dimension->search_path;
+	open_call(&call, PG_GETARG_OID(0));
 	if (!PG_ARGISNULL(5))
 		call.dimension->max_delete_fraction = PG_GETARG_FLOAT8(5);
 	use_other_source(&call, pipeline_arg_text(fcinfo, 3));
+	merge(&call);
+	SPI_finish();
+	return pipeline_scd_result(fcinfo, call.success, call.merge_id, &call.counts);
+}
+
+/*
+ * SQL: rebuild_dimension(dimension, events).  The history becomes what the
+ * events tell; versions that stay keep their surrogate keys.
+ */
+Datum
+pipeline_rebuild_dimension(PG_FUNCTION_ARGS)
+{
+	MergeCall	call = {.registered = true,.rebuild = true};
+
+	pipeline_not_null(fcinfo, 0, "dimension");
+	pipeline_not_null(fcinfo, 1, "events");
+	INSTR_TIME_SET_CURRENT(call.start);
+	call.started = GetCurrentTimestamp();
+
+	SPI_connect();
+	open_call(&call, PG_GETARG_OID(0));
+	if (call.dimension->effective_at == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("dimension %s cannot be rebuilt", call.dimension->name),
+				 errdetail("It has no \"effective_at\", so events would have no time."),
+				 errhint("Set it by alter_dimension(), or use feed => 'cdc'.")));
+	use_other_source(&call, pipeline_arg_text(fcinfo, 1));
 	merge(&call);
 	SPI_finish();
 	return pipeline_scd_result(fcinfo, call.success, call.merge_id, &call.counts);
@@ -400,6 +495,12 @@ pipeline_merge_scd2(PG_FUNCTION_ARGS)
 	call.dimension = pipeline_scd_options(fcinfo);
 	call.dimension->relid = relid;
 	call.dimension->name = pipeline_qualified_name(relid);
+	if (DIMENSION_IS_CDC(call.dimension))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("feed => 'cdc' needs a registered dimension"),
+				 errdetail("It keeps the events that its versions do not tell."),
+				 errhint("Register it by create_dimension().")));
 	call.owner = GetUserId();
 	acl = pg_class_aclmask(relid, GetUserId(), rights, ACLMASK_ALL) == rights ?
 		ACLCHECK_OK : ACLCHECK_NO_PRIV;
@@ -410,7 +511,7 @@ pipeline_merge_scd2(PG_FUNCTION_ARGS)
 	SPI_connect();
 	LockRelationOid(relid, ShareRowExclusiveLock);
 	call.dimension->name = pipeline_qualified_name(relid);
-	check_snapshot(call.dimension);
+	pipeline_scd_check_snapshot(relid, "dimension", call.dimension->name);
 	merge(&call);
 	SPI_finish();
 	return pipeline_scd_result(fcinfo, call.success, call.merge_id, &call.counts);

@@ -16,8 +16,8 @@
 #include "scd/scd.h"
 
 /* Updates of this transaction that touched no index, so far. */
-static int64
-hot_updates(const MergePlan *plan)
+int64
+pipeline_scd_hot_updates(const MergePlan *plan)
 {
 	List	   *leaves;
 	ListCell   *lc;
@@ -49,8 +49,8 @@ pipeline_scd_is_empty(const MergePlan *plan)
 }
 
 /* Run one write and check that it wrote what it should. */
-static void
-write_rows(const MergePlan *plan, const char *sql, int expected_code,
+void
+pipeline_scd_write(const MergePlan *plan, const char *sql, int expected_code,
 		   int64 expected_rows, TimestampTz from, bool has_to, TimestampTz to)
 {
 	Oid			types[3] = {TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID};
@@ -82,6 +82,14 @@ append_place(StringInfo sql, const MergePlan *plan)
 		appendStringInfoString(sql, " AND t.tableoid OPERATOR(pg_catalog.=) d.rel");
 }
 
+/* ", column = value" for each of the columns that this table has. */
+static void
+append_set(StringInfo sql, const MergePlan *plan, MetaColumn meta, const char *value)
+{
+	if (plan->meta[meta] != NULL)
+		appendStringInfo(sql, ", %s = %s", plan->meta[meta], value);
+}
+
 static void
 close_versions(const MergePlan *plan, int64 rows)
 {
@@ -90,12 +98,14 @@ close_versions(const MergePlan *plan, int64 rows)
 	if (rows == 0)
 		return;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s AS t SET %s = $1, %s = false, %s = d.reason, %s = $3 FROM " CLOSE_ROWS,
-					 plan->dimension->name, plan->meta[META_VALID_TO],
-					 plan->meta[META_IS_CURRENT], plan->meta[META_CLOSE_REASON],
-					 plan->meta[META_MERGE_ID]);
+	appendStringInfo(&sql, "UPDATE %s AS t SET %s = $1", plan->dimension->name,
+					 plan->meta[META_VALID_TO]);
+	append_set(&sql, plan, META_IS_CURRENT, pipeline_scd_bool(plan, META_IS_CURRENT, "false"));
+	append_set(&sql, plan, META_CLOSE_REASON, "d.reason");
+	append_set(&sql, plan, META_MERGE_ID, "$3");
+	appendStringInfoString(&sql, " FROM " CLOSE_ROWS);
 	append_place(&sql, plan);
-	write_rows(plan, sql.data, SPI_OK_UPDATE, rows, plan->effective, false, 0);
+	pipeline_scd_write(plan, sql.data, SPI_OK_UPDATE, rows, plan->effective, false, 0);
 }
 
 static void
@@ -106,39 +116,70 @@ overwrite_versions(const MergePlan *plan, int64 rows)
 	if (rows == 0)
 		return;
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "UPDATE %s AS t SET %s = $3", plan->dimension->name,
-					 plan->meta[META_MERGE_ID]);
+	appendStringInfo(&sql, "UPDATE %s AS t SET", plan->dimension->name);
+	if (plan->meta[META_MERGE_ID] != NULL)
+		appendStringInfo(&sql, " %s = $3", plan->meta[META_MERGE_ID]);
 	for (int i = 0; i < plan->ncolumns; i++)
 	{
 		if (plan->columns[i].is_type1)
-			appendStringInfo(&sql, ", %s = d.c%d",
+			appendStringInfo(&sql, "%s %s = d.c%d", sql.data[sql.len - 1] == 'T' ? "" : ",",
 							 quote_identifier(plan->columns[i].name), i + 1);
 	}
 	appendStringInfoString(&sql, " FROM " OVERWRITE_ROWS);
 	append_place(&sql, plan);
-	write_rows(plan, sql.data, SPI_OK_UPDATE, rows, plan->effective, false, 0);
+	pipeline_scd_write(plan, sql.data, SPI_OK_UPDATE, rows, plan->effective, false, 0);
+}
+
+/* SQL: dbt's identifier of a version, from its key and its time. */
+char *
+pipeline_scd_scd_id(const MergePlan *plan, const char *alias, const char *at)
+{
+	StringInfoData sql;
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "pg_catalog.md5(pg_catalog.concat_ws('|'");
+	for (int i = 0; i < plan->nkeys; i++)
+		appendStringInfo(&sql, ", %s.c%d", alias, i + 1);
+	appendStringInfo(&sql, ", %s))", at);
+	return sql.data;
+}
+
+/* One more column of an INSERT, if the table has it. */
+void
+pipeline_scd_append_insert(StringInfo names, StringInfo values, const char *name,
+			  const char *value)
+{
+	if (name == NULL)
+		return;
+	appendStringInfo(names, "%s%s", names->len ? ", " : "", name);
+	appendStringInfo(values, "%s%s", values->len ? ", " : "", value);
 }
 
 static void
 open_versions(const MergePlan *plan, int64 rows, bool initial)
 {
 	const Dimension *dimension = plan->dimension;
-	StringInfoData sql;
+	StringInfoData names;
+	StringInfoData values;
 
 	if (rows == 0)
 		return;
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "INSERT INTO %s (%s, %s, %s, %s", dimension->name,
-					 plan->meta[META_VALID_FROM], plan->meta[META_VALID_TO],
-					 plan->meta[META_IS_CURRENT], plan->meta[META_MERGE_ID]);
-	appendStringInfo(&sql, ", %s", plan->meta[META_CLOSE_REASON]);
+	initStringInfo(&names);
+	initStringInfo(&values);
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_VALID_FROM], "$1");
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_VALID_TO], "$2");
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_IS_CURRENT],
+				  pipeline_scd_bool(plan, META_IS_CURRENT, "true"));
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_MERGE_ID], "$3");
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_SCD_ID],
+				  pipeline_scd_scd_id(plan, "d", "$1"));
+	pipeline_scd_append_insert(&names, &values, plan->meta[META_UPDATED_AT], "$1");
 	for (int i = 0; i < plan->ncolumns; i++)
-		appendStringInfo(&sql, ", %s", quote_identifier(plan->columns[i].name));
-	appendStringInfoString(&sql, ") SELECT $1, $2, true, $3, NULL");
-	for (int i = 0; i < plan->ncolumns; i++)
-		appendStringInfo(&sql, ", d.c%d", i + 1);
-	appendStringInfoString(&sql, " FROM " OPEN_ROWS " d");
-	write_rows(plan, sql.data, SPI_OK_INSERT, rows,
+		pipeline_scd_append_insert(&names, &values, quote_identifier(plan->columns[i].name),
+					  psprintf("d.c%d", i + 1));
+	pipeline_scd_write(plan, psprintf("INSERT INTO %s (%s) SELECT %s FROM " OPEN_ROWS " d",
+							  dimension->name, names.data, values.data),
+			   SPI_OK_INSERT, rows,
 			   initial && dimension->has_initial ? dimension->initial_valid_from :
 			   plan->effective,
 			   !dimension->open_end_null, dimension->open_end);
@@ -153,7 +194,7 @@ pipeline_scd_apply(MergePlan *plan, MergeDelta *delta, MergeCounts *counts,
 				   bool initial)
 {
 	int64		opened = tuplestore_tuple_count(delta->open);
-	int64		hot_before = hot_updates(plan);
+	int64		hot_before = pipeline_scd_hot_updates(plan);
 
 	counts->closed = tuplestore_tuple_count(delta->close);
 	counts->updated_type1 = tuplestore_tuple_count(delta->overwrite);
@@ -162,5 +203,5 @@ pipeline_scd_apply(MergePlan *plan, MergeDelta *delta, MergeCounts *counts,
 	close_versions(plan, counts->closed);
 	overwrite_versions(plan, counts->updated_type1);
 	open_versions(plan, opened, initial);
-	counts->hot_updates = hot_updates(plan) - hot_before;
+	counts->hot_updates = pipeline_scd_hot_updates(plan) - hot_before;
 }

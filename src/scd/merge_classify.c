@@ -22,47 +22,7 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
-#include "scd/scd.h"
-
-/* Marks of 64 neighbouring tuples: which class the first row for them had. */
-#define MARKS 64
-
-typedef struct MarkKey
-{
-	Oid			rel;
-	BlockNumber block;
-	uint32		part;
-} MarkKey;
-
-typedef struct MarkEntry
-{
-	MarkKey		key;
-	char		marks[MARKS];	/* 0, or the class */
-} MarkEntry;
-
-typedef struct Classifier
-{
-	DestReceiver pub;
-	MergePlan  *plan;
-	MergeDelta *delta;
-	MergeCounts *counts;
-	HTAB	   *marks;
-	MarkEntry  *last_mark;		/* rows often come in the order of the table */
-	int64		matched;		/* rows out that have a source row */
-	int64		last_row;		/* greatest number of a source row */
-	MemoryContext row_context;
-	MemoryContext result_context;
-	Datum	   *values;			/* of a delta row */
-	bool	   *nulls;
-} Classifier;
-
-/* Places in the classifying query's result. */
-#define OUT_COLUMNS 1
-#define OUT_TID(plan) (OUT_COLUMNS + (plan)->ncolumns)
-#define OUT_REL(plan) (OUT_TID(plan) + 1)
-#define OUT_OPENED(plan) (OUT_TID(plan) + 2)
-#define OUT_MERGE(plan) (OUT_TID(plan) + 3)
-#define OUT_LIVE(plan) (OUT_TID(plan) + 4)
+#include "scd/classify.h"
 
 /* The mark of a current version; made as 0 when it is met first. */
 static char *
@@ -86,8 +46,9 @@ mark_of(Classifier *c, Oid rel, ItemPointer tid)
 	return &entry->marks[offset % MARKS];
 }
 
-static char *
-key_detail(Classifier *c, TupleTableSlot *slot, const char *rest)
+/* "Key (id)=(1)" and the rest, to be kept. */
+char *
+pipeline_scd_key_detail(Classifier *c, TupleTableSlot *slot, const char *rest)
 {
 	MemoryContext old = MemoryContextSwitchTo(c->result_context);
 	char	   *detail;
@@ -110,7 +71,7 @@ check_opened(Classifier *c, TupleTableSlot *slot)
 	opened = DatumGetTimestampTz(slot->tts_values[OUT_OPENED(c->plan)]);
 	if (c->plan->effective > opened)
 		return;
-	c->delta->stale = key_detail(c, slot,
+	c->delta->stale = pipeline_scd_key_detail(c, slot,
 								 psprintf(" has a version valid from %s.",
 										  timestamptz_to_str(opened)));
 }
@@ -179,7 +140,7 @@ repeat_row(Classifier *c, TupleTableSlot *slot, char first, char class)
 	if (first != class)
 	{
 		if (c->delta->conflict == NULL)
-			c->delta->conflict = key_detail(c, slot, ".");
+			c->delta->conflict = pipeline_scd_key_detail(c, slot, ".");
 	}
 	else if (class == CLASS_UNCHANGED)
 		c->counts->duplicate++;
@@ -190,13 +151,10 @@ repeat_row(Classifier *c, TupleTableSlot *slot, char first, char class)
 	}
 }
 
-/* A source row whose key has a current version. */
-static void
-match_row(Classifier *c, TupleTableSlot *slot)
+/* A source row whose key has a current version, with the mark of that. */
+void
+pipeline_scd_match_row(Classifier *c, TupleTableSlot *slot, char *mark)
 {
-	MergePlan  *plan = c->plan;
-	char	   *mark = mark_of(c, DatumGetObjectId(slot->tts_values[OUT_REL(plan)]),
-							   (ItemPointer) DatumGetPointer(slot->tts_values[OUT_TID(plan)]));
 	char		class = compare_row(c, slot);
 
 	if (*mark != 0)
@@ -222,8 +180,8 @@ match_row(Classifier *c, TupleTableSlot *slot)
 }
 
 /* A current version whose key the snapshot lacks. */
-static void
-miss_row(Classifier *c, TupleTableSlot *slot)
+void
+pipeline_scd_miss_row(Classifier *c, TupleTableSlot *slot)
 {
 	c->counts->missing++;
 	c->delta->live_keys++;
@@ -234,13 +192,14 @@ miss_row(Classifier *c, TupleTableSlot *slot)
 }
 
 /* Add a source row to the fingerprint of the batch: a sum, so in any order. */
-static void
-add_content(MergePlan *plan, const Datum *values, const bool *nulls,
-			uint64 content[2])
+void
+pipeline_scd_add_content(MergePlan *plan, const Datum *values,
+						 const bool *nulls, uint64 content[2])
 {
 	for (int s = 0; s < 2; s++)
 	{
 		uint64		hash = s + 1;
+		int			in = plan->ncolumns;
 
 		for (int i = 0; i < plan->ncolumns; i++)
 		{
@@ -249,42 +208,61 @@ add_content(MergePlan *plan, const Datum *values, const bool *nulls,
 			/* NULL, and values that hash to their seed, count by place. */
 			hash = (hash ^ (2 * i + nulls[i] + 1)) * UINT64CONST(0x9E3779B97F4A7C15);
 		}
+		for (int i = 0; i < EVENT_COLUMNS; i++)
+		{
+			if (plan->event[i] == NULL)
+				continue;
+			if (!nulls[in])
+				hash = pipeline_scd_hash(plan->event[i], values[in], hash);
+			hash = (hash ^ (2 * in + nulls[in] + 1)) * UINT64CONST(0x9E3779B97F4A7C15);
+			in++;
+		}
 		content[s] += hash;
 	}
+}
+
+/* A source row that cannot be used. */
+void
+pipeline_scd_reject_row(Classifier *c, TupleTableSlot *slot, const char *reason)
+{
+	c->counts->rejected++;
+	pipeline_scd_reject(c->plan, c->delta, slot->tts_values + OUT_COLUMNS,
+						slot->tts_isnull + OUT_COLUMNS, reason);
+}
+
+/* A source row whose key has no current version. */
+void
+pipeline_scd_new_row(Classifier *c, TupleTableSlot *slot)
+{
+	c->delta->new_rows++;
+	put_row(c, slot, CLASS_NEW, c->delta->open);
 }
 
 static void
 classify_row(Classifier *c, TupleTableSlot *slot)
 {
 	MergePlan  *plan = c->plan;
-	bool		null_key = false;
+	const char *null_key;
 
 	if (slot->tts_isnull[0])
 	{
-		miss_row(c, slot);
+		pipeline_scd_miss_row(c, slot);
 		return;
 	}
 	c->matched++;
 	c->last_row = Max(c->last_row, DatumGetInt64(slot->tts_values[0]));
 	if (plan->batch_id != NULL)
-		add_content(plan, slot->tts_values + OUT_COLUMNS,
-					slot->tts_isnull + OUT_COLUMNS, c->delta->content);
-	for (int i = 0; i < plan->nkeys; i++)
-		null_key = null_key || slot->tts_isnull[OUT_COLUMNS + i];
-	if (null_key)
-	{
-		c->counts->rejected++;
-		tuplestore_putvalues(c->delta->reject, c->delta->reject_desc,
-							 slot->tts_values + OUT_COLUMNS,
-							 slot->tts_isnull + OUT_COLUMNS);
-	}
+		pipeline_scd_add_content(plan, slot->tts_values + OUT_COLUMNS,
+								 slot->tts_isnull + OUT_COLUMNS, c->delta->content);
+	null_key = pipeline_scd_null_key(plan, slot->tts_isnull + OUT_COLUMNS);
+	if (null_key != NULL)
+		pipeline_scd_reject_row(c, slot, null_key);
 	else if (slot->tts_isnull[OUT_TID(plan)])
-	{
-		c->delta->new_rows++;
-		put_row(c, slot, CLASS_NEW, c->delta->open);
-	}
+		pipeline_scd_new_row(c, slot);
 	else
-		match_row(c, slot);
+		pipeline_scd_match_row(c, slot,
+							   mark_of(c, DatumGetObjectId(slot->tts_values[OUT_REL(plan)]),
+									   (ItemPointer) DatumGetPointer(slot->tts_values[OUT_TID(plan)])));
 }
 
 static bool
@@ -345,7 +323,6 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 	TupleDescInitEntry(delta->row_desc, DELTA_REL + 1, "rel", OIDOID, -1, 0);
 	TupleDescInitEntry(delta->row_desc, DELTA_TID + 1, "tid", TIDOID, -1, 0);
 	TupleDescInitEntry(delta->row_desc, DELTA_MERGE + 1, "merge", INT8OID, -1, 0);
-	delta->reject_desc = CreateTemplateTupleDesc(plan->ncolumns);
 	for (int i = 0; i < plan->ncolumns; i++)
 	{
 		MergeColumn *column = &plan->columns[i];
@@ -354,21 +331,34 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 		TupleDescInitEntry(delta->row_desc, n, psprintf("c%d", i + 1),
 						   column->type, column->typmod, 0);
 		TupleDescInitEntryCollation(delta->row_desc, n, column->collation);
-		TupleDescInitEntry(delta->reject_desc, i + 1, column->name,
-						   column->type, column->typmod, 0);
-		TupleDescInitEntryCollation(delta->reject_desc, i + 1, column->collation);
 	}
 	delta->close_desc = CreateTemplateTupleDesc(3);
 	TupleDescInitEntry(delta->close_desc, 1, "rel", OIDOID, -1, 0);
 	TupleDescInitEntry(delta->close_desc, 2, "tid", TIDOID, -1, 0);
 	TupleDescInitEntry(delta->close_desc, 3, "reason", TEXTOID, -1, 0);
 	TupleDescFinalize(delta->row_desc);
-	TupleDescFinalize(delta->reject_desc);
 	TupleDescFinalize(delta->close_desc);
 	delta->open = tuplestore_begin_heap(false, false, work_mem);
 	delta->overwrite = tuplestore_begin_heap(false, false, work_mem);
 	delta->close = tuplestore_begin_heap(false, false, work_mem);
-	delta->reject = tuplestore_begin_heap(false, false, work_mem);
+	pipeline_scd_reject_init(plan, delta);
+}
+
+/* Make ready to classify rows. */
+void
+pipeline_scd_classifier_init(Classifier *c, MergePlan *plan, MergeDelta *delta,
+							 MergeCounts *counts)
+{
+	memset(c, 0, sizeof(Classifier));
+	c->plan = plan;
+	c->delta = delta;
+	c->counts = counts;
+	init_delta(plan, delta);
+	c->result_context = CurrentMemoryContext;
+	c->row_context = AllocSetContextCreate(CurrentMemoryContext,
+										   "pipeline merge row", ALLOCSET_DEFAULT_SIZES);
+	c->values = palloc_array(Datum, DELTA_COLUMNS + plan->ncolumns);
+	c->nulls = palloc_array(bool, DELTA_COLUMNS + plan->ncolumns);
 }
 
 /*
@@ -378,20 +368,15 @@ init_delta(const MergePlan *plan, MergeDelta *delta)
 void
 pipeline_scd_classify(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 {
-	Classifier	c = {.plan = plan,.delta = delta,.counts = counts};
+	Classifier	c;
 	HASHCTL		ctl = {.keysize = sizeof(MarkKey),.entrysize = sizeof(MarkEntry),
 		.hcxt = CurrentMemoryContext
 	};
 
-	init_delta(plan, delta);
+	pipeline_scd_classifier_init(&c, plan, delta, counts);
 	pipeline_scd_receiver(&c.pub, receive_slot);
 	c.marks = hash_create("pipeline merge marks", 1024, &ctl,
 						  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	c.result_context = CurrentMemoryContext;
-	c.row_context = AllocSetContextCreate(CurrentMemoryContext,
-										  "pipeline merge row", ALLOCSET_DEFAULT_SIZES);
-	c.values = palloc_array(Datum, DELTA_COLUMNS + plan->ncolumns);
-	c.nulls = palloc_array(bool, DELTA_COLUMNS + plan->ncolumns);
 	pipeline_scd_stream(pipeline_scd_classify_sql(plan), &c.pub);
 	hash_destroy(c.marks);
 	MemoryContextDelete(c.row_context);
@@ -425,7 +410,7 @@ receive_content(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext old = MemoryContextSwitchTo(r->row_context);
 
 	slot_getallattrs(slot);
-	add_content(r->plan, slot->tts_values, slot->tts_isnull, r->content);
+	pipeline_scd_add_content(r->plan, slot->tts_values, slot->tts_isnull, r->content);
 	r->rows++;
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_context);

@@ -119,7 +119,7 @@ dedupe(MergePlan *plan, MergeDelta *delta, MergeCounts *counts,
 void
 pipeline_scd_dedupe(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 {
-	if (delta->new_rows > 0 || delta->repeats)
+	if ((delta->new_rows > 0 && !delta->new_unique) || delta->repeats)
 		dedupe(plan, delta, counts, OPEN_ROWS, &delta->open);
 	else
 		pipeline_scd_delta_register(OPEN_ROWS, delta->row_desc, delta->open);
@@ -157,13 +157,13 @@ pipeline_scd_reopened(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 	bool		isnull;
 	int64		seq;
 
-	if (delta->new_rows == 0)
+	if (delta->new_rows == 0 || delta->new_unseen)
 		return;
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "SELECT pg_catalog.count(*), pg_catalog.min(h.seq) FILTER"
 					 " (WHERE h.last OPERATOR(pg_catalog.>=) %s)"
-					 " FROM (SELECT d.seq, pg_catalog.max(t.%s) AS last FROM " OPEN_ROWS " d JOIN %s t ON",
-					 effective, plan->meta[META_VALID_TO], plan->dimension->name);
+					 " FROM (SELECT d.seq, pg_catalog.max(%s) AS last FROM " OPEN_ROWS " d JOIN %s t ON",
+					 effective, pipeline_scd_meta_time(plan, META_VALID_TO, "t"), plan->dimension->name);
 	for (int i = 0; i < plan->nkeys; i++)
 		appendStringInfo(&sql, "%s t.%s %s d.c%d", i ? " AND" : "",
 						 quote_identifier(plan->columns[i].name),
@@ -217,15 +217,20 @@ pipeline_scd_raise_problem(const MergePlan *plan, const MergeDelta *delta)
 	if (delta->conflict != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_CARDINALITY_VIOLATION),
-				 errmsg("two different rows for one key in the source of dimension %s",
-						plan->dimension->name),
+				 errmsg("two different rows for one key%s in the source of dimension %s",
+						delta->replay ? " and instant" : "", plan->dimension->name),
 				 errdetail("%s", delta->conflict),
-				 errhint("Make the source return one row per key, for example by DISTINCT ON.")));
+				 delta->replay ?
+				 errhint("Give them an order by \"sequence_by\", or use on_tie => 'keep'.") :
+				 errhint("Make the source return one row per key, for example by DISTINCT ON, or give them an order by \"sequence_by\".")));
 	if (delta->stale != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 plan->event[EVENT_AT] == NULL ?
 				 errmsg("effective time %s is not after the stored history of dimension %s",
-						timestamptz_to_str(plan->effective), plan->dimension->name),
+						timestamptz_to_str(plan->effective), plan->dimension->name) :
+				 errmsg("a row of the source is not after the stored history of dimension %s",
+						plan->dimension->name),
 				 errdetail("%s", delta->stale),
-				 errhint("Merge in the order of time; a change that arrives late cannot be merged.")));
+				 errhint("Merge in the order of time; changes that arrive late can be merged by feed => 'cdc'.")));
 }

@@ -5,12 +5,24 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
 #include "scd/scd.h"
+
+/* Milliseconds since then. */
+double
+pipeline_scd_elapsed_ms(instr_time since)
+{
+	instr_time	now;
+
+	INSTR_TIME_SET_CURRENT(now);
+	INSTR_TIME_SUBTRACT(now, since);
+	return INSTR_TIME_GET_MILLISEC(now);
+}
 
 /* Take the number of a merge. */
 int64
@@ -49,25 +61,41 @@ pipeline_scd_last_merge(Oid relid, bool latest)
 	return id;
 }
 
+/* Under a fixed snapshot, the last merge must be in it: else 40001. */
+void
+pipeline_scd_check_snapshot(Oid relid, const char *kind, const char *name)
+{
+	if (!IsolationUsesXactSnapshot())
+		return;
+	if (pipeline_scd_last_merge(relid, false) != pipeline_scd_last_merge(relid, true))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to %s %s due to a concurrent merge",
+						kind, name),
+				 errhint("The transaction might succeed if retried.")));
+}
+
 /*
  * The successful merge of a batch, 0 for none, with the fingerprint and the
  * number of its rows.
  */
 int64
 pipeline_scd_seen_batch(Oid relid, const char *batch_id, char **content,
-						int64 *rows_read)
+						int64 *rows_read, TimestampTz *effective)
 {
 	UserScope	scope;
 	int64		id = 0;
+	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT merge_id, content, rows_read FROM pipeline.merges"
+	if (pipeline_sql("SELECT merge_id, content, rows_read, effective FROM pipeline.merges"
 					 " WHERE dimension = $1 AND batch_id = $2 AND success",
 					 SPI_OK_SELECT, sql_regclass(relid), sql_text(batch_id)) > 0)
 	{
 		id = pipeline_sql_int8(0, 1);
 		*content = pipeline_sql_text(0, 2);
 		*rows_read = pipeline_sql_int8(0, 3);
+		*effective = DatumGetTimestampTz(pipeline_sql_datum(0, 4, &isnull));
 	}
 	pipeline_scope_end(&scope);
 	return id;
@@ -85,6 +113,19 @@ pipeline_scd_content_text(const uint64 content[2])
 					(unsigned long long) content[1]);
 }
 
+/* The merge that a batch is remembered by gives way to one that replaces it. */
+void
+pipeline_scd_forget_batch(Oid relid, const char *batch_id)
+{
+	UserScope	scope;
+
+	pipeline_extension_begin(&scope);
+	pipeline_sql("UPDATE pipeline.merges SET batch_id = NULL WHERE dimension = $1"
+				 " AND batch_id = $2 AND success", SPI_OK_UPDATE,
+				 sql_regclass(relid), sql_text(batch_id));
+	pipeline_scope_end(&scope);
+}
+
 /* Write the row of the merge. */
 void
 pipeline_scd_record(const MergePlan *plan, const MergeCounts *c, Oid owner,
@@ -99,7 +140,7 @@ pipeline_scd_record(const MergePlan *plan, const MergeCounts *c, Oid owner,
 				 " versioned, updated_type1, reopened, late, deleted, unchanged, duplicate,"
 				 " rejected, closed, missing, hot_updates, read_ms, write_ms, total_ms,"
 				 " pipeline, task, run_id) OVERRIDING SYSTEM VALUE"
-				 " VALUES ($1, $2, $3, $4, $5, 'executor', $6, $7, $8, $9, $10, $11, $12, $13,"
+				 " VALUES ($1, $2, $3, $4, $5, $30, $6, $7, $8, $9, $10, $11, $12, $13,"
 				 " $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29)",
 				 SPI_OK_INSERT,
 				 sql_int8(plan->merge_id), sql_regclass(plan->dimension->relid),
@@ -115,7 +156,8 @@ pipeline_scd_record(const MergePlan *plan, const MergeCounts *c, Oid owner,
 				 sql_float8(c->write_ms), sql_float8(c->total_ms),
 				 sql_text(task ? task->pipeline : NULL),
 				 sql_text(task ? task->task : NULL),
-				 sql_datum(INT8OID, Int64GetDatum(task ? task->run_id : 0), task == NULL));
+				 sql_datum(INT8OID, Int64GetDatum(task ? task->run_id : 0), task == NULL),
+				 sql_text(plan->path));
 	pipeline_scope_end(&scope);
 }
 

@@ -1,18 +1,17 @@
 /*
  * table.c
- *	  The table of a dimension: made when it is missing, checked when it
- *	  exists.
- *
- * A table that we make:
+ *	  Make the table of a dimension, and what belongs to it.
  *
  *	surrogate_key	bigint identity, primary key
- *	the business key and the attributes, in the source's types and collations
+ *	the business key and the attributes, in the source's types and collations;
+ *	beside a type 3 column previous_NAME, beside a type 6 column current_NAME
  *	valid_from, valid_to, is_current, close_reason, merge_id
+ *	is_deleted		with hard_deletes => 'new_record'
  *	unique (business key, valid_from), which is also the index on the key
  *	fillfactor 90, and no index on what a close changes: closes are HOT
  *
- * A table that exists must have the same columns; its history must be one
- * that a merge could have written.
+ * A cdc dimension has a second table, NAME_events, of the events that its
+ * versions do not tell.
  */
 #include "postgres.h"
 
@@ -21,6 +20,8 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -56,132 +57,50 @@ pipeline_scd_collation_name(Oid collation)
 	return name;
 }
 
-/* ---- columns of the source ---------------------------------------------- */
 
-static List *
-missing_columns(const Source *source, const List *wanted, List *missing)
+/* The name of the column that goes with a type 3 or type 6 column. */
+char *
+pipeline_scd_companion(const char *prefix, const char *name)
 {
-	ListCell   *lc;
+	char	   *companion = psprintf("%s%s", prefix, name);
 
-	foreach(lc, wanted)
-	{
-		bool		found = false;
-
-		for (int i = 0; i < source->columns->natts && !found; i++)
-			found = strcmp(NameStr(TupleDescAttr(source->columns, i)->attname),
-						   lfirst(lc)) == 0;
-		if (!found)
-			missing = lappend(missing, lfirst(lc));
-	}
-	return missing;
-}
-
-static bool
-is_listed(const Dimension *dimension, const char *name)
-{
-	return pipeline_list_has(dimension->business_key, name) ||
-		pipeline_list_has(dimension->type1, name) ||
-		pipeline_list_has(dimension->type2, name);
+	if (strlen(companion) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("the name of column \"%s\" is too long for its type", name),
+				 errdetail("A column \"%s\" goes with it.", companion),
+				 errhint("Rename it in the source.")));
+	return companion;
 }
 
 static void
-refuse_new_columns(const Dimension *dimension, const List *names)
-{
-	if (OidIsValid(dimension->owner))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("the source has columns that dimension %s does not have",
-						dimension->name),
-				 errdetail("New columns: %s.", pipeline_list_join(names, ", ")),
-				 errhint("Leave them out of the source, or add them to the table and call create_dimension(..., or_replace => true).")));
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("columns of the source are in none of \"business_key\", \"type1\" and \"type2\""),
-			 errdetail("Columns: %s.", pipeline_list_join(names, ", ")),
-			 errhint("List them, leave \"type2\" out, or select fewer columns in the source.")));
-}
-
-/* Raise 54011 if the classifying query would have too many columns. */
-static void
-check_width(const Dimension *dimension, const Source *source)
-{
-	int			nkeys = list_length(dimension->business_key);
-	int			most = (MaxTupleAttributeNumber - CLASSIFY_COLUMNS + nkeys) / 2;
-
-	if (source->columns->natts > most)
-		ereport(ERROR,
-				(errcode(ERRCODE_TOO_MANY_COLUMNS),
-				 errmsg("the source has too many columns for dimension %s", dimension->name),
-				 errdetail("It has %d; a merge reads both sides at once, %d columns of each at most.",
-						   source->columns->natts, most),
-				 errhint("Split the attributes over two dimensions.")));
-}
-
-/*
- * Bring the lists of columns and the columns of the source together: each
- * listed column must be in the source, and each column of the source in a
- * list.  A type2 of "all others" is filled in.
- */
-void
-pipeline_scd_resolve(Dimension *dimension, Source *source)
-{
-	List	   *missing = NIL;
-	List	   *extra = NIL;
-
-	missing = missing_columns(source, dimension->business_key, missing);
-	missing = missing_columns(source, dimension->type1, missing);
-	missing = missing_columns(source, dimension->type2, missing);
-	if (missing != NIL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("the source lacks columns of dimension %s", dimension->name),
-				 errdetail("Missing columns: %s.", pipeline_list_join(missing, ", ")),
-				 errhint("The source must return the business key and every type 1 and type 2 column.")));
-	for (int i = 0; i < source->columns->natts; i++)
-	{
-		char	   *name = NameStr(TupleDescAttr(source->columns, i)->attname);
-
-		(void) pipeline_source_column(source, name, "source");
-		for (int m = 0; m < META_COLUMNS; m++)
-		{
-			if (strcmp(name, dimension->names[m]) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_DUPLICATE_COLUMN),
-						 errmsg("column \"%s\" of the source has the name of a column that pipeline writes", name),
-						 errhint("Rename one of them: argument \"names\" takes another name for \"%s\".",
-								 pipeline_meta_names[m])));
-		}
-		if (is_listed(dimension, name))
-			continue;
-		if (dimension->type2_rest)
-			dimension->type2 = lappend(dimension->type2, pstrdup(name));
-		else
-			extra = lappend(extra, name);
-	}
-	if (extra != NIL)
-		refuse_new_columns(dimension, extra);
-	check_width(dimension, source);
-	dimension->type2_rest = false;
-}
-
-/* ---- making it ---------------------------------------------------------- */
-
-static void
-append_column(StringInfo sql, const Dimension *dimension,
-			  const Source *source, const char *name)
+append_column(StringInfo sql, const Source *source, const char *name,
+			  const char *as)
 {
 	int			n = pipeline_source_column(source, name, "source");
 	Form_pg_attribute att = TupleDescAttr(source->columns, n - 1);
 
-	appendStringInfo(sql, ", %s %s", quote_identifier(name),
+	appendStringInfo(sql, ", %s %s", quote_identifier(as),
 					 pipeline_scd_type_name(att->atttypid, att->atttypmod));
 	if (OidIsValid(att->attcollation) &&
 		att->attcollation != get_typcollation(att->atttypid))
 		appendStringInfo(sql, " COLLATE %s",
 						 pipeline_scd_collation_name(att->attcollation));
+}
+
+/* A column of the source, and the one that goes with it. */
+static void
+append_attribute(StringInfo sql, const Dimension *dimension,
+				 const Source *source, const char *name)
+{
+	append_column(sql, source, name, name);
 	if (!dimension->unknown_member &&
 		pipeline_list_has(dimension->business_key, name))
 		appendStringInfoString(sql, " NOT NULL");
+	if (pipeline_list_has(dimension->type3, name))
+		append_column(sql, source, name, pipeline_scd_companion(PREVIOUS_PREFIX, name));
+	if (pipeline_list_has(dimension->type6, name))
+		append_column(sql, source, name, pipeline_scd_companion(CURRENT_PREFIX, name));
 }
 
 static void
@@ -208,6 +127,60 @@ check_key_types(const Dimension *dimension, const Source *source)
 	}
 }
 
+/* An events table that is there must be one of ours. */
+static void
+check_events_table(const Dimension *dimension, const char *qualified)
+{
+	List	   *lists[] = {dimension->business_key, dimension->type0, dimension->type1,
+	dimension->type2, dimension->type3, dimension->type6};
+	bool		fits = get_rel_relkind(dimension->events) == RELKIND_RELATION &&
+		object_ownercheck(RelationRelationId, dimension->events, GetUserId()) &&
+		get_attnum(dimension->events, EVENTS_AT) != InvalidAttrNumber &&
+		get_attnum(dimension->events, EVENTS_DELETE) != InvalidAttrNumber &&
+		get_attnum(dimension->events, EVENTS_MERGE) != InvalidAttrNumber &&
+		(dimension->sequence_by == NULL ||
+		 get_attnum(dimension->events, EVENTS_SEQUENCE) != InvalidAttrNumber);
+
+	for (int i = 0; i < lengthof(lists); i++)
+	{
+		ListCell   *lc;
+
+		foreach(lc, lists[i])
+			fits = fits && get_attnum(dimension->events, lfirst(lc)) != InvalidAttrNumber;
+	}
+	if (!fits)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_TABLE),
+				 errmsg("relation %s is in the way", qualified),
+				 errdetail("The table of events of dimension %s would have this name.", dimension->name),
+				 errhint("Rename or drop it.")));
+}
+
+/* What the table needs beyond its columns to keep its promises. */
+static void
+append_constraints(StringInfo sql, const Dimension *dimension,
+				   const char *const *meta)
+{
+	appendStringInfoString(sql, ", UNIQUE (");
+	append_key(sql, dimension);
+	appendStringInfo(sql, "%s), CHECK (%s OPERATOR(pg_catalog.<) %s)",
+					 meta[META_VALID_FROM], meta[META_VALID_FROM], meta[META_VALID_TO]);
+	if (!dimension->temporal_key)
+		return;
+	if (!OidIsValid(get_extension_oid("btree_gist", true)))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("argument \"temporal_key\" needs the extension btree_gist"),
+				 errhint("CREATE EXTENSION btree_gist;")));
+	appendStringInfo(sql, ", valid_period pg_catalog.tstzrange GENERATED ALWAYS AS"
+					 " (pg_catalog.tstzrange(%s, %s)) STORED, EXCLUDE USING gist (",
+					 meta[META_VALID_FROM], meta[META_VALID_TO]);
+	for (int i = 0; i < list_length(dimension->business_key); i++)
+		appendStringInfo(sql, "%s WITH OPERATOR(pg_catalog.=), ",
+						 quote_identifier(list_nth(dimension->business_key, i)));
+	appendStringInfoString(sql, "valid_period WITH OPERATOR(pg_catalog.&&))");
+}
+
 /*
  * Make the table, as the current user, with columns in the order of the
  * source.  Inside an SPI connection.
@@ -217,28 +190,146 @@ pipeline_scd_make_table(Dimension *dimension, Source *source,
 						Oid schema, const char *name)
 {
 	StringInfoData sql;
-	const char *meta[META_COLUMNS];
+	const char *meta[META_COLUMNS] = {NULL};
 
 	check_key_types(dimension, source);
 	for (int i = 0; i < META_COLUMNS; i++)
-		meta[i] = quote_identifier(dimension->names[i]);
+	{
+		if (dimension->names[i] != NULL)
+			meta[i] = quote_identifier(dimension->names[i]);
+	}
 	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE TABLE %s (%s pg_catalog.int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
-					 dimension->name, meta[META_SURROGATE_KEY]);
+	if (meta[META_SURROGATE_KEY] != NULL)
+		appendStringInfo(&sql, ", %s pg_catalog.int8 GENERATED ALWAYS AS IDENTITY PRIMARY KEY",
+						 meta[META_SURROGATE_KEY]);
 	for (int i = 0; i < source->columns->natts; i++)
-		append_column(&sql, dimension, source,
-					  NameStr(TupleDescAttr(source->columns, i)->attname));
+	{
+		char	   *column = NameStr(TupleDescAttr(source->columns, i)->attname);
+
+		if (pipeline_scd_listed(dimension, column))
+			append_attribute(&sql, dimension, source, column);
+	}
 	appendStringInfo(&sql, ", %s pg_catalog.timestamptz NOT NULL, %s pg_catalog.timestamptz%s",
 					 meta[META_VALID_FROM], meta[META_VALID_TO],
 					 dimension->open_end_null ? "" : " NOT NULL");
-	appendStringInfo(&sql, ", %s pg_catalog.bool NOT NULL, %s pg_catalog.text, %s pg_catalog.int8, UNIQUE (",
-					 meta[META_IS_CURRENT], meta[META_CLOSE_REASON],
-					 meta[META_MERGE_ID]);
-	append_key(&sql, dimension);
-	appendStringInfo(&sql, "%s), CHECK (%s OPERATOR(pg_catalog.<) %s)) WITH (fillfactor = 90)",
-					 meta[META_VALID_FROM], meta[META_VALID_FROM], meta[META_VALID_TO]);
-	(void) pipeline_sql_generated(sql.data, SPI_OK_UTILITY, false);
+	if (meta[META_IS_CURRENT] != NULL)
+		appendStringInfo(&sql, ", %s pg_catalog.bool NOT NULL", meta[META_IS_CURRENT]);
+	if (meta[META_CLOSE_REASON] != NULL)
+		appendStringInfo(&sql, ", %s pg_catalog.text", meta[META_CLOSE_REASON]);
+	if (meta[META_MERGE_ID] != NULL)
+		appendStringInfo(&sql, ", %s pg_catalog.int8", meta[META_MERGE_ID]);
+	if (meta[META_IS_DELETED] != NULL)
+		appendStringInfo(&sql, ", %s pg_catalog.bool NOT NULL DEFAULT false", meta[META_IS_DELETED]);
+	if (meta[META_SCD_ID] != NULL)
+		appendStringInfo(&sql, ", %s pg_catalog.text", meta[META_SCD_ID]);
+	if (meta[META_UPDATED_AT] != NULL)
+		appendStringInfo(&sql, ", %s pg_catalog.timestamptz", meta[META_UPDATED_AT]);
+	append_constraints(&sql, dimension, meta);
+	/* Each column has ", " before it, the first one too. */
+	(void) pipeline_sql_generated(psprintf("CREATE TABLE %s (%s) WITH (fillfactor = 90)",
+										   dimension->name, sql.data + 2),
+								  SPI_OK_UTILITY, false);
 	return get_relname_relid(name, schema);
+}
+
+/* Add the index that `current_index` asks for.  As the owner. */
+void
+pipeline_scd_extra_indexes(const Dimension *dimension)
+{
+	StringInfoData sql;
+	bool		first = true;
+	ListCell   *lc;
+
+	if (!dimension->current_index)
+		return;
+	if (dimension->names[META_IS_CURRENT] == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"current_index\" needs the column \"is_current\""),
+				 errhint("Argument \"names\" says that there is none.")));
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE UNIQUE INDEX ON %s (", dimension->name);
+	foreach(lc, dimension->business_key)
+	{
+		appendStringInfo(&sql, "%s%s", first ? "" : ", ", quote_identifier(lfirst(lc)));
+		first = false;
+	}
+	appendStringInfo(&sql, ") WHERE %s", quote_identifier(dimension->names[META_IS_CURRENT]));
+	(void) pipeline_sql_generated(sql.data, SPI_OK_UTILITY, false);
+}
+
+/*
+ * Make the table of events beside the table of a cdc dimension, or find it
+ * where an earlier definition left it.  As the owner.
+ */
+void
+pipeline_scd_make_events(Dimension *dimension, Source *source)
+{
+	Oid			schema = get_rel_namespace(dimension->relid);
+	char	   *base = get_rel_name(dimension->relid);
+	char	   *name = psprintf("%.*s_events",
+								pg_mbcliplen(base, strlen(base), NAMEDATALEN - 8), base);
+	char	   *qualified = quote_qualified_identifier(get_namespace_name(schema), name);
+	StringInfoData sql;
+
+	if (!DIMENSION_IS_CDC(dimension) || OidIsValid(dimension->events))
+		return;
+	dimension->events = get_relname_relid(name, schema);
+	if (OidIsValid(dimension->events))
+	{
+		check_events_table(dimension, qualified);
+		return;
+	}
+	initStringInfo(&sql);
+	for (int i = 0; i < source->columns->natts; i++)
+	{
+		char	   *column = NameStr(TupleDescAttr(source->columns, i)->attname);
+
+		if (pipeline_scd_listed(dimension, column))
+			append_column(&sql, source, column, column);
+	}
+	appendStringInfoString(&sql, ", " EVENTS_AT " pg_catalog.timestamptz NOT NULL, "
+						   EVENTS_DELETE " pg_catalog.bool NOT NULL, " EVENTS_MERGE " pg_catalog.int8");
+	if (dimension->sequence_by != NULL)
+		append_column(&sql, source, dimension->sequence_by, EVENTS_SEQUENCE);
+	(void) pipeline_sql_generated(psprintf("CREATE TABLE %s (%s)", qualified, sql.data + 2),
+								  SPI_OK_UTILITY, false);
+	resetStringInfo(&sql);
+	appendStringInfo(&sql, "CREATE INDEX ON %s (", qualified);
+	append_key(&sql, dimension);
+	appendStringInfoString(&sql, EVENTS_AT ")");
+	(void) pipeline_sql_generated(sql.data, SPI_OK_UTILITY, false);
+	(void) pipeline_sql_generated(psprintf("COMMENT ON TABLE %s IS %s", qualified,
+										   quote_literal_cstr(psprintf("Events of dimension %s that its versions do not tell; kept by pipeline.", dimension->name))),
+								  SPI_OK_UTILITY, false);
+	dimension->events = get_relname_relid(name, schema);
+}
+
+/* Add the columns that are new in the source to the table, as the owner. */
+void
+pipeline_scd_add_columns(Dimension *dimension, Source *source)
+{
+	ListCell   *lc;
+	Oid			tables[2] = {dimension->relid, dimension->events};
+
+	foreach(lc, dimension->added)
+	{
+		for (int t = 0; t < 2; t++)
+		{
+			StringInfoData sql;
+
+			if (!OidIsValid(tables[t]) ||
+				get_attnum(tables[t], lfirst(lc)) != InvalidAttrNumber)
+				continue;
+			initStringInfo(&sql);
+			append_column(&sql, source, lfirst(lc), lfirst(lc));
+			(void) pipeline_sql_generated(psprintf("ALTER TABLE %s ADD COLUMN %s",
+												   pipeline_qualified_name(tables[t]),
+												   sql.data + 2),
+										  SPI_OK_UTILITY, false);
+		}
+		dimension->type2 = lappend(dimension->type2, lfirst(lc));
+	}
 }
 
 /* Is the type a domain that takes no NULL? */
@@ -268,7 +359,7 @@ check_room_for_unknown(const Dimension *dimension)
 
 		if (!att->attisdropped && !att->atthasdef &&
 			(att->attnotnull || refuses_null(att->atttypid)) &&
-			is_listed(dimension, NameStr(att->attname)))
+			pipeline_scd_listed(dimension, NameStr(att->attname)))
 			ereport(ERROR,
 					(errcode(ERRCODE_NOT_NULL_VIOLATION),
 					 errmsg("cannot add the unknown member to table %s: column \"%s\" must not be null",
@@ -286,239 +377,29 @@ check_room_for_unknown(const Dimension *dimension)
 void
 pipeline_scd_unknown_member(Dimension *dimension)
 {
-	const char *sk = quote_identifier(dimension->names[META_SURROGATE_KEY]);
+	const char *sk;
+	const char *current = dimension->names[META_IS_CURRENT];
 	char	   *end = dimension->open_end_null ? "NULL" :
 		quote_literal_cstr(timestamptz_to_str(dimension->open_end));
 
-	if (!dimension->unknown_member ||
-		pipeline_sql_generated(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) %d",
+	if (!dimension->unknown_member)
+		return;
+	sk = quote_identifier(dimension->names[META_SURROGATE_KEY]);
+	if (pipeline_sql_generated(psprintf("SELECT 1 FROM %s WHERE %s OPERATOR(pg_catalog.=) %d",
 										dimension->name, sk, UNKNOWN_MEMBER),
 							   SPI_OK_SELECT, false) > 0)
 		return;
 	check_room_for_unknown(dimension);
-	(void) pipeline_sql_generated(psprintf("INSERT INTO %s (%s, %s, %s, %s) OVERRIDING SYSTEM VALUE"
-										   " VALUES (%d, '-infinity', %s, true)",
+	(void) pipeline_sql_generated(psprintf("INSERT INTO %s (%s, %s, %s%s%s) OVERRIDING SYSTEM VALUE"
+										   " VALUES (%d, '-infinity', %s%s)",
 										   dimension->name, sk,
 										   quote_identifier(dimension->names[META_VALID_FROM]),
 										   quote_identifier(dimension->names[META_VALID_TO]),
-										   quote_identifier(dimension->names[META_IS_CURRENT]),
-										   UNKNOWN_MEMBER, end),
+										   current ? ", " : "",
+										   current ? quote_identifier(current) : "",
+										   UNKNOWN_MEMBER, end,
+										   current == NULL ? "" :
+										   get_atttype(dimension->relid, get_attnum(dimension->relid, current)) == BOOLOID ?
+										   ", true" : ", 1"),
 								  SPI_OK_INSERT, false);
-}
-
-/* ---- checking it -------------------------------------------------------- */
-
-static Form_pg_attribute
-find_column(Relation rel, const char *name)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
-			return att;
-	}
-	return NULL;
-}
-
-static bool
-fills_itself(Form_pg_attribute att)
-{
-	return att->atthasdef || att->attidentity != '\0' || att->attgenerated != '\0';
-}
-
-/* Check one of the columns that we write. */
-static void
-check_meta_column(const Dimension *dimension, Relation rel, MetaColumn meta)
-{
-	static const Oid types[META_COLUMNS] = {
-		INT8OID, TIMESTAMPTZOID, TIMESTAMPTZOID, BOOLOID, TEXTOID, INT8OID
-	};
-	const char *name = dimension->names[meta];
-	Form_pg_attribute att = find_column(rel, name);
-	bool		fits;
-
-	if (att == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("table %s has no column \"%s\"", dimension->name, name),
-				 errdetail("It is the column for \"%s\".", pipeline_meta_names[meta]),
-				 errhint("Add it: ALTER TABLE %s ADD COLUMN %s %s%s, or say by argument \"names\" which column it is.",
-						 dimension->name, quote_identifier(name),
-						 format_type_be(types[meta]),
-						 meta == META_SURROGATE_KEY ? " GENERATED ALWAYS AS IDENTITY" : "")));
-	fits = att->atttypid == types[meta] ||
-		(meta == META_SURROGATE_KEY &&
-		 (att->atttypid == INT4OID || att->atttypid == INT2OID));
-	if (!fits)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATATYPE_MISMATCH),
-				 errmsg("column \"%s\" of table %s has type %s", name,
-						dimension->name, format_type_be(att->atttypid)),
-				 errdetail("The column for \"%s\" must have type %s.",
-						   pipeline_meta_names[meta], format_type_be(types[meta])),
-				 errhint("Alter its type, or say by argument \"names\" which column it is.")));
-	if (meta == META_SURROGATE_KEY ? !fills_itself(att) || att->attgenerated != '\0'
-		: att->attgenerated != '\0')
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-				 errmsg("column \"%s\" of table %s cannot be the column for \"%s\"",
-						name, dimension->name, pipeline_meta_names[meta]),
-				 errdetail("%s", meta == META_SURROGATE_KEY ?
-						   "It is neither an identity column nor has it a default." :
-						   "It is a generated column."),
-				 errhint("Alter it, or say by argument \"names\" which column it is.")));
-}
-
-/* Every column that a merge does not write must fill itself. */
-static void
-check_other_columns(const Dimension *dimension, Relation rel)
-{
-	TupleDesc	desc = RelationGetDescr(rel);
-
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-		bool		meta = false;
-
-		if (att->attisdropped)
-			continue;
-		for (int m = 0; m < META_COLUMNS; m++)
-			meta = meta || strcmp(dimension->names[m], NameStr(att->attname)) == 0;
-		if (meta)
-			continue;
-		if (is_listed(dimension, NameStr(att->attname)))
-		{
-			if (att->attgenerated != '\0')
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_TABLE_DEFINITION),
-						 errmsg("column \"%s\" of table %s is generated",
-								NameStr(att->attname), dimension->name),
-						 errhint("Leave it out of the source.")));
-			continue;
-		}
-		if (!fills_itself(att))
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("the source lacks columns of dimension %s", dimension->name),
-					 errdetail("Missing columns: %s.", NameStr(att->attname)),
-					 errhint("Add it to the source, or give the table's column a default: new versions would not know its value.")));
-	}
-}
-
-/*
- * Check that the table has the columns of the dimension, as far as that does
- * not depend on the source.
- */
-void
-pipeline_scd_check_table(Dimension *dimension)
-{
-	Relation	rel = relation_open(dimension->relid, AccessShareLock);
-	List	   *lists[] = {dimension->business_key, dimension->type1, dimension->type2};
-
-	if (rel->rd_rel->relkind != RELKIND_RELATION &&
-		rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("%s is not a table", dimension->name),
-				 errhint("A dimension is a table or a partitioned table.")));
-	for (int m = 0; m < META_COLUMNS; m++)
-		check_meta_column(dimension, rel, m);
-	for (int i = 0; i < 3; i++)
-	{
-		ListCell   *lc;
-
-		foreach(lc, lists[i])
-		{
-			if (find_column(rel, lfirst(lc)) == NULL)
-				ereport(ERROR,
-						(errcode(ERRCODE_UNDEFINED_COLUMN),
-						 errmsg("table %s has no column \"%s\"",
-								dimension->name, (char *) lfirst(lc)),
-						 errdetail("The source has it."),
-						 errhint("Add it to the table, or leave it out of the source.")));
-		}
-	}
-	check_other_columns(dimension, rel);
-	if (check_enable_rls(dimension->relid, InvalidOid, true) == RLS_ENABLED)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("row-level security is in force on %s for role \"%s\"",
-						dimension->name, GetUserNameFromId(GetUserId(), false)),
-				 errdetail("A merge must see every version."),
-				 errhint("Let a role that bypasses the policies own the dimension.")));
-	relation_close(rel, NoLock);
-}
-
-/* SQL of a list of columns, each with a prefix. */
-static char *
-column_list(const List *names, const char *prefix)
-{
-	StringInfoData sql;
-	ListCell   *lc;
-
-	initStringInfo(&sql);
-	foreach(lc, names)
-		appendStringInfo(&sql, "%s%s%s", lc == list_head(names) ? "" : ", ",
-						 prefix, quote_identifier(lfirst(lc)));
-	return sql.data;
-}
-
-/*
- * Check the history of a table that is adopted, in one pass: no NULL keys,
- * valid_from before valid_to, current exactly where the end is open, no
- * overlaps.  Inside an SPI connection, as the owner.
- */
-void
-pipeline_scd_check_history(Dimension *dimension)
-{
-	static const char *const faults[] = {
-		"a business key is null",
-		"valid_from is null or not before valid_to",
-		"is_current does not agree with valid_to",
-		"versions of one key overlap"
-	};
-	StringInfoData sql;
-	ListCell   *lc;
-	const char *from = quote_identifier(dimension->names[META_VALID_FROM]);
-	const char *to = quote_identifier(dimension->names[META_VALID_TO]);
-	char	   *end = dimension->open_end_null ? "NULL::pg_catalog.timestamptz" :
-		psprintf("%s::pg_catalog.timestamptz",
-				 quote_literal_cstr(timestamptz_to_str(dimension->open_end)));
-
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT pg_catalog.count(*) FILTER (WHERE false");
-	foreach(lc, dimension->business_key)
-		appendStringInfo(&sql, " OR h.%s IS NOT DISTINCT FROM NULL", quote_identifier(lfirst(lc)));
-	appendStringInfo(&sql, "), pg_catalog.count(*) FILTER (WHERE (h.%s OPERATOR(pg_catalog.<) h.%s) IS NOT TRUE",
-					 from, to);
-	if (dimension->open_end_null)
-		appendStringInfo(&sql, " AND (h.%s IS NULL OR h.%s IS NOT NULL)", from, to);
-	appendStringInfoChar(&sql, ')');
-	appendStringInfo(&sql, ", pg_catalog.count(*) FILTER (WHERE (h.%s IS NOT DISTINCT FROM %s) IS DISTINCT FROM h.%s)",
-					 to, end, quote_identifier(dimension->names[META_IS_CURRENT]));
-	appendStringInfo(&sql, ", pg_catalog.count(*) FILTER (WHERE h.%s OPERATOR(pg_catalog.<) COALESCE(h.\"pipeline previous\", 'infinity'))",
-					 from);
-	appendStringInfo(&sql, " FROM (SELECT t.*, CASE WHEN pg_catalog.row_number() OVER w OPERATOR(pg_catalog.>) 1"
-					 " THEN COALESCE(pg_catalog.lag(t.%s) OVER w, 'infinity') ELSE '-infinity' END AS \"pipeline previous\""
-					 " FROM %s t", to, dimension->name);
-	if (dimension->unknown_member)
-		appendStringInfo(&sql, " WHERE t.%s OPERATOR(pg_catalog.<>) %d",
-						 quote_identifier(dimension->names[META_SURROGATE_KEY]), UNKNOWN_MEMBER);
-	appendStringInfo(&sql, " WINDOW w AS (PARTITION BY %s ORDER BY t.%s)) h",
-					 column_list(dimension->business_key, "t."), from);
-	(void) pipeline_sql_generated(sql.data, SPI_OK_SELECT, false);
-	for (int i = 0; i < lengthof(faults); i++)
-	{
-		int64		n = pipeline_sql_int8(0, i + 1);
-
-		if (n > 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-					 errmsg("table %s cannot be adopted: %s", dimension->name, faults[i]),
-					 errdetail("Rows at fault: %lld.", (long long) n),
-					 errhint("Repair the history first.")));
-	}
 }
