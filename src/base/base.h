@@ -1,7 +1,7 @@
 /*
  * base.h
  *	  The door of the ground floor: rights, checked SPI, names and options,
- *	  sources, the change log, the context of the running task.
+ *	  sources, the change log, direct access to tables, the context of the running task.
  *
  * base calls no room.  Errors raised here carry SQLSTATE, DETAIL and HINT.
  */
@@ -15,6 +15,7 @@
 #include "nodes/pg_list.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "compat.h"
@@ -136,6 +137,17 @@ extern void pipeline_record_change(const char *action, const char *kind,
 
 extern bool pipeline_identity_matches(void);
 extern void pipeline_identity_claim(void);
+
+/* ---- direct.c: past the executor? ------------------------------------------ */
+
+extern const char *pipeline_direct_read_obstacle(Relation rel,
+												 const AttrNumber *columns,
+												 int ncolumns);
+extern const char *pipeline_direct_write_obstacle(Relation rel,
+												  const AttrNumber *inserted,
+												  int ninserted,
+												  const AttrNumber *updated,
+												  int nupdated);
 
 /* ---- context.c: the task that this session is running --------------------- */
 

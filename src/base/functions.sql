@@ -37,3 +37,11 @@ DROP POLICY IF EXISTS changes_read ON pipeline.changes;
 CREATE POLICY changes_read ON pipeline.changes FOR SELECT
   USING (pipeline.is_owner(role));
 GRANT SELECT ON pipeline.changes TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline._direct_obstacles(
+  relation regclass, columns text[], OUT reading text, OUT writing text)
+  LANGUAGE c STABLE STRICT PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_direct_obstacles';
+COMMENT ON FUNCTION pipeline._direct_obstacles(regclass, text[]) IS
+'Internal: why the current user''s reading and writing of these columns goes through the executor; NULL where the table''s access method is used directly.';
+REVOKE ALL ON FUNCTION pipeline._direct_obstacles(regclass, text[]) FROM PUBLIC;
