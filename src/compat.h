@@ -88,6 +88,27 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 	PortalRun(portal, FETCH_ALL, toplevel, dest, dest, qc)
 #endif
 
+/* 18: nor does the executor. */
+#if PG_VERSION_NUM < 180000
+#define ExecutorRun(desc, direction, count) \
+	ExecutorRun(desc, direction, count, true)
+#endif
+
+/* 19: EXPLAIN may look into the planner. */
+#if PG_VERSION_NUM < 190000
+#define pg_plan_query(query, string, options, params, es) \
+	pg_plan_query(query, string, options, params)
+#endif
+
+/* 16: rights are checked on a list apart from the range table. */
+#if PG_VERSION_NUM < 160000
+#define CheckPlanPermissions(stmt) \
+	ExecCheckRTPerms((stmt)->rtable, true)
+#else
+#define CheckPlanPermissions(stmt) \
+	ExecCheckPermissions((stmt)->rtable, (stmt)->permInfos, true)
+#endif
+
 /* 18: a minimal tuple can have room before it. */
 #if PG_VERSION_NUM < 180000
 #define heap_form_minimal_tuple(desc, values, isnull, extra) \

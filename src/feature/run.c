@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "executor/spi.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/memutils.h"
@@ -50,7 +49,6 @@ features_run(FeaturePlan *plan, const FeatureRange *range,
 	MemoryContext before;
 
 	INSTR_TIME_SET_CURRENT(start);
-	SPI_connect();
 	before = MemoryContextSwitchTo(context);
 	run.plan = plan;
 	run.range = range;
@@ -68,7 +66,6 @@ features_run(FeaturePlan *plan, const FeatureRange *range,
 	check_counts(&run.counts);
 
 	MemoryContextSwitchTo(before);
-	SPI_finish();
 	MemoryContextDelete(context);
 	*counts = run.counts;
 }
