@@ -24,6 +24,7 @@
 
 #include "postgres.h"
 
+#include "access/htup.h"
 #include "access/tupdesc.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
@@ -312,9 +313,17 @@ typedef struct Record
 
 typedef struct RecordStore RecordStore;
 
+/* Records that lie one after the other. */
+typedef struct RecordRun
+{
+	char	   *data;
+	Size		used;
+} RecordRun;
+
 /* Called with the records of some entities, every one of them complete. */
-typedef void (*RecordConsumer) (Record **records, uint64 nrecords,
-								uint32 divisor, uint32 nslots, void *arg);
+typedef void (*RecordConsumer) (const RecordRun *runs, int nruns,
+								uint64 nrecords, uint32 divisor, uint32 nslots,
+								void *arg);
 
 extern RecordStore *record_store_create(Size budget);
 extern Record *record_store_reserve(RecordStore *store, Size size);
@@ -322,6 +331,16 @@ extern void record_store_append(RecordStore *store);
 extern void record_store_finish(RecordStore *store, uint32 nkeys,
 								uint32 groups, RecordConsumer consumer, void *arg);
 extern uint64 record_store_spilled(const RecordStore *store);
+
+/* ---- row_writer.c: rows of the result -------------------------------------------- */
+
+typedef struct RowWriter RowWriter;
+
+extern RowWriter *row_writer_create(TupleDesc desc, int nspine,
+									Tuplestorestate *output);
+extern void row_writer_put(RowWriter *writer, MinimalTuple row,
+						   const Datum *values, const bool *nulls);
+extern void row_writer_end(RowWriter *writer);
 
 /* ---- window.c: bounds and cursors --------------------------------------------- */
 
