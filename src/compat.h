@@ -12,6 +12,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
@@ -36,6 +37,8 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 			return pg_database_aclcheck(objectid, roleid, mode);
 		case NamespaceRelationId:
 			return pg_namespace_aclcheck(objectid, roleid, mode);
+		case ProcedureRelationId:
+			return pg_proc_aclcheck(objectid, roleid, mode);
 		case TypeRelationId:
 			return pg_type_aclcheck(objectid, roleid, mode);
 	}

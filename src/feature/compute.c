@@ -31,6 +31,13 @@ typedef struct Computation
 	MemoryContext row_context;
 } Computation;
 
+/* The input of a feature, or NULL where every event counts. */
+static inline Input *
+feature_input(const Feature *feature, const Stream *stream)
+{
+	return feature->input < 0 ? NULL : list_nth(stream->inputs, feature->input);
+}
+
 /* ---- order ----------------------------------------------------------------------- */
 
 static int
@@ -162,9 +169,11 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 		Feature    *feature = lfirst(lc);
 		Stream	   *stream = list_nth(c->plan->streams, feature->stream);
 
-		if (feature->stacks != NULL)
-			two_stacks_start(feature->stacks, stream->nevents);
-		memset(&feature->distinct, 0, sizeof(DistinctCount));
+		if (feature->by >= 0)
+			by_start(feature, stream);
+		else
+			feature_state_start(&feature->state, feature,
+								feature_input(feature, stream), stream);
 	}
 }
 
@@ -206,17 +215,16 @@ compute_feature(Computation *c, Feature *feature, bool *isnull)
 	Stream	   *stream = list_nth(c->plan->streams, feature->stream);
 	Window	   *window = list_nth(c->plan->windows, feature->window);
 	int64		time = comparable_time(c, feature, stream->local);
-	int64		known_by;
+	int64		known_by = window->only_known ?
+		comparable_time(c, feature, stream->known_local) : 0;
+	Datum		map;
 
-	if (window->only_known)
-	{
-		known_by = comparable_time(c, feature, stream->known_local);
-		if (known_is_partial(stream, window, known_by))
-			return known_result(feature, stream, window, known_by, time, isnull);
-	}
-	return feature_result(feature, feature->input < 0 ? NULL :
-						  list_nth(stream->inputs, feature->input),
-						  stream, window, time, isnull);
+	if (feature->by < 0)
+		return windowed_result(feature, &feature->state, &feature->known,
+							   feature_input(feature, stream), stream, window,
+							   known_by, time, isnull);
+	map = by_result(feature, window, known_by, time, isnull);
+	return *isnull ? feature_empty_result(feature, isnull) : map;
 }
 
 static void
@@ -302,7 +310,7 @@ compute_part(const RecordRun *runs, int nruns, uint64 nrecords, uint32 divisor,
 }
 
 static void
-create_stacks(FeaturePlan *plan)
+create_states(FeaturePlan *plan)
 {
 	ListCell   *lc;
 
@@ -310,20 +318,14 @@ create_stacks(FeaturePlan *plan)
 	{
 		Feature    *feature = lfirst(lc);
 		Stream	   *stream = list_nth(plan->streams, feature->stream);
-		Input	   *input = feature->input < 0 ? NULL :
-			list_nth(stream->inputs, feature->input);
-		AggregateKind kind = feature->spec->aggregate;
-		bool		sums = kind == AGGREGATE_SUM || kind == AGGREGATE_AVG ||
-			kind == AGGREGATE_STDDEV || kind == AGGREGATE_VARIANCE;
 
-		if (kind == AGGREGATE_MIN || kind == AGGREGATE_MAX ||
-			(sums && (input->sum_method == SUM_FLOAT4 ||
-					  input->sum_method == SUM_FLOAT8)))
-		{
-			feature->stacks = two_stacks_create(kind, input, feature->input);
-			if (stream->knowledge_time != NULL)
-				feature->known_stacks = two_stacks_create(kind, input, feature->input);
-		}
+		if (feature->by >= 0)
+			continue;
+		feature_state_create(&feature->state, feature,
+							 feature_input(feature, stream));
+		if (stream->knowledge_time != NULL)
+			feature_state_create(&feature->known, feature,
+								 feature_input(feature, stream));
 	}
 }
 
@@ -348,7 +350,7 @@ feature_compute(FeatureRun *run)
 	c.row_context = AllocSetContextCreate(CurrentMemoryContext,
 										  "pipeline feature row",
 										  ALLOCSET_DEFAULT_SIZES);
-	create_stacks(run->plan);
+	create_states(run->plan);
 	if (key_table_size(run->keys) > 0)
 		record_store_finish(run->store, key_table_size(run->keys),
 							c.nstreams + 1, compute_part, &c);

@@ -51,7 +51,14 @@ typedef enum AggregateKind
 	AGGREGATE_TIME_SINCE_FIRST,
 	AGGREGATE_TIME_SINCE_LAST,
 	AGGREGATE_STDDEV,
-	AGGREGATE_VARIANCE
+	AGGREGATE_VARIANCE,
+	AGGREGATE_LAST_K,
+	AGGREGATE_TOP_K,
+	AGGREGATE_RATE,
+	AGGREGATE_PERCENTILE,
+	AGGREGATE_DECAYED_SUM,
+	AGGREGATE_APPROX_COUNT_DISTINCT,
+	AGGREGATE_OTHER				/* an aggregate function by name */
 } AggregateKind;
 
 typedef struct FeatureSpec
@@ -72,6 +79,15 @@ typedef struct FeatureSpec
 	List	   *entity;			/* NIL: as in the spine */
 	char	   *event_time;		/* NULL: as in the spine */
 	char	   *default_value;	/* NULL: none */
+	char	   *by;				/* expression whose values it is spread over */
+	List	   *values;			/* of it that become columns; NIL: a map */
+	const Jsonb *args;			/* as given, or NULL; what it says: */
+	int			k;
+	int64		per;			/* of a rate, in microseconds */
+	int64		half_life;		/* in microseconds */
+	double		fraction;		/* of a percentile, */
+	bool		continuous;		/* which is interpolated */
+	int			precision;		/* of a sketch, in bits */
 } FeatureSpec;
 
 /* The texts of one feature, before they are checked. */
@@ -98,11 +114,13 @@ static inline bool
 aggregate_needs_value(AggregateKind kind)
 {
 	return kind != AGGREGATE_COUNT && kind != AGGREGATE_EXISTS &&
-		kind != AGGREGATE_TIME_SINCE_FIRST && kind != AGGREGATE_TIME_SINCE_LAST;
+		kind != AGGREGATE_TIME_SINCE_FIRST && kind != AGGREGATE_TIME_SINCE_LAST &&
+		kind != AGGREGATE_RATE;
 }
 
 extern FeatureSpec *feature_spec(const FeatureText *text);
 extern List *feature_specs_from_jsonb(const Jsonb *features);
+extern void feature_spec_args(FeatureSpec *spec);
 
 /* ---- plan.c: everything analysed ------------------------------------------ */
 
@@ -138,6 +156,9 @@ typedef struct Input
 	bool		needs_links;	/* how many different ones */
 	bool		needs_ends;		/* for the first or last */
 	bool		needs_squares;	/* for the variance, exactly */
+	bool		needs_ranks;	/* see value_order.c */
+	bool		needs_sequence;
+	bool		needs_hashes;	/* see sketch.c */
 	ValueOrder *order;			/* if some of these need it */
 
 	/* for the entity at hand: prefix i is over the events before the i-th */
@@ -151,6 +172,11 @@ typedef struct Input
 	int		   *after;
 	int		   *first;			/* see first_last.c */
 	int		   *last;
+	int		   *ranks;			/* of the events' values; -1: does not count */
+	int		   *samples;		/* an event of each rank */
+	int			nranks;
+	int		   *sequence;		/* the events that count, by time and value */
+	uint32	   *hashes;
 } Input;
 
 typedef struct Stream
@@ -201,12 +227,20 @@ typedef struct Window
 	bool		closed_left;
 	bool		closed_right;
 
+	/* between the times of the row at hand; ends that compare with events */
+	int64		from;
+	int64		to;
 	/* events [lo, hi) of the entity at hand are in the window */
 	int			lo;
 	int			hi;
 } Window;
 
 typedef struct TwoStacks TwoStacks;
+typedef struct RankTree RankTree;
+typedef struct Sketch Sketch;
+typedef struct OtherAggregate OtherAggregate;
+typedef struct OtherState OtherState;
+typedef struct ByGroups ByGroups;
 
 /* A window whose different values were counted. */
 typedef struct DistinctCount
@@ -216,6 +250,16 @@ typedef struct DistinctCount
 	int64		count;
 } DistinctCount;
 
+/* What a feature keeps while its window slides over an entity. */
+typedef struct FeatureState
+{
+	TwoStacks  *stacks;			/* min, max, sums of floats, decayed sums */
+	Sketch	   *sketch;
+	DistinctCount distinct;
+	RankTree   *tree;			/* percentiles, top k */
+	OtherState *other;
+} FeatureState;
+
 typedef struct Feature
 {
 	const FeatureSpec *spec;
@@ -223,13 +267,17 @@ typedef struct Feature
 	int			input;			/* -1: every row of the source counts */
 	int			window;
 	int			at;				/* the shift from which time is counted */
-	Oid			result_type;
+	Oid			value_type;		/* of the aggregate */
+	Oid			result_type;	/* of the column: the same, or a map of them */
 	Oid			result_collation;
 	bool		has_default;
 	Datum		default_value;
-	TwoStacks  *stacks;			/* min, max, and sums of floats */
-	TwoStacks  *known_stacks;	/* the same, over what is known */
-	DistinctCount distinct;
+	OtherAggregate *other;
+	FeatureState state;
+	FeatureState known;			/* the same, over what is known */
+	int			by;				/* input of the values it is spread over, or -1 */
+	FmgrInfo	to_json;		/* of the aggregate's values */
+	ByGroups   *groups;			/* of the entity at hand */
 } Feature;
 
 typedef struct FeaturePlan
@@ -356,24 +404,42 @@ extern void window_move(Window *window, const Stream *stream,
 
 extern void input_start(Input *input, int index, const Stream *stream);
 extern struct NumericData *int128_to_numeric(int128 value);
-extern Datum feature_result(Feature *feature, const Input *input,
-							const Stream *stream, const Window *window,
-							int64 time, bool *isnull);
+extern Datum feature_result(const Feature *feature, FeatureState *state,
+							const Input *input, const Stream *stream,
+							const Window *window, int64 time, bool *isnull);
+extern Datum feature_empty_result(const Feature *feature, bool *isnull);
+
+/* ---- state.c, by.c ----------------------------------------------------------------------- */
+
+extern void feature_state_create(FeatureState *state, const Feature *feature,
+								 const Input *input);
+extern void feature_state_start(FeatureState *state, const Feature *feature,
+								const Input *input, const Stream *stream);
+extern void by_plan(Feature *feature);
+extern void by_start(Feature *feature, const Stream *stream);
+extern Datum by_result(Feature *feature, const Window *window, int64 known_by,
+					   int64 time, bool *isnull);
 
 /* ---- known.c: what was known ----------------------------------------------------------- */
 
 extern void known_start(Stream *stream);
-extern bool known_is_partial(const Stream *stream, const Window *window,
-							 int64 time);
-extern Datum known_result(const Feature *feature, const Stream *stream,
-						  const Window *window, int64 known_by, int64 time,
-						  bool *isnull);
+extern Datum windowed_result(const Feature *feature, FeatureState *state,
+							 FeatureState *known, const Input *input,
+							 const Stream *stream, const Window *window,
+							 int64 known_by, int64 time, bool *isnull);
 
-/* ---- value_order.c, distinct.c, first_last.c, moments.c ------------------------------ */
+/* ---- value_order.c, distinct.c, first_last.c, moments.c, rank_tree.c, sketch.c -------- */
 
 extern bool input_orders_as_integer(const Input *input);
 extern ValueOrder *value_order_create(const Input *input);
 extern int	value_order_compare(ValueOrder *order, Datum a, Datum b);
+extern int *events_by_value(const Input *input, int index, const Stream *stream,
+							int from, int to, int *nevents);
+extern void ranks_start(Input *input, int index, const Stream *stream);
+extern void sequence_start(Input *input, int index, const Stream *stream);
+extern Datum sequence_last(const Input *input, const Stream *stream, int lo,
+						   int hi, int k);
+extern Datum input_array(const Input *input, Datum *values, int n);
 extern void distinct_start(Input *input, int index, const Stream *stream);
 extern int64 distinct_count(DistinctCount *c, const Input *input, int lo, int hi);
 extern void first_last_start(Input *input, int index, const Stream *stream);
@@ -387,9 +453,31 @@ extern struct NumericData *moments_result(const Feature *feature,
 										  const Input *input, int lo, int hi,
 										  int64 count, struct NumericData *sum);
 
+extern RankTree *rank_tree_create(const Input *input, bool maxima);
+extern Datum rank_tree_percentile(RankTree *tree, const FeatureSpec *spec,
+								  const Input *input, const Stream *stream,
+								  int lo, int hi, int64 count);
+extern Datum rank_tree_top(RankTree *tree, int k, const Input *input,
+						   const Stream *stream, int lo, int hi);
+extern Sketch *sketch_create(int width);
+extern void sketch_start(Sketch *sketch, int nevents);
+extern void sketch_hashes(Input *input, int index, const Stream *stream);
+extern int64 sketch_count(Sketch *sketch, const Input *input, int index,
+						  const Stream *stream, int lo, int hi);
+
+/* ---- other_aggregate.c: aggregate functions by name ------------------------------------ */
+
+extern char *other_aggregate_name(const char *text);
+extern OtherAggregate *other_aggregate_create(const struct Aggref *aggref);
+extern OtherState *other_state_create(const OtherAggregate *aggregate,
+									  int nevents);
+extern Datum other_aggregate_result(OtherState *state, const Input *input,
+									int index, const Stream *stream, int lo,
+									int hi, bool *isnull);
+
 /* ---- two_stacks.c: what cannot be subtracted --------------------------------------- */
 
-extern TwoStacks *two_stacks_create(AggregateKind kind, const Input *input,
+extern TwoStacks *two_stacks_create(const FeatureSpec *spec, const Input *input,
 									int index);
 extern void two_stacks_start(TwoStacks *stacks, int nevents);
 extern Datum two_stacks_extreme(TwoStacks *stacks, const Stream *stream,
@@ -398,6 +486,8 @@ extern double two_stacks_sum(TwoStacks *stacks, const Stream *stream,
 							 int lo, int hi);
 extern double two_stacks_variance(TwoStacks *stacks, const Stream *stream,
 								  int lo, int hi);
+extern double two_stacks_decayed(TwoStacks *stacks, const Stream *stream,
+								 int lo, int hi, int64 time);
 
 /*
  * Some functions return an integer without extending its sign to the whole

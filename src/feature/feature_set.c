@@ -60,6 +60,17 @@ result_interval(uint64 row, int column)
 	return copy;
 }
 
+static const Jsonb *
+result_jsonb(uint64 row, int column)
+{
+	bool		isnull;
+	Jsonb	   *json = DatumGetJsonbP(pipeline_sql_datum(row, column, &isnull));
+	Jsonb	   *copy = SPI_palloc(VARSIZE(json));
+
+	memcpy(copy, json, VARSIZE(json));
+	return copy;
+}
+
 static List *
 result_list(uint64 row, int column, const char *argument)
 {
@@ -74,7 +85,7 @@ static void
 load_features(FeatureSet *set)
 {
 	uint64		n = pipeline_sql("SELECT feature, source, aggregate, lookback, value, closed,"
-								 " filter, entity, event_time, default_value, lookahead, align"
+								 " filter, entity, event_time, default_value, lookahead, align, by, args"
 								 " FROM pipeline.features WHERE feature_set = $1"
 								 " ORDER BY position", SPI_OK_SELECT,
 								 sql_text(set->name));
@@ -95,6 +106,8 @@ load_features(FeatureSet *set)
 		text.default_value = pipeline_sql_text(i, 10);
 		text.lookahead = result_interval(i, 11);
 		text.align = pipeline_sql_text(i, 12);
+		text.by = pipeline_sql_text(i, 13);
+		text.args = result_jsonb(i, 14);
 		set->specs = lappend(set->specs, feature_spec(&text));
 	}
 }
@@ -453,8 +466,8 @@ pipeline_add_feature(PG_FUNCTION_ARGS)
 	type = check_features(set);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("INSERT INTO pipeline.features (feature_set, feature, position, owner, source, aggregate,"
-				 " lookback, value, closed, filter, entity, event_time, default_value, result_type, lookahead, align)"
-				 " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15"
+				 " lookback, value, closed, filter, entity, event_time, default_value, result_type, lookahead, align, by, args)"
+				 " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, coalesce($17, '{}')"
 				 " FROM pipeline.features WHERE feature_set = $1", SPI_OK_INSERT,
 				 sql_text(name), sql_text(spec->name), sql_role(set->owner),
 				 sql_text(spec->source), sql_text(spec->aggregate_name),
@@ -463,7 +476,7 @@ pipeline_add_feature(PG_FUNCTION_ARGS)
 				 sql_array(pipeline_arg_array(fcinfo, 9)),
 				 sql_text(spec->event_time), sql_text(spec->default_value),
 				 sql_text(type), sql_interval(spec->lookahead),
-				 sql_text(spec->align));
+				 sql_text(spec->align), sql_text(spec->by), sql_jsonb(spec->args));
 	pipeline_scope_end(&scope);
 	pipeline_record_change("add_feature", KIND, name, before,
 						   set_as_jsonb(name), spec->name);

@@ -53,7 +53,7 @@ CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_add_feature';
 COMMENT ON FUNCTION pipeline.add_feature(text, text, text, text, interval, interval, text, text, text, text[], text, text, text, jsonb, text) IS
-'Add a feature to a set: an aggregate (count, exists, sum, avg, min, max, stddev, variance, count_distinct, first, last, time_since_first, time_since_last) over the events of a source with the same entity in [t - lookback, t + lookahead), where t is the row''s event time: a lookback of 0 and a lookahead of 1 day are the day after it, a negative lookahead leaves a gap before it. align: second, minute, hour, day, week, month, quarter or year: t is first set back to the start of that unit, as by date_trunc(), and lookback and lookahead must be whole units (NULL: it is not). value: expression over the source''s columns (needed but for count, exists and the times since; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for counts, false for exists, NULL). by and args are not available yet. Types: counts bigint; sum, avg, stddev and variance (of the sample) as PostgreSQL''s; min, max, first and last the value''s; exists boolean; times since interval. Of events of one time, first is the one with the least value and last the one with the greatest. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 not available yet.';
+'Add a feature to a set: an aggregate over the events of a source with the same entity in [t - lookback, t + lookahead), where t is the row''s event time: a lookback of 0 and a lookahead of 1 day are the day after it, a negative lookahead leaves a gap before it. aggregate: count, exists, rate, sum, avg, min, max, stddev, variance, percentile, count_distinct, approx_count_distinct, first, last, last_k, top_k, time_since_first, time_since_last, decayed_sum, or the name of an aggregate function of one argument that has a combine or an inverse transition function. align: second, minute, hour, day, week, month, quarter or year: t is first set back to the start of that unit, as by date_trunc(), and lookback and lookahead must be whole units (NULL: it is not). value: expression over the source''s columns (needed but for count, exists, rate and the times since; there, only rows in which it is not NULL count); closed: which ends of the window count, left, right, both or none; filter: condition over the source''s columns; entity, event_time: the source''s columns, where they are named otherwise than the spine''s; default_value: result of an empty window (else 0 for counts and rates, false for exists, {} for maps, NULL). by: expression over whose values the feature is spread: a jsonb object with a key for each value that the window has; or, with args {"values": ["a", "b"]}, a column feature_a and a column feature_b. args: last_k and top_k: {"k": number}; rate: {"per": "1 hour"}, events per that time, 1 second by default; percentile: {"fraction": 0.5}, and {"method": "disc"} for a value that is there instead of one between two; decayed_sum: {"half_life": "7 days"}, the time before t at which a value counts half; approx_count_distinct: {"precision": 10}, two to that power registers of HyperLogLog, 4 to 16. Types: counts bigint; sum, avg, stddev and variance (of the sample) as PostgreSQL''s; min, max, first and last the value''s; exists boolean; times since interval; rate, decayed_sum and the interpolated percentile double precision; last_k (latest first) and top_k (most frequent first, then least) arrays of the value''s. Of events of one time, first is the one with the least value and last the one with the greatest. Errors: 42704 no such set; 42501 not its owner; 42710 duplicate; 42703, 42P01, 42804 as features(); 22023 bad value; 0A000 an aggregate function that cannot slide.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_feature(set text, feature text)
   RETURNS void
@@ -85,7 +85,7 @@ SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
   f.source, f.lookback, f.lookahead, f.align, f.closed, f.filter,
   coalesce(f.entity, s.entity) AS entity,
   coalesce(f.event_time, s.event_time) AS event_time, f.default_value,
-  f.result_type, s.knowledge_time, s.spine, s.target, s.timezone, s.labels, s.description,
+  f.by, f.args, f.result_type, s.knowledge_time, s.spine, s.target, s.timezone, s.labels, s.description,
   r.refresh_id AS last_refresh_id, r.finished_at AS last_refreshed_at,
   r.as_of AS last_as_of, r.rows_computed AS last_rows
 FROM pipeline.features f
@@ -103,7 +103,7 @@ COMMENT ON COLUMN pipeline.feature_catalog.feature_set IS 'Set that it belongs t
 COMMENT ON COLUMN pipeline.feature_catalog.feature IS 'Name of the feature, and of its column.';
 COMMENT ON COLUMN pipeline.feature_catalog.position IS 'Order of the features of a set.';
 COMMENT ON COLUMN pipeline.feature_catalog.owner IS 'Owner of the set.';
-COMMENT ON COLUMN pipeline.feature_catalog.aggregate IS 'count, exists, sum, avg, min, max, stddev, variance, count_distinct, first, last, time_since_first or time_since_last.';
+COMMENT ON COLUMN pipeline.feature_catalog.aggregate IS 'What is made of the events: see add_feature().';
 COMMENT ON COLUMN pipeline.feature_catalog.value IS 'Expression that is aggregated; NULL: rows are.';
 COMMENT ON COLUMN pipeline.feature_catalog.source IS 'Source of the events.';
 COMMENT ON COLUMN pipeline.feature_catalog.lookback IS 'How far before the row''s time the window starts.';
@@ -114,6 +114,8 @@ COMMENT ON COLUMN pipeline.feature_catalog.filter IS 'Condition on the events; N
 COMMENT ON COLUMN pipeline.feature_catalog.entity IS 'Columns of the source that name the entity.';
 COMMENT ON COLUMN pipeline.feature_catalog.event_time IS 'Column of the source with the event''s time.';
 COMMENT ON COLUMN pipeline.feature_catalog.default_value IS 'Value for an empty window; NULL: the aggregate''s own.';
+COMMENT ON COLUMN pipeline.feature_catalog.by IS 'Expression over whose values the feature is spread; NULL: it is not.';
+COMMENT ON COLUMN pipeline.feature_catalog.args IS 'Options of the aggregate.';
 COMMENT ON COLUMN pipeline.feature_catalog.result_type IS 'Type of the column.';
 COMMENT ON COLUMN pipeline.feature_catalog.knowledge_time IS 'Column of the source with the time at which the event became known; NULL: when it happened.';
 COMMENT ON COLUMN pipeline.feature_catalog.spine IS 'Source of the rows that get the feature.';

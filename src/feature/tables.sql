@@ -59,6 +59,8 @@ CREATE TABLE pipeline.features (
   entity text[],
   event_time text,
   default_value text,
+  by text,
+  args jsonb NOT NULL DEFAULT '{}',
   result_type text NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (feature_set, feature)
@@ -74,7 +76,7 @@ COMMENT ON COLUMN pipeline.features.owner IS 'Owner of the set.';
 COMMENT ON COLUMN pipeline.features.source IS
 'Source of the events: a table, a view or a query.';
 COMMENT ON COLUMN pipeline.features.aggregate IS
-'count, exists, sum, avg, min, max, stddev, variance, count_distinct, first, last, time_since_first or time_since_last.';
+'count, exists, sum, avg, min, max, stddev, variance, count_distinct, approx_count_distinct, first, last, last_k, top_k, time_since_first, time_since_last, rate, percentile, decayed_sum, or the name of an aggregate function.';
 COMMENT ON COLUMN pipeline.features.lookback IS
 'How far before the row''s time the window starts.';
 COMMENT ON COLUMN pipeline.features.lookahead IS
@@ -92,7 +94,11 @@ COMMENT ON COLUMN pipeline.features.entity IS
 COMMENT ON COLUMN pipeline.features.event_time IS
 'Column of the source with the time of the event; NULL: of the same name as the set''s.';
 COMMENT ON COLUMN pipeline.features.default_value IS
-'Value for an empty window, as text; NULL: 0 for counts, false for exists, NULL for the rest.';
+'Value for an empty window, as text; NULL: 0 for counts and rates, false for exists, {} for maps, NULL for the rest.';
+COMMENT ON COLUMN pipeline.features.by IS
+'Expression over the source''s columns over whose values the feature is spread; NULL: it is not.';
+COMMENT ON COLUMN pipeline.features.args IS
+'Options of the aggregate, and the values of "by" that become columns, a JSON object.';
 COMMENT ON COLUMN pipeline.features.result_type IS 'Type of the column.';
 COMMENT ON COLUMN pipeline.features.created_at IS 'When it was added.';
 CREATE INDEX features_owner ON pipeline.features (owner);
