@@ -30,13 +30,14 @@ END $$;
 
 CREATE FUNCTION make_data() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  DROP TABLE IF EXISTS spine_tz, spine_ts, spine_date, e_tz, e_ts, e_date;
+  DROP TABLE IF EXISTS spine_epoch, e_epoch, spine_tz, spine_ts, spine_date, e_tz, e_ts, e_date;
   CREATE TABLE spine_tz AS
     SELECT n, sparse((random() * 4)::int, 0.03) AS a,
            sparse(pick('x', 'y', 'Y', ''), 0.03) AS b,
            sparse(moment()::timestamptz, 0.03) AS t
     FROM generate_series(1, (random() * 80)::int) n;
   CREATE TABLE spine_ts AS SELECT n, a::smallint AS a, b::varchar(5) AS b, t::timestamp AS t FROM spine_tz;
+  CREATE TABLE spine_epoch AS SELECT n, a, b, floor(extract(epoch FROM t))::bigint AS t FROM spine_tz WHERE t IS NULL OR isfinite(t);
   CREATE TABLE spine_date AS SELECT n, a::numeric AS a, b, t::date AS t FROM spine_tz;
   CREATE TABLE e_tz AS
     SELECT sparse((random() * 5)::int, 0.03) AS a,
@@ -66,6 +67,8 @@ BEGIN
   ALTER TABLE e_ts DROP COLUMN t;
   ALTER TABLE e_ts RENAME t2 TO t;
   ALTER TABLE e_ts ALTER a TYPE bigint;
+  CREATE TABLE e_epoch AS SELECT a, b, floor(extract(epoch FROM t))::bigint AS t, i2, i4, i8, num, money2, f8, f4, txt, d, flag, floor(extract(epoch FROM known))::bigint AS known
+    FROM e_tz WHERE (t IS NULL OR isfinite(t)) AND (known IS NULL OR isfinite(known));
   CREATE TABLE e_date AS SELECT *, t::date AS day, a AS "Who Is", b::text AS "it's" FROM e_tz;
   ALTER TABLE e_date ALTER known TYPE date;
   ALTER TABLE e_ts ALTER known TYPE timestamp;
@@ -83,7 +86,7 @@ CREATE AGGREGATE inverse_sum(int4) (sfunc = int4_sum, stype = int8, msfunc = int
 CREATE FUNCTION make_feature(name text, knows boolean DEFAULT false, OUT spec jsonb, OUT oracle text, OUT shown text)
 LANGUAGE plpgsql AS $$
 DECLARE
-  source text := pick('e_tz', 'e_tz', 'e_ts', 'e_date', 'SELECT * FROM e_tz WHERE flag', 'spine_tz');
+  source text := pick('e_tz', 'e_tz', 'e_epoch', 'e_ts', 'e_date', 'SELECT * FROM e_tz WHERE flag', 'spine_tz');
   of_spine boolean := source = 'spine_tz' AND NOT knows;
   aggregate text := pick('count', 'count', 'sum', 'sum', 'avg', 'min', 'max', 'exists', 'count_distinct', 'count_distinct',
                          'first', 'last', 'time_since_first', 'time_since_last', 'stddev', 'variance',
@@ -148,7 +151,7 @@ BEGIN
     a := '"Who Is"'; b := '"it''s"'; t := 'day';
   END IF;
   -- There is no time since an infinite time.
-  IF aggregate ~ '^time|^decayed' THEN filter := format('isfinite(%s)', t) || coalesce(' AND ' || filter, ''); END IF;
+  IF aggregate ~ '^time|^decayed' AND source <> 'e_epoch' THEN filter := format('isfinite(%s)', t) || coalesce(' AND ' || filter, ''); END IF;
   IF random() < 0.2 AND aggregate IN ('count', 'count_distinct', 'exists') THEN
     fallback := CASE aggregate WHEN 'exists' THEN 'true' ELSE '-1' END;
   ELSIF random() < 0.2 AND aggregate !~ '^count|^exists|^time|_k$' AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
@@ -186,6 +189,7 @@ BEGIN
       condition := condition || format(' AND e.known %s %s', CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, at);
     END IF;
   END IF;
+  IF source = 'e_epoch' THEN source := 'SELECT a, b, to_timestamp(t) AS t, i2, i4, i8, num, money2, f8, f4, txt, d, flag, to_timestamp(known) AS known FROM e_epoch'; END IF;
   IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
   counted := format('FILTER (WHERE (%s) AND (%s) IS NOT NULL)', coalesce(filter || E'\n', 'true'), coalesce(value, '1'));
   IF own IS NOT NULL THEN own := replace(own, '%s', counted); END IF;
@@ -218,7 +222,7 @@ END $$;
 
 CREATE FUNCTION try(seed int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date');
+  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date', 'spine_epoch');
   as_of timestamptz := CASE WHEN random() < 0.3 THEN moment() END;
   specs jsonb := '[]';
   wanted text := 's.*';
@@ -234,6 +238,7 @@ BEGIN
     got := got || ', ' || format(f.shown, 'f' || i);
   END LOOP;
   -- A date is its midnight.
+  IF spine = 'spine_epoch' THEN wanted := 's.n, s.a, s.b, floor(extract(epoch FROM s.t))::bigint' || substr(wanted, 4); END IF;
   IF spine = 'spine_date' THEN wanted := regexp_replace(wanted, '\ms\.t\M', 's.t::timestamp', 'g'); END IF;
   columns := pipeline.features_columns(spine, '{a,b}', 't', specs);
   EXECUTE format($q$
@@ -243,7 +248,7 @@ BEGIN
       SELECT %s FROM pipeline.features($2, '{a,b}', 't', $3, $1) AS f (%s))
     SELECT (SELECT count(*) FROM (TABLE wanted EXCEPT ALL TABLE got) x)
          + (SELECT count(*) FROM (TABLE got EXCEPT ALL TABLE wanted) x)$q$,
-    wanted, spine, got, columns) INTO differences USING as_of, spine, specs;
+    wanted, CASE spine WHEN 'spine_epoch' THEN '(SELECT n, a, b, to_timestamp(t) AS t FROM spine_epoch)' ELSE spine END, got, columns) INTO differences USING as_of, spine, specs;
   IF differences > 0 THEN
     RETURN format('seed %s: %s differences, spine %s, as_of %s, time zone %s: %s',
                   seed, differences, spine, as_of, current_setting('TimeZone'), specs);
@@ -254,7 +259,7 @@ END $$;
 -- The same through a set, whose events are known later than they happen.
 CREATE FUNCTION try_known(seed int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date');
+  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date', 'spine_epoch');
   as_of timestamptz := CASE WHEN random() < 0.3 THEN moment() END;
   wanted text := 's.*';
   got text := 'f.n, f.a, f.b, f.t';
@@ -273,6 +278,7 @@ BEGIN
     wanted := wanted || ', ' || format(f.shown, f.oracle);
     got := got || ', ' || format(f.shown, 'f' || i);
   END LOOP;
+  IF spine = 'spine_epoch' THEN wanted := 's.n, s.a, s.b, floor(extract(epoch FROM s.t))::bigint' || substr(wanted, 4); END IF;
   IF spine = 'spine_date' THEN wanted := regexp_replace(wanted, '\ms\.t\M', 's.t::timestamp', 'g'); END IF;
   DROP TABLE IF EXISTS known_target;
   PERFORM pipeline.refresh_features('feature_property', as_of => as_of);
@@ -282,7 +288,7 @@ BEGIN
     got AS MATERIALIZED (SELECT %s FROM known_target f)
     SELECT (SELECT count(*) FROM (TABLE wanted EXCEPT ALL TABLE got) x)
          + (SELECT count(*) FROM (TABLE got EXCEPT ALL TABLE wanted) x)$q$,
-    wanted, spine, got) INTO differences USING as_of;
+    wanted, CASE spine WHEN 'spine_epoch' THEN '(SELECT n, a, b, to_timestamp(t) AS t FROM spine_epoch)' ELSE spine END, got) INTO differences USING as_of;
   IF differences > 0 THEN
     RETURN format('seed %s: %s differences, spine %s, as_of %s, time zone %s, knowledge time: %s',
                   seed, differences, spine, as_of, current_setting('TimeZone'), specs);

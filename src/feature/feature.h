@@ -187,6 +187,8 @@ typedef struct Stream
 	char	   *knowledge_time; /* column name, or NULL */
 	bool		local;			/* timestamps without time zone, compared so */
 	bool		known_local;	/* the same of the time of knowledge */
+	bool		epoch;			/* seconds since 1970, as bigint */
+	bool		known_epoch;
 	bool		nullable_time;
 	List	   *inputs;			/* of Input */
 	int			nvalues;		/* inputs that have a value */
@@ -290,6 +292,7 @@ typedef struct FeaturePlan
 	Oid		   *key_types;		/* common to the spine and every stream */
 	Oid		   *key_collations;
 	bool		local;			/* the spine's time has no time zone */
+	bool		epoch;			/* or it is seconds since 1970, as bigint */
 	bool		nullable_time;
 
 	List	   *streams;
@@ -310,6 +313,8 @@ extern char *feature_column_type(TupleDesc desc, int column);
 extern Form_pg_attribute plan_source_attribute(const Source *source,
 											   const char *column,
 											   const char *argument);
+extern bool plan_time_is_epoch(const Source *source, const char *column,
+							   const char *argument);
 extern bool plan_time_is_local(const Source *source, const char *column,
 							   const char *argument);
 extern bool plan_column_is_nullable(const Source *source, const char *column);
@@ -604,6 +609,7 @@ extern char *feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 								const FeatureRange *range);
 extern void features_run(FeaturePlan *plan, const FeatureRange *range,
 						 Tuplestorestate *output, FeatureCounts *counts);
+extern int64 feature_epoch(TimestampTz time, bool up);
 extern void feature_read(FeatureRun *run);
 extern void feature_compute(FeatureRun *run);
 

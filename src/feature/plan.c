@@ -79,6 +79,7 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 		plan_check_hashable(lfirst(lc), plan->key_types[i++]);
 	}
 	plan->local = plan_time_is_local(plan->spine, event_time, "event_time");
+	plan->epoch = plan_time_is_epoch(plan->spine, event_time, "event_time");
 	plan->nullable_time = plan_column_is_nullable(plan->spine, event_time);
 }
 

@@ -121,6 +121,42 @@ stream_bounds(FeatureRun *run, int number, int64 *from, int64 *to)
 	}
 }
 
+/*
+ * A time as seconds since 1970, for columns that are; what lies between two
+ * is rounded up or down.
+ */
+int64
+feature_epoch(TimestampTz time, bool up)
+{
+	const int64 offset = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	int64		seconds = time / USECS_PER_SEC;
+
+	if (TIMESTAMP_IS_NOBEGIN(time))
+		return PG_INT64_MIN;
+	if (TIMESTAMP_IS_NOEND(time))
+		return PG_INT64_MAX;
+	if (time % USECS_PER_SEC != 0 && (time > 0) == up)
+		seconds += up ? 1 : -1;
+	return seconds + offset;
+}
+
+/* The same of bounds, which get room in `seconds`. */
+static void
+bounds_in_seconds(ScanBounds *bounds, int64 *seconds)
+{
+	bounds->type = INT8OID;
+	if (bounds->from != NULL)
+	{
+		seconds[0] = feature_epoch(*bounds->from, !bounds->to_counts);
+		bounds->from = &seconds[0];
+	}
+	if (bounds->to != NULL)
+	{
+		seconds[1] = feature_epoch(*bounds->to, true);
+		bounds->to = &seconds[1];
+	}
+}
+
 /* Read the spine, then every stream, into the run's store. */
 void
 feature_read(FeatureRun *run)
@@ -129,10 +165,13 @@ feature_read(FeatureRun *run)
 	FeatureReceiver receiver;
 	ScanBounds	bounds = {TIMESTAMPTZOID, run->range->from_time,
 	run->range->to_time, false, run->range->as_of};
+	int64		seconds[2];
 	ListCell   *lc;
 
 	run->least_time = PG_INT64_MAX;
 	run->greatest_time = PG_INT64_MIN;
+	if (plan->epoch)
+		bounds_in_seconds(&bounds, seconds);
 	receiver_init(&receiver, run, NULL, 0);
 	scan(&receiver, feature_spine_sql(plan, run->range), &bounds);
 	if (key_table_size(run->keys) == 0)
@@ -148,6 +187,8 @@ feature_read(FeatureRun *run)
 		bounds.type = stream->local ? TIMESTAMPOID : TIMESTAMPTZOID;
 		bounds.from = &from;
 		bounds.to = &to;
+		if (stream->epoch)
+			bounds_in_seconds(&bounds, seconds);
 		receiver_init(&receiver, run, stream, foreach_current_index(lc) + 1);
 		scan(&receiver, feature_stream_sql(plan, stream, run->range), &bounds);
 	}

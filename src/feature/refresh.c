@@ -206,6 +206,18 @@ run_with_times(const char *sql, int expected, const TimestampTz *a,
 }
 
 static void
+append_bound(StringInfo sql, const Refresh *refresh, const char *time,
+			 const char *operator, const TimestampTz *bound, int parameter)
+{
+	appendStringInfo(sql, " AND target.%s OPERATOR(pg_catalog.%s) ", time, operator);
+	if (refresh->plan->epoch)
+		appendStringInfo(sql, "'%lld'::pg_catalog.int8",
+						 (long long) feature_epoch(*bound, true));
+	else
+		appendStringInfo(sql, "$%d", parameter);
+}
+
+static void
 delete_rows(Refresh *refresh)
 {
 	const char *time = quote_identifier(refresh->plan->event_time);
@@ -216,9 +228,9 @@ delete_rows(Refresh *refresh)
 	if (refresh->range.from_time || refresh->range.to_time)
 		appendStringInfoString(&sql, " WHERE true");
 	if (refresh->range.from_time)
-		appendStringInfo(&sql, " AND target.%s OPERATOR(pg_catalog.>=) $1", time);
+		append_bound(&sql, refresh, time, ">=", refresh->range.from_time, 1);
 	if (refresh->range.to_time)
-		appendStringInfo(&sql, " AND target.%s OPERATOR(pg_catalog.<) $2", time);
+		append_bound(&sql, refresh, time, "<", refresh->range.to_time, 2);
 	refresh->deleted = run_with_times(sql.data, SPI_OK_DELETE,
 									  refresh->range.from_time,
 									  refresh->range.to_time);
