@@ -16,6 +16,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "tcop/pquery.h"

@@ -240,6 +240,9 @@ emit_row(Computation *c, Record *row)
 		int			i = foreach_current_index(lc);
 
 		c->values[i] = compute_feature(c, lfirst(lc), &c->nulls[i]);
+		if (c->run->statistics != NULL)
+			statistic_add(&c->run->statistics[i], lfirst(lc), c->values[i],
+						  c->nulls[i]);
 	}
 	row_writer_put(c->writer, (MinimalTuple) ((char *) row + MAXALIGN(sizeof(Record))),
 				   c->values, c->nulls);

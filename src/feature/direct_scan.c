@@ -16,95 +16,22 @@
 
 #include "access/heapam.h"
 #include "access/htup_details.h"
-#include "access/table.h"
 #include "access/tableam.h"
 #include "access/tupmacs.h"
-#include "catalog/pg_type.h"
-#include "executor/executor.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "optimizer/optimizer.h"
-#include "parser/parsetree.h"
 #include "storage/bufmgr.h"
 #include "utils/date.h"
-#include "utils/fmgroids.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
-#include "utils/rls.h"
 #include "utils/snapmgr.h"
 
-#include "feature/read.h"
-
-#define DIRECT_BATCH 128
-
-typedef enum OutputKind
-{
-	OUTPUT_COLUMN,				/* as it is stored */
-	OUTPUT_DATE,				/* a date's midnight */
-	OUTPUT_EXPRESSION
-} OutputKind;
-
-/* One column of the scan. */
-typedef struct Output
-{
-	OutputKind	kind;
-	int			att;			/* from 0 */
-	ExprState  *expr;
-} Output;
-
-/* What taking a column out of a tuple needs to know. */
-typedef struct DirectAttribute
-{
-	int16		len;
-	bool		byval;
-	char		align;
-} DirectAttribute;
-
-/* A tuple of the page at hand that waits for its entity to be looked up. */
-typedef struct DirectRow
-{
-	HeapTupleData tuple;
-	uint32		hash;
-	int64		time;
-	int64		known;
-} DirectRow;
-
-typedef struct DirectScan
-{
-	FeatureReceiver *receiver;
-	FeatureRun *run;
-	const ScanBounds *bounds;
-	Relation	rel;
-	Output	   *outputs;
-	int			noutputs;
-	int			time;			/* place among the outputs; keys lie before it */
-	int			natts_early;	/* to take out for the time and the entity */
-	int			natts_late;		/* and for all the rest */
-	bool		simple;			/* bounds are compared here */
-	bool		any_expression;
-	bool		keys_expression;	/* or condition: before the entity is known */
-	bool		whole_tuples;	/* of the spine: they are copied as they are */
-	ExprState  *qual;			/* or NULL */
-	ExprContext *econtext;
-	TupleTableSlot *slot;
-	DirectAttribute *atts;
-	Datum	   *values;			/* of the tuple at hand */
-	bool	   *nulls;
-	Datum	   *out_values;		/* by output */
-	bool	   *out_nulls;
-	Datum	   *keys;			/* of the tuple at hand */
-	Datum	   *words;			/* of the entities of rows, nkeys each */
-	int			nrows;
-	Buffer		buffer;			/* pinned while rows wait */
-	DirectRow	rows[DIRECT_BATCH];
-} DirectScan;
+#include "feature/direct_scan.h"
 
 /* ---- out of a tuple ------------------------------------------------------------- */
 
 /* Take the first `natts` columns out of a tuple. */
-static void
-deform(DirectScan *scan, HeapTupleHeader tuple, int natts)
+void
+direct_deform(DirectScan *scan, HeapTupleHeader tuple, int natts)
 {
 	bool		has_nulls = (tuple->t_infomask & HEAP_HASNULL) != 0;
 	char	   *data = (char *) tuple + tuple->t_hoff;
@@ -147,8 +74,8 @@ date_to_time(DateADT date)
 }
 
 /* A column of the scan, of the tuple that was deformed and is in the slot. */
-static inline Datum
-output_value(DirectScan *scan, int number, bool *isnull)
+Datum
+direct_output(DirectScan *scan, int number, bool *isnull)
 {
 	const Output *output = &scan->outputs[number];
 
@@ -179,9 +106,9 @@ flush_spine_row(DirectScan *scan, DirectRow *row, const Datum *words)
 	{
 		if (scan->any_expression)
 			ExecStoreBufferHeapTuple(&row->tuple, scan->slot, scan->buffer);
-		deform(scan, row->tuple.t_data, scan->natts_late);
+		direct_deform(scan, row->tuple.t_data, scan->natts_late);
 		for (int i = 0; i < run->plan->spine->columns->natts; i++)
-			scan->out_values[i] = output_value(scan, i, &scan->out_nulls[i]);
+			scan->out_values[i] = direct_output(scan, i, &scan->out_nulls[i]);
 		tuple = heap_form_minimal_tuple(run->plan->spine->columns,
 										scan->out_values, scan->out_nulls, 0);
 		length = tuple->t_len;
@@ -222,9 +149,9 @@ flush_event(DirectScan *scan, DirectRow *row, uint32 key)
 	{
 		if (scan->any_expression)
 			ExecStoreBufferHeapTuple(&row->tuple, scan->slot, scan->buffer);
-		deform(scan, row->tuple.t_data, scan->natts_late);
+		direct_deform(scan, row->tuple.t_data, scan->natts_late);
 		for (int i = 0; i < ninputs; i++)
-			scan->out_values[i] = output_value(scan, receiver->nkeys + i,
+			scan->out_values[i] = direct_output(scan, receiver->nkeys + i,
 											   &scan->out_nulls[i]);
 		if (!event_take_inputs(receiver, scan->out_values, scan->out_nulls, bits,
 							   &size))
@@ -300,9 +227,37 @@ within_bounds(const DirectScan *scan, int64 time)
 		time < *bounds->as_of;
 }
 
+/*
+ * Can the row have changed: is it new, or reached by an event that is?  Its
+ * entity has been taken out of the tuple.
+ */
+static bool
+is_changed(DirectScan *scan, HeapTupleHeader tuple, int64 time)
+{
+	const SpineChanges *changes = scan->run->changes;
+	Datum	   *words = &scan->words[scan->nrows * scan->receiver->plan->nkeys];
+	uint32		hash;
+	int64		key;
+	int64		least;
+	int64		greatest;
+
+	if (!tuple_is_older(tuple, &changes->since))
+		return true;
+	if (key_table_size(changes->reached) == 0 ||
+		!key_table_words(changes->reached, scan->keys, false, words, &hash) ||
+		(key = key_table_find(changes->reached, words, hash)) < 0)
+		return false;
+	key_table_times(changes->reached, (uint32) key, &least, &greatest);
+	if (!TIMESTAMP_NOT_FINITE(time) && (time < least || time > greatest))
+		return false;
+	scan->run->counts.rows_reached++;
+	return true;
+}
+
 /* Count a row of the spine; false: it is left out. */
 static bool
-count_spine_row(DirectScan *scan, bool has_null, int64 time)
+count_spine_row(DirectScan *scan, HeapTupleHeader tuple, bool has_null,
+				int64 time)
 {
 	FeatureRun *run = scan->run;
 	bool		isnull;
@@ -315,9 +270,14 @@ count_spine_row(DirectScan *scan, bool has_null, int64 time)
 	}
 	if (scan->bounds->as_of != NULL &&
 		!(scan->simple ? time < *scan->bounds->as_of :
-		  DatumGetBool(output_value(scan, scan->time + 1, &isnull))))
+		  DatumGetBool(direct_output(scan, scan->time + 1, &isnull))))
 	{
 		run->counts.rows_beyond_as_of++;
+		return false;
+	}
+	if (run->changes != NULL && !is_changed(scan, tuple, time))
+	{
+		run->counts.rows_unchanged++;
 		return false;
 	}
 	run->least_time = Min(run->least_time, time);
@@ -349,10 +309,10 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 	bool		isnull;
 	Datum		value;
 
-	deform(scan, tuple->t_data, scan->natts_early);
+	direct_deform(scan, tuple->t_data, scan->natts_early);
 	if (scan->simple)
 	{
-		value = output_value(scan, scan->time, &isnull);
+		value = direct_output(scan, scan->time, &isnull);
 		if (!isnull && !within_bounds(scan, DatumGetInt64(value)))
 			return false;
 	}
@@ -362,11 +322,11 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 		if (scan->qual != NULL && !ExecQual(scan->qual, scan->econtext))
 			return false;
 	}
-	value = output_value(scan, scan->time, &has_null);
+	value = direct_output(scan, scan->time, &has_null);
 	row->time = has_null ? 0 : DatumGetInt64(value);
 	if (receiver->stream != NULL && receiver->stream->knowledge_time != NULL)
 	{
-		value = output_value(scan, scan->time + 1, &isnull);
+		value = direct_output(scan, scan->time + 1, &isnull);
 		if (!isnull && scan->simple && scan->bounds->as_of != NULL &&
 			DatumGetInt64(value) >= *scan->bounds->as_of)
 			return false;
@@ -375,10 +335,10 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 	}
 	for (int i = 0; i < plan->nkeys; i++)
 	{
-		scan->keys[i] = output_value(scan, scan->time - plan->nkeys + i, &isnull);
+		scan->keys[i] = direct_output(scan, scan->time - plan->nkeys + i, &isnull);
 		has_null |= isnull;
 	}
-	if (receiver->stream == NULL ? !count_spine_row(scan, has_null, row->time) :
+	if (receiver->stream == NULL ? !count_spine_row(scan, tuple->t_data, has_null, row->time) :
 		!count_event(scan, has_null))
 		return false;
 	if (!key_table_words(scan->run->keys, scan->keys, receiver->stream == NULL,
@@ -430,241 +390,6 @@ scan_table(DirectScan *scan)
 	table_endscan(heap);
 }
 
-/* ---- may it be done, and how ------------------------------------------------------------ */
-
-/* Is there anything that only an executor's own state can evaluate? */
-static bool
-needs_executor(Node *node, void *context)
-{
-	if (node == NULL)
-		return false;
-	if (IsA(node, SubPlan) || IsA(node, AlternativeSubPlan) || IsA(node, Param))
-		return true;
-	if (IsA(node, Var) && ((Var *) node)->varattno <= 0)
-		return true;
-	return expression_tree_walker(node, needs_executor, context);
-}
-
-/* Can the plan's scan of one table be done here? */
-static bool
-is_plain_scan(const PlannedStmt *stmt, const Plan *plan)
-{
-	RangeTblEntry *rte;
-	Relation	rel;
-	Bitmapset  *read = NULL;
-	AttrNumber *columns;
-	int			ncolumns = 0;
-	int			member = -1;
-	const char *obstacle;
-
-	if (!IsA(plan, SeqScan) || plan->initPlan != NIL ||
-		needs_executor((Node *) plan->targetlist, NULL) ||
-		needs_executor((Node *) plan->qual, NULL))
-		return false;
-	rte = rt_fetch(((const Scan *) plan)->scanrelid, stmt->rtable);
-	pull_varattnos((Node *) plan->targetlist, ((const Scan *) plan)->scanrelid, &read);
-	pull_varattnos((Node *) plan->qual, ((const Scan *) plan)->scanrelid, &read);
-	columns = palloc_array(AttrNumber, bms_num_members(read) + 1);
-	while ((member = bms_next_member(read, member)) >= 0)
-		columns[ncolumns++] = member + FirstLowInvalidHeapAttributeNumber;
-	rel = table_open(rte->relid, NoLock);
-	obstacle = pipeline_direct_read_obstacle(rel, columns, ncolumns);
-	table_close(rel, NoLock);
-	return obstacle == NULL;
-}
-
-/* The scans of single tables that the plan is made of, or NIL. */
-static List *
-plain_scans(const PlannedStmt *stmt)
-{
-	Plan	   *top = stmt->planTree;
-	List	   *scans;
-	ListCell   *lc;
-
-	if (stmt->subplans != NIL || stmt->rowMarks != NIL || !CheckPlanPermissions(stmt))
-		return NIL;
-	if (IsA(top, Append) && ((Append *) top)->part_prune_info == NULL &&
-		top->qual == NIL)
-		scans = ((Append *) top)->appendplans;
-	else
-		scans = list_make1(top);
-	foreach(lc, scans)
-	{
-		if (list_length(((Plan *) lfirst(lc))->targetlist) != list_length(top->targetlist) ||
-			!is_plain_scan(stmt, lfirst(lc)))
-			return NIL;
-	}
-	/* Row security of what the tables were reached through. */
-	foreach(lc, stmt->rtable)
-	{
-		RangeTblEntry *rte = lfirst(lc);
-
-		if (OidIsValid(rte->relid) &&
-			check_enable_rls(rte->relid, InvalidOid, true) == RLS_ENABLED)
-			return NIL;
-	}
-	return scans;
-}
-
-static void
-output_init(DirectScan *scan, Output *output, Node *expr, int *natts)
-{
-	Node	   *bare = expr;
-	Node	   *argument;
-
-	while (IsA(bare, RelabelType))
-		bare = (Node *) ((RelabelType *) bare)->arg;
-	output->kind = OUTPUT_EXPRESSION;
-	if (IsA(bare, FuncExpr) && list_length(((FuncExpr *) bare)->args) == 1)
-	{
-		argument = linitial(((FuncExpr *) bare)->args);
-		switch (((FuncExpr *) bare)->funcid)
-		{
-			case F_INT8_INT4:
-			case F_INT8_INT2:
-			case F_INT4_INT2:
-				/* Datums of integers are sign-extended: they are the same. */
-				if (IsA(argument, Var))
-					bare = argument;
-				break;
-			case F_TIMESTAMP_DATE:
-				if (IsA(argument, Var))
-				{
-					bare = argument;
-					output->kind = OUTPUT_DATE;
-				}
-				break;
-		}
-	}
-	if (IsA(bare, Var))
-	{
-		if (output->kind == OUTPUT_EXPRESSION)
-			output->kind = OUTPUT_COLUMN;
-		output->att = ((Var *) bare)->varattno - 1;
-		*natts = Max(*natts, output->att + 1);
-		return;
-	}
-	output->expr = ExecInitExpr((Expr *) expr, NULL);
-	scan->any_expression = true;
-}
-
-/* Are the bounds mere comparisons of what is stored as it is compared? */
-static bool
-bounds_are_simple(const DirectScan *scan, List *targetlist)
-{
-	const ScanBounds *bounds = scan->bounds;
-	const Stream *stream = scan->receiver->stream;
-	TargetEntry *time = list_nth_node(TargetEntry, targetlist, scan->time);
-
-	if (scan->outputs[scan->time].kind == OUTPUT_EXPRESSION)
-		return false;
-	if ((bounds->from || bounds->to) && exprType((Node *) time->expr) != bounds->type)
-		return false;
-	if (bounds->as_of == NULL)
-		return true;
-	if (exprType((Node *) time->expr) != TIMESTAMPTZOID)
-		return false;
-	if (stream == NULL || stream->knowledge_time == NULL)
-		return true;
-	time = list_nth_node(TargetEntry, targetlist, scan->time + 1);
-	return scan->outputs[scan->time + 1].kind == OUTPUT_COLUMN &&
-		exprType((Node *) time->expr) == TIMESTAMPTZOID;
-}
-
-/* Does the plan ask no more than our bounds? */
-static bool
-only_bounds(const DirectScan *scan)
-{
-	const FeatureReceiver *receiver = scan->receiver;
-	Oid			relid = receiver->stream ? receiver->stream->source->relid :
-		receiver->plan->spine->relid;
-
-	return OidIsValid(relid) &&
-		(relid == RelationGetRelid(scan->rel) ||
-		 get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE);
-}
-
-static void
-init_columns(DirectScan *scan)
-{
-	TupleDesc	desc = RelationGetDescr(scan->rel);
-
-	scan->atts = palloc_array(DirectAttribute, desc->natts + 1);
-	scan->values = palloc0_array(Datum, desc->natts + 1);
-	scan->nulls = palloc0_array(bool, desc->natts + 1);
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
-
-		scan->atts[i].len = att->attlen;
-		scan->atts[i].byval = att->attbyval;
-		scan->atts[i].align = att->attalign;
-	}
-}
-
-/* Are the spine's columns those of the table, one by one? */
-static bool
-copies_tuples(const DirectScan *scan)
-{
-	int			natts = scan->receiver->plan->spine->columns->natts;
-
-	if (scan->receiver->stream != NULL ||
-		natts != RelationGetDescr(scan->rel)->natts)
-		return false;
-	for (int i = 0; i < natts; i++)
-	{
-		if (scan->outputs[i].kind != OUTPUT_COLUMN || scan->outputs[i].att != i)
-			return false;
-	}
-	return true;
-}
-
-/* Get ready to do what the plan of one table says. */
-static void
-scan_init(DirectScan *scan, const Plan *plan)
-{
-	const FeatureReceiver *receiver = scan->receiver;
-	int			early_end;
-	ListCell   *lc;
-
-	init_columns(scan);
-	scan->noutputs = list_length(plan->targetlist);
-	scan->outputs = palloc0_array(Output, scan->noutputs);
-	scan->out_values = palloc0_array(Datum, scan->noutputs);
-	scan->out_nulls = palloc0_array(bool, scan->noutputs);
-	scan->keys = palloc_array(Datum, receiver->plan->nkeys);
-	scan->words = palloc_array(Datum, DIRECT_BATCH * receiver->plan->nkeys);
-	scan->time = receiver->first + receiver->plan->nkeys;
-	early_end = receiver->first + receiver->nkeys;
-	foreach(lc, plan->targetlist)
-	{
-		int			i = foreach_current_index(lc);
-		bool		early = i >= receiver->first && i < early_end;
-
-		output_init(scan, &scan->outputs[i],
-					(Node *) lfirst_node(TargetEntry, lc)->expr,
-					early ? &scan->natts_early : &scan->natts_late);
-		if (early && scan->outputs[i].kind == OUTPUT_EXPRESSION)
-			scan->keys_expression = true;
-	}
-	scan->natts_late = Max(scan->natts_late, scan->natts_early);
-	scan->simple = bounds_are_simple(scan, plan->targetlist);
-	if (plan->qual != NIL && !(scan->simple && only_bounds(scan)))
-		scan->qual = ExecInitQual(plan->qual, NULL);
-	/* The spine's last column says whether the row is before as_of. */
-	if (scan->qual != NULL || (receiver->stream == NULL && !scan->simple))
-		scan->keys_expression = true;
-	scan->any_expression |= scan->keys_expression;
-	scan->whole_tuples = copies_tuples(scan);
-	scan->econtext = CreateStandaloneExprContext();
-	if (scan->any_expression)
-	{
-		scan->slot = MakeSingleTupleTableSlot(RelationGetDescr(scan->rel),
-											  &TTSOpsBufferHeapTuple);
-		scan->econtext->ecxt_scantuple = scan->slot;
-	}
-}
-
 /*
  * Read what the plan reads into the run's store, if it only scans tables and
  * none needs the executor; return whether it was done.
@@ -673,26 +398,15 @@ bool
 direct_scan(FeatureReceiver *receiver, const PlannedStmt *stmt,
 			const ScanBounds *bounds)
 {
-	List	   *scans = plain_scans(stmt);
+	List	   *scans = direct_plain_scans(stmt);
 	ListCell   *lc;
 
 	foreach(lc, scans)
 	{
-		const Plan *plan = lfirst(lc);
-		DirectScan *scan = palloc0(sizeof(DirectScan));
-		RangeTblEntry *rte = rt_fetch(((const Scan *) plan)->scanrelid, stmt->rtable);
+		DirectScan *scan = direct_scan_open(receiver, stmt, lfirst(lc), bounds);
 
-		scan->receiver = receiver;
-		scan->run = receiver->run;
-		scan->bounds = bounds;
-		scan->rel = table_open(rte->relid, NoLock);
-		scan_init(scan, plan);
 		scan_table(scan);
-		if (scan->any_expression)
-			ExecDropSingleTupleTableSlot(scan->slot);
-		FreeExprContext(scan->econtext, true);
-		table_close(scan->rel, NoLock);
-		pfree(scan);
+		direct_scan_close(scan);
 	}
 	return scans != NIL;
 }

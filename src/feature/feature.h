@@ -79,6 +79,7 @@ typedef struct FeatureSpec
 	List	   *entity;			/* NIL: as in the spine */
 	char	   *event_time;		/* NULL: as in the spine */
 	char	   *default_value;	/* NULL: none */
+	const struct FeatureSpec *whole;	/* that this is one column of, or NULL */
 	char	   *by;				/* expression whose values it is spread over */
 	List	   *values;			/* of it that become columns; NIL: a map */
 	const Jsonb *args;			/* as given, or NULL; what it says: */
@@ -282,6 +283,16 @@ typedef struct Feature
 	ByGroups   *groups;			/* of the entity at hand */
 } Feature;
 
+/* What the values of a feature were like. */
+typedef struct FeatureStatistic
+{
+	int64		rows;
+	int64		nulls;
+	int64		numbers;		/* that have a mean: not NULL, and finite */
+	double		mean;
+	double		squares;		/* sum of squares of differences from it */
+} FeatureStatistic;
+
 typedef struct FeaturePlan
 {
 	Source	   *spine;
@@ -414,12 +425,14 @@ extern Datum feature_result(const Feature *feature, FeatureState *state,
 							const Window *window, int64 time, bool *isnull);
 extern Datum feature_empty_result(const Feature *feature, bool *isnull);
 
-/* ---- state.c, by.c ----------------------------------------------------------------------- */
+/* ---- state.c, statistics.c, by.c ----------------------------------------------------------------------- */
 
 extern void feature_state_create(FeatureState *state, const Feature *feature,
 								 const Input *input);
 extern void feature_state_start(FeatureState *state, const Feature *feature,
 								const Input *input, const Stream *stream);
+extern void statistic_add(FeatureStatistic *s, const Feature *feature,
+						  Datum value, bool isnull);
 extern void by_plan(Feature *feature);
 extern void by_start(Feature *feature, const Stream *stream);
 extern Datum by_result(Feature *feature, const Window *window, int64 known_by,
@@ -567,10 +580,12 @@ record_value(Record *record, const Stream *stream, const Input *input)
 
 typedef struct FeatureCounts
 {
-	int64		rows_read;		/* = computed + rejected + beyond_as_of */
+	int64		rows_read;		/* = the four below */
 	int64		rows_computed;
 	int64		rows_rejected;
 	int64		rows_beyond_as_of;
+	int64		rows_unchanged;
+	int64		rows_reached;	/* of those computed: not new */
 	int64		events_read;	/* = used + the four below */
 	int64		events_used;
 	int64		events_rejected;
@@ -590,13 +605,31 @@ typedef struct FeatureRange
 	const TimestampTz *as_of;
 } FeatureRange;
 
+/* Which transactions a snapshot did not see. */
+typedef struct SnapshotMark
+{
+	TransactionId xmin;			/* all before it are over; invalid: no mark */
+	TransactionId xmax;			/* none from it on has ended */
+	int			nrunning;		/* between the two */
+	TransactionId *running;
+} SnapshotMark;
+
+/* Which rows of the spine are computed: those that can have changed. */
+typedef struct SpineChanges
+{
+	SnapshotMark since;			/* rows that it did not see are new */
+	KeyTable   *reached;		/* by new events: rows between its times */
+} SpineChanges;
+
 typedef struct FeatureRun
 {
 	FeaturePlan *plan;
 	const FeatureRange *range;
+	const SpineChanges *changes;	/* NULL: all rows */
 	KeyTable   *keys;
 	RecordStore *store;
 	Tuplestorestate *output;
+	FeatureStatistic *statistics;	/* by feature, or NULL */
 	MemoryContext scratch;		/* reset for every row read */
 	int64		least_time;
 	int64		greatest_time;
@@ -606,9 +639,12 @@ typedef struct FeatureRun
 extern char *feature_spine_sql(const FeaturePlan *plan,
 							   const FeatureRange *range);
 extern char *feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
-								const FeatureRange *range);
+								const FeatureRange *range, bool bounded);
 extern void features_run(FeaturePlan *plan, const FeatureRange *range,
-						 Tuplestorestate *output, FeatureCounts *counts);
+						 const SpineChanges *changes, Tuplestorestate *output,
+						 FeatureCounts *counts, FeatureStatistic *statistics);
+extern void feature_counts_add(FeatureCounts *sum, const FeatureCounts *counts);
+
 extern int64 feature_epoch(TimestampTz time, bool up);
 extern void feature_read(FeatureRun *run);
 extern void feature_compute(FeatureRun *run);
@@ -626,10 +662,13 @@ typedef struct FeatureSet
 	char	   *target;			/* qualified and quoted */
 	char	   *timezone;
 	char	   *search_path;
+	List	   *spine_key;		/* columns, or NIL */
 	List	   *specs;			/* of FeatureSpec */
 } FeatureSet;
 
 extern FeatureSet *feature_set_load(const char *name);
+extern void feature_set_over(FeatureSet *set, const char *spine,
+							 const char *target);
 extern void feature_set_begin(const FeatureSet *set, UserScope *scope);
 
 #endif							/* PIPELINE_FEATURE_H */

@@ -15,6 +15,11 @@ CREATE POLICY feature_refreshes_read ON pipeline.feature_refreshes FOR SELECT
   USING (pipeline.is_owner(owner));
 GRANT SELECT ON pipeline.feature_refreshes TO PUBLIC;
 
+DROP POLICY IF EXISTS feature_statistics_read ON pipeline.feature_statistics;
+CREATE POLICY feature_statistics_read ON pipeline.feature_statistics FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.feature_statistics TO PUBLIC;
+
 CREATE OR REPLACE FUNCTION pipeline.features(spine text, entity text[],
     event_time text, features jsonb, as_of timestamptz DEFAULT NULL)
   RETURNS SETOF record
@@ -40,7 +45,7 @@ CREATE OR REPLACE FUNCTION pipeline.create_feature_set(name text, spine text,
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_create_feature_set';
 COMMENT ON FUNCTION pipeline.create_feature_set(text, text, text[], text, text, text[], text, text, jsonb, boolean, text) IS
-'Register a feature set. spine: the table, view or query whose rows get features; entity: its columns that name the entity; event_time: its column with the time; target: the table to keep, made by the first refresh when missing (NULL: named like the set, in the first schema of the search_path); timezone: that of days and months in lookbacks (dates in the definition are read as year, month, day); or_replace: replace a set of that name whole, its features included, and keep its target and history. The caller becomes the owner; its search_path is kept for later refreshes. knowledge_time: a column of every source, with the time at which the event became known: where the window does not look ahead, an event counts for a row only if it was known by the rows time (before it where the right end is open), and with as_of only if known before that (NULL: events are known when they happen). spine_key is not available yet: NULL. Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42804 as features(); 42701 a column named as_of; 55006 a target that another set keeps; 22023 bad time zone; 0A000 option not available.';
+'Register a feature set. spine: the table, view or query whose rows get features; entity: its columns that name the entity; event_time: its column with the time; target: the table to keep, made by the first refresh when missing (NULL: named like the set, in the first schema of the search_path); timezone: that of days and months in lookbacks (dates in the definition are read as year, month, day); or_replace: replace a set of that name whole, its features included, and keep its target and history. The caller becomes the owner; its search_path is kept for later refreshes. knowledge_time: a column of every source, with the time at which the event became known: where the window does not look ahead, an event counts for a row only if it was known by the rows time (before it where the right end is open), and with as_of only if known before that (NULL: events are known when they happen). spine_key: columns that identify a row of the spine; with them a refresh writes only rows that differ, and computes only rows that can have changed where it can tell (NULL: a refresh writes its interval anew). Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42804 as features(); 42701 a column named as_of; 55006 a target that another set keeps; 22023 bad time zone.';
 
 CREATE OR REPLACE FUNCTION pipeline.add_feature(set text, feature text,
     source text, aggregate text, lookback interval,
@@ -79,6 +84,24 @@ CREATE OR REPLACE FUNCTION pipeline.refresh_features(set text,
 COMMENT ON FUNCTION pipeline.refresh_features(text, timestamptz, timestamptz, timestamptz) IS
 'Compute a set''s features for the spine''s rows in [from_time, to_time) (NULL: no limit), and replace the target''s rows of that interval by them. as_of: rows and events at or after it, and events known at or after it, do not exist; it is kept in each row. The target is made when missing; a full refresh adds the columns of features that it lacks. Refreshing again leaves the same rows. Refreshes of one set wait for each other. Runs with the privileges and search_path of the set''s owner, in the set''s time zone. Errors: 42704 no such set; 42501 not its owner, or the owner lacks a privilege; 22023 to_time not after from_time, or a set without features; 42804 a column of the target of another type; 42703 a column that a partial refresh does not add; 40001 a concurrent refresh under REPEATABLE READ.';
 
+CREATE OR REPLACE FUNCTION pipeline.materialize_features(set text, spine text,
+    target text, as_of timestamptz DEFAULT NULL)
+  RETURNS pipeline.feature_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_materialize_features';
+COMMENT ON FUNCTION pipeline.materialize_features(text, text, text, timestamptz) IS
+'Compute a set''s features over another spine, with the same columns for entity and event time, and put the rows into a table: what a model is trained on is made by the definitions that serve it. spine: a table, view or query; target: a table that no set keeps, made when missing, whose rows are replaced. Names are looked up with the search_path of the set, and read and written with the privileges of its owner. as_of: as refresh_features(). Errors: as refresh_features(); 42501 not a member of the set''s owner; 55006 a target that a set keeps.';
+
+CREATE OR REPLACE FUNCTION pipeline.last_complete(unit text,
+    before timestamptz DEFAULT now(), timezone text DEFAULT 'UTC')
+  RETURNS tstzrange
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE
+  SET search_path = pg_catalog, pg_temp
+  AS $$ SELECT tstzrange((date_trunc(unit, before AT TIME ZONE timezone) - CASE unit WHEN 'quarter' THEN interval '3 months' ELSE ('1 ' || unit)::interval END) AT TIME ZONE timezone,
+                         date_trunc(unit, before AT TIME ZONE timezone) AT TIME ZONE timezone) $$;
+COMMENT ON FUNCTION pipeline.last_complete(text, timestamptz, text) IS
+'The last whole unit (hour, day, week, month, quarter, year, ...) that ended at or before a time, in a time zone: with its lower and upper bound a refresh covers the last complete week. Errors: 22023 unknown unit or time zone.';
+
 CREATE OR REPLACE VIEW pipeline.feature_catalog
   WITH (security_invoker = true) AS
 SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
@@ -87,14 +110,27 @@ SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
   coalesce(f.event_time, s.event_time) AS event_time, f.default_value,
   f.by, f.args, f.result_type, s.knowledge_time, s.spine, s.target, s.timezone, s.labels, s.description,
   r.refresh_id AS last_refresh_id, r.finished_at AS last_refreshed_at,
-  r.as_of AS last_as_of, r.rows_computed AS last_rows
+  r.as_of AS last_as_of, r.rows_computed AS last_rows,
+  clock_timestamp() - r.finished_at AS freshness,
+  r.null_rate, r.drift
 FROM pipeline.features f
 JOIN pipeline.feature_sets s ON s.name OPERATOR(pg_catalog.=) f.feature_set
 LEFT JOIN LATERAL (
-  SELECT r.refresh_id, r.finished_at, r.as_of, r.rows_computed
+  SELECT r.refresh_id, r.finished_at, r.as_of, r.rows_computed, x.null_rate, x.drift
   FROM pipeline.feature_refreshes r
-  WHERE r.feature_set OPERATOR(pg_catalog.=) f.feature_set
-    AND r.finished_at OPERATOR(pg_catalog.>=) f.created_at
+  LEFT JOIN LATERAL (
+    SELECT sum(t.nulls)::float8 / nullif(sum(t.rows), 0)::float8 AS null_rate,
+      max(abs(t.mean - p.mean) / nullif(p.stddev, 0)) AS drift
+    FROM pipeline.feature_statistics t
+    LEFT JOIN LATERAL (
+      SELECT p.mean, p.stddev FROM pipeline.feature_statistics p
+      JOIN pipeline.feature_refreshes q ON q.refresh_id = p.refresh_id AND q.target = s.target
+      WHERE p.feature_set = t.feature_set AND p.feature = t.feature AND p.column_name = t.column_name
+        AND p.refresh_id < t.refresh_id
+      ORDER BY p.refresh_id DESC LIMIT 1) p ON true
+    WHERE t.refresh_id = r.refresh_id AND t.feature = f.feature) x ON true
+  WHERE r.feature_set = f.feature_set AND r.target = s.target
+    AND r.finished_at >= f.created_at
   ORDER BY r.refresh_id DESC LIMIT 1) r ON true;
 GRANT SELECT ON pipeline.feature_catalog TO PUBLIC;
 COMMENT ON VIEW pipeline.feature_catalog IS
@@ -126,4 +162,7 @@ COMMENT ON COLUMN pipeline.feature_catalog.description IS 'Description of the se
 COMMENT ON COLUMN pipeline.feature_catalog.last_refresh_id IS 'Last refresh since the feature was added; NULL: none.';
 COMMENT ON COLUMN pipeline.feature_catalog.last_refreshed_at IS 'When that was done.';
 COMMENT ON COLUMN pipeline.feature_catalog.last_as_of IS 'Its as_of.';
+COMMENT ON COLUMN pipeline.feature_catalog.freshness IS 'How long ago that was.';
+COMMENT ON COLUMN pipeline.feature_catalog.null_rate IS 'Which part of its rows has no value.';
+COMMENT ON COLUMN pipeline.feature_catalog.drift IS 'How far its mean is from that of the refresh before, in standard deviations of that; of several columns, the farthest.';
 COMMENT ON COLUMN pipeline.feature_catalog.last_rows IS 'How many rows it computed.';

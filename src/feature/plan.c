@@ -115,6 +115,7 @@ spec_of_value(FeatureContext *context, FeaturePlan *plan,
 	char	   *by = plan_expression(context, stream, spec->by, "by", &expr);
 
 	*one = *spec;
+	one->whole = spec;
 	one->name = psprintf("%s_%s", spec->name, value);
 	if (strlen(one->name) >= NAMEDATALEN)
 		ereport(ERROR,

@@ -13,6 +13,7 @@
 #include "common/int.h"
 #include "executor/executor.h"
 #include "nodes/params.h"
+#include "optimizer/cost.h"
 #include "parser/parser.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
@@ -31,19 +32,41 @@ set_param(ParamListInfo params, int number, Oid type, const TimestampTz *time)
 	param->value = time ? TimestampTzGetDatum(*time) : (Datum) 0;
 }
 
-/* Plan one SELECT for the very values of its parameters. */
-static PlannedStmt *
-plan_scan(const char *sql, ParamListInfo params)
+/*
+ * Plan one SELECT for the very values of its parameters; if `whole`, to read
+ * tables from end to end, whatever indexes there are.
+ */
+PlannedStmt *
+scan_plan(const char *sql, ParamListInfo params, bool whole)
 {
 	Oid			types[3];
 	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
 	Query	   *query;
+	PlannedStmt *stmt = NULL;
+	const bool	index = enable_indexscan;
+	const bool	only = enable_indexonlyscan;
+	const bool	bitmap = enable_bitmapscan;
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; params != NULL && i < 3; i++)
 		types[i] = params->params[i].ptype;
 	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, sql, types,
-																	 3, NULL));
-	return pg_plan_query(query, sql, 0, params, NULL);
+																	 params ? 3 : 0,
+																	 NULL));
+	if (!whole)
+		return pg_plan_query(query, sql, 0, params, NULL);
+	PG_TRY();
+	{
+		enable_indexscan = enable_indexonlyscan = enable_bitmapscan = false;
+		stmt = pg_plan_query(query, sql, 0, params, NULL);
+	}
+	PG_FINALLY();
+	{
+		enable_indexscan = index;
+		enable_indexonlyscan = only;
+		enable_bitmapscan = bitmap;
+	}
+	PG_END_TRY();
+	return stmt;
 }
 
 /*
@@ -51,7 +74,8 @@ plan_scan(const char *sql, ParamListInfo params)
  * spine and all streams are read at one moment.
  */
 static void
-scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds)
+scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds,
+	 bool whole)
 {
 	ParamListInfo params = makeParamList(3);
 	PlannedStmt *stmt;
@@ -60,9 +84,11 @@ scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds)
 	set_param(params, 1, bounds->type, bounds->from);
 	set_param(params, 2, bounds->type, bounds->to);
 	set_param(params, 3, TIMESTAMPTZOID, bounds->as_of);
-	stmt = plan_scan(sql, params);
+	stmt = scan_plan(sql, params, whole);
 	if (!direct_scan(receiver, stmt, bounds))
 	{
+		if (whole)
+			elog(ERROR, "the spine cannot be read directly");
 		query = CreateQueryDesc(stmt, sql, GetActiveSnapshot(), InvalidSnapshot,
 								&receiver->pub, params, NULL, 0);
 		ExecutorStart(query, 0);
@@ -173,7 +199,8 @@ feature_read(FeatureRun *run)
 	if (plan->epoch)
 		bounds_in_seconds(&bounds, seconds);
 	receiver_init(&receiver, run, NULL, 0);
-	scan(&receiver, feature_spine_sql(plan, run->range), &bounds);
+	scan(&receiver, feature_spine_sql(plan, run->range), &bounds,
+		 run->changes != NULL);
 	if (key_table_size(run->keys) == 0)
 		return;
 	bounds.to_counts = true;
@@ -190,6 +217,7 @@ feature_read(FeatureRun *run)
 		if (stream->epoch)
 			bounds_in_seconds(&bounds, seconds);
 		receiver_init(&receiver, run, stream, foreach_current_index(lc) + 1);
-		scan(&receiver, feature_stream_sql(plan, stream, run->range), &bounds);
+		scan(&receiver, feature_stream_sql(plan, stream, run->range, true), &bounds,
+			 false);
 	}
 }

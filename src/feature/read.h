@@ -58,6 +58,9 @@ typedef struct ScanBounds
 	const TimestampTz *as_of;
 } ScanBounds;
 
+/* read.c */
+extern PlannedStmt *scan_plan(const char *sql, ParamListInfo params, bool whole);
+
 /* receive.c */
 extern void receiver_init(FeatureReceiver *receiver, FeatureRun *run,
 						  Stream *stream, int number);

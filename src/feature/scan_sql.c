@@ -78,10 +78,10 @@ feature_spine_sql(const FeaturePlan *plan, const FeatureRange *range)
 	return sql.data;
 }
 
-/* Stream: the entity, the times, and every input. */
+/* Stream: the entity, the times, and every input; of all events, or within bounds. */
 char *
 feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
-				   const FeatureRange *range)
+				   const FeatureRange *range, bool bounded)
 {
 	StringInfoData sql;
 	const char *time = quote_identifier(stream->event_time);
@@ -100,6 +100,8 @@ feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 		appendStringInfo(&sql, ", %s", ((Input *) lfirst(lc))->sql);
 	appendStringInfo(&sql, " FROM %s%s", stream->source->from,
 					 OidIsValid(stream->source->relid) ? "" : " AS source");
+	if (!bounded)
+		return sql.data;
 	appendStringInfo(&sql, " WHERE (%s OPERATOR(pg_catalog.>=) $1 AND %s OPERATOR(pg_catalog.<=) $2",
 					 time, time);
 	if (range->as_of)

@@ -8,6 +8,7 @@ CREATE TABLE pipeline.feature_sets (
   event_time text NOT NULL,
   knowledge_time text,
   target text NOT NULL,
+  spine_key text[],
   timezone text NOT NULL,
   search_path text NOT NULL,
   labels jsonb NOT NULL DEFAULT '{}',
@@ -30,6 +31,8 @@ COMMENT ON COLUMN pipeline.feature_sets.knowledge_time IS
 'Column of every source with the time at which the event became known; NULL: events are known when they happen.';
 COMMENT ON COLUMN pipeline.feature_sets.target IS
 'Table that holds the result, qualified and quoted.';
+COMMENT ON COLUMN pipeline.feature_sets.spine_key IS
+'Columns that identify a row of the spine: with them refreshes are incremental; NULL: a refresh writes all rows anew.';
 COMMENT ON COLUMN pipeline.feature_sets.timezone IS
 'Time zone of days and months in lookbacks, and of event times without one.';
 COMMENT ON COLUMN pipeline.feature_sets.search_path IS
@@ -131,10 +134,16 @@ CREATE TABLE pipeline.feature_refreshes (
   read_ms float8 NOT NULL,
   compute_ms float8 NOT NULL,
   write_ms float8 NOT NULL,
-  total_ms float8 NOT NULL
+  total_ms float8 NOT NULL,
+  target text NOT NULL,
+  incremental boolean NOT NULL,
+  rows_unchanged bigint NOT NULL,
+  rows_inserted bigint NOT NULL,
+  rows_updated bigint NOT NULL,
+  watermark jsonb
 );
 COMMENT ON TABLE pipeline.feature_refreshes IS
-'One row per refresh that succeeded, kept when the set is dropped. rows_read = rows_computed + rows_rejected + rows_beyond_as_of; events_read = events_used + events_rejected + events_unknown + events_unreached + events_filtered.';
+'One row per refresh that succeeded, kept when the set is dropped. rows_read = rows_computed + rows_rejected + rows_beyond_as_of + rows_unchanged; events_read = events_used + events_rejected + events_unknown + events_unreached + events_filtered.';
 COMMENT ON COLUMN pipeline.feature_refreshes.refresh_id IS 'Number of the refresh.';
 COMMENT ON COLUMN pipeline.feature_refreshes.feature_set IS 'Name of the set.';
 COMMENT ON COLUMN pipeline.feature_refreshes.owner IS 'Owner of the set.';
@@ -161,21 +170,58 @@ COMMENT ON COLUMN pipeline.feature_refreshes.read_ms IS 'Milliseconds spent read
 COMMENT ON COLUMN pipeline.feature_refreshes.compute_ms IS 'Milliseconds spent grouping, sliding and aggregating.';
 COMMENT ON COLUMN pipeline.feature_refreshes.write_ms IS 'Milliseconds spent on the target.';
 COMMENT ON COLUMN pipeline.feature_refreshes.total_ms IS 'Milliseconds in all.';
+COMMENT ON COLUMN pipeline.feature_refreshes.target IS 'Table that was written: the set''s, or that of materialize_features().';
+COMMENT ON COLUMN pipeline.feature_refreshes.incremental IS 'Whether only rows that can have changed were computed.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_unchanged IS 'Rows of the spine read that cannot have changed since the last refresh.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_inserted IS 'Rows of the target that were written.';
+COMMENT ON COLUMN pipeline.feature_refreshes.rows_updated IS 'Rows of the target that got new values for changed features only.';
+COMMENT ON COLUMN pipeline.feature_refreshes.watermark IS 'What the next refresh compares with to be incremental: the oldest transaction then running, digests of the definitions, and the number of older rows of each table; NULL: nothing to compare with.';
 CREATE INDEX feature_refreshes_set ON pipeline.feature_refreshes (feature_set, refresh_id);
 ALTER TABLE pipeline.feature_refreshes ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('pipeline.feature_refreshes', '');
 SELECT pg_extension_config_dump('pipeline.feature_refreshes_refresh_id_seq', '');
+
+CREATE TABLE pipeline.feature_statistics (
+  refresh_id bigint NOT NULL REFERENCES pipeline.feature_refreshes ON DELETE CASCADE,
+  feature_set text NOT NULL,
+  owner regrole NOT NULL,
+  feature text NOT NULL,
+  column_name text NOT NULL,
+  rows bigint NOT NULL,
+  nulls bigint NOT NULL,
+  mean float8,
+  stddev float8,
+  PRIMARY KEY (refresh_id, column_name)
+);
+COMMENT ON TABLE pipeline.feature_statistics IS
+'What the values of each feature were like in each refresh, of the rows that it computed.';
+COMMENT ON COLUMN pipeline.feature_statistics.refresh_id IS 'The refresh.';
+COMMENT ON COLUMN pipeline.feature_statistics.feature_set IS 'Name of the set.';
+COMMENT ON COLUMN pipeline.feature_statistics.owner IS 'Owner of the set.';
+COMMENT ON COLUMN pipeline.feature_statistics.feature IS 'Name of the feature.';
+COMMENT ON COLUMN pipeline.feature_statistics.column_name IS 'Name of its column: another one where it is spread over columns.';
+COMMENT ON COLUMN pipeline.feature_statistics.rows IS 'Rows computed.';
+COMMENT ON COLUMN pipeline.feature_statistics.nulls IS 'Of these: without a value.';
+COMMENT ON COLUMN pipeline.feature_statistics.mean IS 'Mean of the finite numbers; false counts 0 and true 1; NULL: there are none.';
+COMMENT ON COLUMN pipeline.feature_statistics.stddev IS 'Standard deviation of the sample of these.';
+CREATE INDEX feature_statistics_feature ON pipeline.feature_statistics (feature_set, feature, refresh_id);
+ALTER TABLE pipeline.feature_statistics ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.feature_statistics', '');
 
 CREATE TYPE pipeline.feature_result AS (
   refresh_id bigint,
   feature_set text,
   target text,
   features int,
+  incremental boolean,
   rows_read bigint,
   rows_computed bigint,
   rows_rejected bigint,
   rows_beyond_as_of bigint,
+  rows_unchanged bigint,
   rows_deleted bigint,
+  rows_inserted bigint,
+  rows_updated bigint,
   events_read bigint,
   events_used bigint,
   events_rejected bigint,
@@ -192,11 +238,15 @@ CREATE TYPE pipeline.feature_result AS (
   total_ms float8
 );
 COMMENT ON TYPE pipeline.feature_result IS
-'What a refresh did. rows_read = rows_computed + rows_rejected + rows_beyond_as_of; events_read = events_used + events_rejected + events_unknown + events_unreached + events_filtered.';
+'What a refresh did. rows_read = rows_computed + rows_rejected + rows_beyond_as_of + rows_unchanged; events_read = events_used + events_rejected + events_unknown + events_unreached + events_filtered.';
 COMMENT ON COLUMN pipeline.feature_result.refresh_id IS 'Number of the refresh, as in pipeline.feature_refreshes.';
 COMMENT ON COLUMN pipeline.feature_result.feature_set IS 'Name of the set.';
 COMMENT ON COLUMN pipeline.feature_result.target IS 'Table that was written.';
 COMMENT ON COLUMN pipeline.feature_result.features IS 'How many features were computed for each row.';
+COMMENT ON COLUMN pipeline.feature_result.incremental IS 'Whether only rows that can have changed were computed.';
+COMMENT ON COLUMN pipeline.feature_result.rows_unchanged IS 'Rows of the spine read that cannot have changed since the last refresh.';
+COMMENT ON COLUMN pipeline.feature_result.rows_inserted IS 'Rows of the target that were written.';
+COMMENT ON COLUMN pipeline.feature_result.rows_updated IS 'Rows of the target that got new values for changed features only.';
 COMMENT ON COLUMN pipeline.feature_result.rows_read IS 'Rows of the spine read.';
 COMMENT ON COLUMN pipeline.feature_result.rows_computed IS 'Of these: computed and written to the target.';
 COMMENT ON COLUMN pipeline.feature_result.rows_rejected IS 'Of these: left out for NULL in the entity or the event time.';
