@@ -51,12 +51,14 @@ compare_times(const void *a, const void *b)
 
 /* Sort a run of records by time, if it is not sorted. */
 static void
-order_by_time(Record **records, uint32 n)
+order_by_time(const FeatureRun *run, Record **records, uint32 n)
 {
 	for (uint32 i = 1; i < n; i++)
 	{
 		if (records[i - 1]->time > records[i]->time)
 		{
+			if (run->range->report != NULL)
+				run->range->report->sorted_again++;
 			qsort(records, n, sizeof(Record *), compare_times);
 			return;
 		}
@@ -152,7 +154,7 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 
 		stream->events = &grouped[offsets[s]];
 		stream->nevents = (int) (offsets[s + 1] - offsets[s]);
-		order_by_time(stream->events, stream->nevents);
+		order_by_time(c->run, stream->events, stream->nevents);
 		stream->times = palloc_extended(((Size) stream->nevents + 1) * sizeof(int64),
 										MCXT_ALLOC_HUGE);
 		for (int i = 0; i < stream->nevents; i++)
@@ -260,7 +262,7 @@ compute_entity(Computation *c, Record **grouped, const uint32 *offsets)
 	if (nrows == 0)
 		return;
 	before = MemoryContextSwitchTo(c->entity_context);
-	order_by_time(rows, nrows);
+	order_by_time(c->run, rows, nrows);
 	start_streams(c, grouped, offsets);
 	for (uint32 i = 0; i < nrows; i++)
 	{

@@ -597,12 +597,33 @@ typedef struct FeatureCounts
 	double		compute_ms;
 } FeatureCounts;
 
+/* How one source was read. */
+typedef struct ScanReport
+{
+	const Stream *stream;		/* NULL: the spine */
+	const char *way;
+	int64		rows_read;
+	int64		rows_kept;
+	double		ms;
+} ScanReport;
+
+/* How a computation went, for people. */
+typedef struct FeatureReport
+{
+	MemoryContext context;		/* of what is in it */
+	List	   *scans;			/* of ScanReport */
+	uint32		entities;
+	int64		sorted_again;	/* runs of events that were not in order of time */
+} FeatureReport;
+
 /* Which part of the spine, and of the past; NULL: no limit. */
 typedef struct FeatureRange
 {
 	const TimestampTz *from_time;
 	const TimestampTz *to_time;
 	const TimestampTz *as_of;
+	const List *entity;			/* the values of the only entity; NIL: any */
+	FeatureReport *report;		/* to be filled in, or NULL */
 } FeatureRange;
 
 /* Which transactions a snapshot did not see. */

@@ -92,6 +92,35 @@ CREATE OR REPLACE FUNCTION pipeline.materialize_features(set text, spine text,
 COMMENT ON FUNCTION pipeline.materialize_features(text, text, text, timestamptz) IS
 'Compute a set''s features over another spine, with the same columns for entity and event time, and put the rows into a table: what a model is trained on is made by the definitions that serve it. spine: a table, view or query; target: a table that no set keeps, made when missing, whose rows are replaced. Names are looked up with the search_path of the set, and read and written with the privileges of its owner. as_of: as refresh_features(). Errors: as refresh_features(); 42501 not a member of the set''s owner; 55006 a target that a set keeps.';
 
+CREATE OR REPLACE FUNCTION pipeline.latest_features(set text, entity jsonb)
+  RETURNS jsonb
+  LANGUAGE c STABLE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_latest_features';
+COMMENT ON FUNCTION pipeline.latest_features(text, jsonb) IS
+'The last row of an entity in a set''s target, all its columns, as jsonb; NULL if there is none. entity: an object with the set''s entity columns. Reads the target only, by its index. Runs with the privileges of the set''s owner. Errors: 42704 no such set; 42501 not its owner; 42P01 the target was not made yet; 22023 keys that are not the entity.';
+
+CREATE OR REPLACE FUNCTION pipeline.current_features(set text, entity jsonb,
+    at_time timestamptz DEFAULT now())
+  RETURNS jsonb
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_current_features';
+COMMENT ON FUNCTION pipeline.current_features(text, jsonb, timestamptz) IS
+'The features of a set, computed for one entity as if the spine had a row of it at that time: an object with a key for each feature. entity: an object with the set''s entity columns. The sources are asked for that entity only, so indexes on it and the event time serve. Runs with the privileges, search_path and time zone of the set. Errors: 42704 no such set; 42501 not its owner; 22023 keys that are not the entity, or a set without features.';
+
+CREATE OR REPLACE FUNCTION pipeline.explain_features(set text)
+  RETURNS TABLE (step text, source text, way text, rows_read bigint, rows_kept bigint, ms float8)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_explain_features';
+COMMENT ON FUNCTION pipeline.explain_features(text) IS
+'Compute a set over its whole spine, write nothing, and say how it went: a row for the spine, one for each stream of events (a source is read once for each distinct entity and event time) and one for the computation. way: direct scan, or what the executor did; for the computation, its features, windows, entities, groups of events that were not in order of time, and bytes spilled. rows_kept: rows and events that were kept in memory or files; ms: milliseconds. Errors: 42704 no such set; 42501 not its owner.';
+
+CREATE OR REPLACE FUNCTION pipeline.verify_features(set text, sample int DEFAULT 100)
+  RETURNS TABLE (feature text, column_name text, rows_checked bigint, rows_wrong bigint, example jsonb)
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_verify_features';
+COMMENT ON FUNCTION pipeline.verify_features(text, int) IS
+'Compute rows of a set''s target again in plain SQL, one correlated subquery for each feature, and compare. sample: how many rows, taken at random for each column. rows_wrong: those that differ, because an event came after the refresh or the target was written by somebody else; example: one of them, and the value that it should have. Numbers in double precision may differ by a millionth, approximate counts by five standard errors. rows_checked is NULL where there is no way to compare: floats, approximate counts and top_k spread in a map. An index on entity and event time of the sources helps. Errors: 42704 no such set; 42501 not its owner; 42P01 no target yet; 22023 bad sample.';
+
 CREATE OR REPLACE FUNCTION pipeline.last_complete(unit text,
     before timestamptz DEFAULT now(), timezone text DEFAULT 'UTC')
   RETURNS tstzrange

@@ -15,6 +15,7 @@
 #include "nodes/params.h"
 #include "optimizer/cost.h"
 #include "parser/parser.h"
+#include "portability/instr_time.h"
 #include "tcop/tcopprot.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -69,6 +70,73 @@ scan_plan(const char *sql, ParamListInfo params, bool whole)
 	return stmt;
 }
 
+/* What EXPLAIN calls the top of a plan, for those that are usual. */
+static const char *
+plan_name(const Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_SeqScan:
+			return "Seq Scan";
+		case T_IndexScan:
+			return "Index Scan";
+		case T_IndexOnlyScan:
+			return "Index Only Scan";
+		case T_BitmapHeapScan:
+			return "Bitmap Heap Scan";
+		case T_ForeignScan:
+			return "Foreign Scan";
+		case T_Append:
+			return "Append";
+		case T_Result:
+			return "Result";
+		case T_SubqueryScan:
+			return "Subquery Scan";
+		case T_NestLoop:
+		case T_MergeJoin:
+		case T_HashJoin:
+			return "Join";
+		default:
+			return "Query";
+	}
+}
+
+/* Say how a source was read, if somebody asks. */
+static void
+report_scan(const FeatureReceiver *receiver, const char *way,
+			const FeatureCounts *before, instr_time start)
+{
+	FeatureReport *report = receiver->run->range->report;
+	const FeatureCounts *counts = &receiver->run->counts;
+	ScanReport *scan;
+	instr_time	end;
+	MemoryContext context;
+
+	if (report == NULL)
+		return;
+	context = MemoryContextSwitchTo(report->context);
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, start);
+	scan = palloc0(sizeof(ScanReport));
+	scan->stream = receiver->stream;
+	scan->way = pstrdup(way);
+	scan->ms = INSTR_TIME_GET_MILLISEC(end);
+	if (receiver->stream != NULL)
+	{
+		scan->rows_read = counts->events_read - before->events_read;
+		scan->rows_kept = counts->events_used - before->events_used;
+	}
+	else
+	{
+		scan->rows_read = counts->rows_read;
+		scan->rows_kept = counts->rows_read - counts->rows_rejected -
+			counts->rows_beyond_as_of - counts->rows_unchanged;
+	}
+	report->scans = lappend(report->scans, scan);
+	report->entities = key_table_size(receiver->run->keys);
+	MemoryContextSwitchTo(context);
+}
+
 /*
  * Run one SELECT into the receiver, under the snapshot of the caller: the
  * spine and all streams are read at one moment.
@@ -80,13 +148,18 @@ scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds,
 	ParamListInfo params = makeParamList(3);
 	PlannedStmt *stmt;
 	QueryDesc  *query;
+	const FeatureCounts before = receiver->run->counts;
+	const char *way = "direct scan";
+	instr_time	start;
 
 	set_param(params, 1, bounds->type, bounds->from);
 	set_param(params, 2, bounds->type, bounds->to);
 	set_param(params, 3, TIMESTAMPTZOID, bounds->as_of);
+	INSTR_TIME_SET_CURRENT(start);
 	stmt = scan_plan(sql, params, whole);
 	if (!direct_scan(receiver, stmt, bounds))
 	{
+		way = psprintf("executor: %s", plan_name(stmt->planTree));
 		if (whole)
 			elog(ERROR, "the spine cannot be read directly");
 		query = CreateQueryDesc(stmt, sql, GetActiveSnapshot(), InvalidSnapshot,
@@ -98,6 +171,7 @@ scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds,
 		FreeQueryDesc(query);
 	}
 	receiver_finish(receiver);
+	report_scan(receiver, way, &before, start);
 }
 
 static int64

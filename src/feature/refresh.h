@@ -38,6 +38,9 @@ extern void target_create_index(const Refresh *refresh);
 extern void target_check(const Refresh *refresh, Oid relid);
 
 /* target_write.c */
+#define TARGET_ROWS "pipeline feature rows"
+extern void target_register_rows(TupleDesc desc, Tuplestorestate *rows);
+extern char *target_column_list(TupleDesc desc, int first, const char *prefix);
 extern void target_write(Refresh *refresh, bool is_new);
 
 #endif							/* PIPELINE_FEATURE_REFRESH_H */

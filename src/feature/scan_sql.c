@@ -78,6 +78,26 @@ feature_spine_sql(const FeaturePlan *plan, const FeatureRange *range)
 	return sql.data;
 }
 
+/* Only events of one entity, so that an index can serve. */
+static void
+append_entity(StringInfo sql, const FeaturePlan *plan, const Stream *stream,
+			  const List *values)
+{
+	for (int i = 0; i < plan->nkeys; i++)
+	{
+		const char *column = quote_identifier(list_nth(stream->entity, i));
+		const char *type = qualified_type(plan->key_types[i]);
+		Oid			own = plan_source_attribute(stream->source, list_nth(stream->entity, i),
+												"entity")->atttypid;
+
+		/* A cast would keep an index from serving. */
+		appendStringInfo(sql, " AND %s%s%s OPERATOR(pg_catalog.=) %s::%s", column,
+						 own == plan->key_types[i] ? "" : "::",
+						 own == plan->key_types[i] ? "" : type,
+						 quote_literal_cstr(list_nth(values, i)), type);
+	}
+}
+
 /* Stream: the entity, the times, and every input; of all events, or within bounds. */
 char *
 feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
@@ -111,7 +131,9 @@ feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 		appendStringInfo(&sql, " AND (%s OR %s IS NULL)",
 						 before_as_of(known, stream->known_epoch, range), known);
 	appendStringInfoChar(&sql, ')');
-	if (stream->nullable_time)
+	if (range->entity != NIL)
+		append_entity(&sql, plan, stream, range->entity);
+	else if (stream->nullable_time)
 		appendStringInfo(&sql, " OR %s IS NULL", time);
 	return sql.data;
 }

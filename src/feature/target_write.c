@@ -16,7 +16,7 @@
 
 #include "feature/refresh.h"
 
-#define ROWS "pipeline feature rows"
+#define ROWS TARGET_ROWS
 
 static int64
 run_with_times(const char *sql, int expected, const FeatureRange *range)
@@ -53,8 +53,8 @@ append_bound(StringInfo sql, const Refresh *refresh, const char *time,
 }
 
 /* Let statements read the rows, under the name of ROWS. */
-static void
-register_rows(TupleDesc desc, Tuplestorestate *rows)
+void
+target_register_rows(TupleDesc desc, Tuplestorestate *rows)
 {
 	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
 
@@ -69,8 +69,8 @@ register_rows(TupleDesc desc, Tuplestorestate *rows)
 }
 
 /* The columns from `first` on, with a prefix, in a list. */
-static char *
-column_list(TupleDesc desc, int first, const char *prefix)
+char *
+target_column_list(TupleDesc desc, int first, const char *prefix)
 {
 	StringInfoData columns;
 
@@ -104,8 +104,8 @@ static char *
 same_row(TupleDesc desc, int first)
 {
 	return psprintf("pg_catalog.record_image_eq(ROW(%s, target.as_of), ROW(%s, $3))",
-					column_list(desc, first, "target."),
-					column_list(desc, first, "rows."));
+					target_column_list(desc, first, "target."),
+					target_column_list(desc, first, "rows."));
 }
 
 /* The rows of the target in the refreshed interval. */
@@ -149,7 +149,7 @@ static int64
 insert_rows(const Refresh *refresh, bool all)
 {
 	const char *target = refresh->set->target;
-	char	   *columns = column_list(refresh->plan->result, 0, "");
+	char	   *columns = target_column_list(refresh->plan->result, 0, "");
 	StringInfoData sql;
 
 	initStringInfo(&sql);
@@ -233,7 +233,7 @@ update_columns(const Refresh *refresh)
 void
 target_write(Refresh *refresh, bool is_new)
 {
-	register_rows(refresh->plan->result, refresh->rows);
+	target_register_rows(refresh->plan->result, refresh->rows);
 	if (refresh->set->spine_key != NIL)
 		check_key(refresh);
 	if (refresh->incremental)
@@ -244,7 +244,7 @@ target_write(Refresh *refresh, bool is_new)
 	SPI_unregister_relation(ROWS);
 	if (refresh->columns_plan == NULL)
 		return;
-	register_rows(refresh->columns_plan->result, refresh->columns);
+	target_register_rows(refresh->columns_plan->result, refresh->columns);
 	refresh->updated = update_columns(refresh);
 	SPI_unregister_relation(ROWS);
 }
