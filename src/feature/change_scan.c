@@ -20,7 +20,6 @@
 #include "access/heapam.h"
 #include "access/tableam.h"
 #include "access/transam.h"
-#include "access/xact.h"
 #include "catalog/pg_proc.h"
 #include "common/int.h"
 #include "miscadmin.h"
@@ -190,30 +189,6 @@ search_source(ChangeSearch *search, Stream *stream, int number)
 }
 
 /*
- * Note which transactions the snapshot does not see, and our own; false: they
- * are too many.
- */
-static bool
-mark_snapshot(SnapshotMark *mark, Snapshot snapshot)
-{
-	mark->xmin = snapshot->xmin;
-	mark->xmax = snapshot->xmax;
-	mark->nrunning = 0;
-	mark->running = palloc_array(TransactionId, snapshot->xcnt + snapshot->subxcnt + 2);
-	if (snapshot->suboverflowed || snapshot->takenDuringRecovery)
-		return false;
-	for (uint32 i = 0; i < snapshot->xcnt; i++)
-		mark->running[mark->nrunning++] = snapshot->xip[i];
-	for (int32 i = 0; i < snapshot->subxcnt; i++)
-		mark->running[mark->nrunning++] = snapshot->subxip[i];
-	mark->running[mark->nrunning++] = GetTopTransactionId();
-	mark->running[mark->nrunning++] = GetCurrentTransactionId();
-	if (TransactionIdPrecedes(GetTopTransactionId(), mark->xmin))
-		mark->xmin = GetTopTransactionId();
-	return true;
-}
-
-/*
  * Search the spine and every stream of the plan, under the active snapshot;
  * return whether all changes to them can be told.  Without `since`, rows are
  * only counted, for the next time.
@@ -223,7 +198,7 @@ change_search(ChangeSearch *search)
 {
 	ListCell   *lc;
 
-	if (!mark_snapshot(&search->now, GetActiveSnapshot()))
+	if (!snapshot_mark(&search->now, GetActiveSnapshot()))
 		return false;
 	search->reached = key_table_create(search->plan);
 	if (!search_source(search, NULL, -1))

@@ -5,6 +5,9 @@
 #ifndef PIPELINE_FEATURE_CHANGES_H
 #define PIPELINE_FEATURE_CHANGES_H
 
+#include "access/transam.h"
+#include "utils/snapshot.h"
+
 #include "feature/feature.h"
 
 /* One table as a refresh saw it. */
@@ -28,6 +31,27 @@ typedef struct ChangeSearch
 	KeyTable   *reached;		/* by new events */
 	bool		has_own;		/* there are rows that the new one cannot see */
 } ChangeSearch;
+
+/* snapshot_mark.c */
+extern bool snapshot_mark(SnapshotMark *mark, Snapshot snapshot);
+extern char *snapshot_text(const SnapshotMark *mark);
+extern void snapshot_parse(SnapshotMark *mark, char *text);
+
+/* Did the snapshot see what that transaction wrote, if it committed? */
+static inline bool
+snapshot_saw(const SnapshotMark *mark, TransactionId xid)
+{
+	if (!TransactionIdIsNormal(xid) || TransactionIdPrecedes(xid, mark->xmin))
+		return true;
+	if (TransactionIdFollowsOrEquals(xid, mark->xmax))
+		return false;
+	for (int i = 0; i < mark->nrunning; i++)
+	{
+		if (mark->running[i] == xid)
+			return false;
+	}
+	return true;
+}
 
 /* change_scan.c */
 extern bool change_search(ChangeSearch *search);

@@ -7,10 +7,10 @@
 #define PIPELINE_FEATURE_DIRECT_SCAN_H
 
 #include "access/htup_details.h"
-#include "access/transam.h"
 #include "executor/executor.h"
 #include "storage/bufmgr.h"
 
+#include "feature/changes.h"
 #include "feature/read.h"
 
 #define DIRECT_BATCH 128
@@ -92,18 +92,7 @@ extern Datum direct_output(DirectScan *scan, int number, bool *isnull);
 static inline bool
 tuple_is_older(HeapTupleHeader tuple, const SnapshotMark *mark)
 {
-	TransactionId xid = HeapTupleHeaderGetRawXmin(tuple);
-
-	if (!TransactionIdIsNormal(xid) || TransactionIdPrecedes(xid, mark->xmin))
-		return true;
-	if (TransactionIdFollowsOrEquals(xid, mark->xmax))
-		return false;
-	for (int i = 0; i < mark->nrunning; i++)
-	{
-		if (mark->running[i] == xid)
-			return false;
-	}
-	return true;
+	return snapshot_saw(mark, HeapTupleHeaderGetRawXmin(tuple));
 }
 
 #endif							/* PIPELINE_FEATURE_DIRECT_SCAN_H */

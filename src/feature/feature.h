@@ -688,6 +688,8 @@ typedef struct FeatureSet
 } FeatureSet;
 
 extern FeatureSet *feature_set_load(const char *name);
+extern char *feature_target_name(const char *target, const char *set);
+extern void feature_check_timezone(const char *timezone);
 extern void feature_set_over(FeatureSet *set, const char *spine,
 							 const char *target);
 extern void feature_set_begin(const FeatureSet *set, UserScope *scope);

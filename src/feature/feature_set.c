@@ -189,8 +189,8 @@ set_as_jsonb(const char *name)
  * Return the qualified, quoted name of the target: as given, or like the set,
  * in the first schema of the search_path.
  */
-static char *
-target_name(const char *target, const char *set)
+char *
+feature_target_name(const char *target, const char *set)
 {
 	List	   *names = NIL;
 	RangeVar   *rv;
@@ -219,8 +219,9 @@ target_name(const char *target, const char *set)
 	return quote_qualified_identifier(rv->schemaname, rv->relname);
 }
 
-static void
-check_timezone(const char *timezone)
+/* Raise 22023 unless the server knows the time zone. */
+void
+feature_check_timezone(const char *timezone)
 {
 	if (pg_tzset(timezone) == NULL)
 		ereport(ERROR,
@@ -278,7 +279,7 @@ check_set(FeatureSet *set, const char *target)
 	check_set_columns(plan);
 	foreach(lc, set->spine_key)
 		(void) pipeline_source_column(plan->spine, lfirst(lc), "spine_key");
-	set->target = target_name(target, set->name);
+	set->target = feature_target_name(target, set->name);
 	pipeline_scope_end(&scope);
 }
 
@@ -353,7 +354,7 @@ check_set_arguments(FunctionCallInfo fcinfo)
 	pipeline_not_null(fcinfo, 8, "labels");
 	pipeline_not_null(fcinfo, 9, "or_replace");
 	pipeline_check_name(KIND, pipeline_arg_text(fcinfo, 0));
-	check_timezone(pipeline_arg_text(fcinfo, 7));
+	feature_check_timezone(pipeline_arg_text(fcinfo, 7));
 	if (!JB_ROOT_IS_OBJECT(pipeline_arg_jsonb(fcinfo, 8)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

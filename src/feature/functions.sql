@@ -195,3 +195,56 @@ COMMENT ON COLUMN pipeline.feature_catalog.freshness IS 'How long ago that was.'
 COMMENT ON COLUMN pipeline.feature_catalog.null_rate IS 'Which part of its rows has no value.';
 COMMENT ON COLUMN pipeline.feature_catalog.drift IS 'How far its mean is from that of the refresh before, in standard deviations of that; of several columns, the farthest.';
 COMMENT ON COLUMN pipeline.feature_catalog.last_rows IS 'How many rows it computed.';
+
+/* ---- rollups ---- */
+
+DROP POLICY IF EXISTS rollups_read ON pipeline.rollups;
+CREATE POLICY rollups_read ON pipeline.rollups FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.rollups TO PUBLIC;
+
+DROP POLICY IF EXISTS late_rows_read ON pipeline.late_rows;
+CREATE POLICY late_rows_read ON pipeline.late_rows FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.late_rows TO PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline.not_seen_by(xmin xid, cmin cid, snapshot text)
+  RETURNS boolean
+  LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_not_seen_by';
+COMMENT ON FUNCTION pipeline.not_seen_by(xid, cid, text) IS
+'Was a row version, given by its system columns xmin and cmin, not visible to a refresh yet? snapshot: as pipeline.rollups keeps it. A snapshot older than a thousand million transactions has seen everything. Errors: 22023 not such a snapshot.';
+
+CREATE OR REPLACE FUNCTION pipeline.create_rollup(name text, source text,
+    event_time text, kind text, aggregates jsonb, width interval DEFAULT NULL,
+    slide interval DEFAULT NULL, gap interval DEFAULT NULL,
+    group_by text[] DEFAULT '{}', allowed_lateness interval DEFAULT '0',
+    target text DEFAULT NULL, timezone text DEFAULT 'UTC',
+    labels jsonb DEFAULT '{}', or_replace boolean DEFAULT false,
+    description text DEFAULT NULL)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_create_rollup';
+COMMENT ON FUNCTION pipeline.create_rollup(text, text, text, text, jsonb, interval, interval, interval, text[], interval, text, text, jsonb, boolean, text) IS
+'Define a rollup: aggregates over windows of time, which refresh_rollup() keeps in a table. source: a table, view or query; event_time: its column with the time, as of feature sets; kind: tumbling (width), hopping (width and slide: windows overlap) or session (gap: events of a group that follow one another by no more than it); aggregates: an object of column names and aggregate expressions, such as {"players": "count(DISTINCT player_id)"}; group_by: expressions over the source''s columns, with AS where they are more than a column; allowed_lateness: how long after the latest event a window that has ended still takes events; target: the table to keep, made by the first refresh when missing (NULL: named like the rollup); timezone: that of windows of days and months, which start on the calendar, weeks on Monday; those of hours and less start at multiples since a midnight in UTC. The caller becomes the owner; its search_path is kept. or_replace: replace a rollup of that name; the next refresh computes everything. Errors: 42710 duplicate; 42501 not the owner of the replaced; 42703, 42P01, 42803 and the like as in SQL; 22023 arguments that do not fit the kind; 42701 a column twice; 55006 a target that is kept by another.';
+
+CREATE OR REPLACE FUNCTION pipeline.alter_rollup(name text, changes jsonb)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_alter_rollup';
+COMMENT ON FUNCTION pipeline.alter_rollup(text, jsonb) IS
+'Change a rollup. changes: an object with the keys of create_rollup()''s arguments; null sets one back to its default. The next refresh computes everything by the new definition. Errors: 42704 no such rollup; 42501 not a member of its owner; 22023 unknown keys, or as create_rollup().';
+
+CREATE OR REPLACE FUNCTION pipeline.drop_rollup(name text, drop_target boolean DEFAULT false)
+  RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_drop_rollup';
+COMMENT ON FUNCTION pipeline.drop_rollup(text, boolean) IS
+'Drop a rollup; its late rows stay. drop_target: drop the target table too, if it exists, with the owner''s privileges. Errors: 42704 no such rollup; 42501 not its owner; 2BP01 other objects depend on the target.';
+
+CREATE OR REPLACE FUNCTION pipeline.refresh_rollup(name text)
+  RETURNS pipeline.rollup_result
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  AS 'MODULE_PATHNAME', 'pipeline_refresh_rollup';
+COMMENT ON FUNCTION pipeline.refresh_rollup(text) IS
+'Compute the windows of a rollup that are not closed and write those that differ into its target: window_start, window_end, complete (the watermark has passed its end), the groups, the aggregates. Then windows that ended allowed_lateness before the latest event are closed: rows that come for them afterwards are counted and kept in pipeline.late_rows. Refreshing again changes nothing. Refreshes of one rollup wait for each other. Runs with the privileges, search_path and time zone of the rollup. Errors: 42704 no such rollup; 42501 not its owner; 42703, 42804 a target that does not fit; 40001 a concurrent refresh under REPEATABLE READ.';

@@ -266,3 +266,100 @@ COMMENT ON COLUMN pipeline.feature_result.read_ms IS 'Milliseconds spent reading
 COMMENT ON COLUMN pipeline.feature_result.compute_ms IS 'Milliseconds spent grouping, sliding and aggregating.';
 COMMENT ON COLUMN pipeline.feature_result.write_ms IS 'Milliseconds spent on the target.';
 COMMENT ON COLUMN pipeline.feature_result.total_ms IS 'Milliseconds in all.';
+
+CREATE TABLE pipeline.rollups (
+  name text PRIMARY KEY,
+  owner regrole NOT NULL,
+  source text NOT NULL,
+  event_time text NOT NULL,
+  kind text NOT NULL,
+  aggregates jsonb NOT NULL,
+  width interval,
+  slide interval,
+  gap interval,
+  group_by text[] NOT NULL,
+  allowed_lateness interval NOT NULL,
+  target text NOT NULL,
+  timezone text NOT NULL,
+  search_path text NOT NULL,
+  labels jsonb NOT NULL DEFAULT '{}',
+  description text,
+  created_at timestamptz NOT NULL DEFAULT now(),
+  refreshed_at timestamptz,
+  watermark timestamptz,
+  closed_before timestamptz,
+  snapshot text
+);
+COMMENT ON TABLE pipeline.rollups IS
+'Aggregates over windows of time that refresh_rollup() keeps in tables.';
+COMMENT ON COLUMN pipeline.rollups.name IS 'Name of the rollup.';
+COMMENT ON COLUMN pipeline.rollups.owner IS 'Role that defined it: the source is read and the target written with its privileges.';
+COMMENT ON COLUMN pipeline.rollups.source IS 'Source of the events: a table, a view or a query.';
+COMMENT ON COLUMN pipeline.rollups.event_time IS 'Column of the source with the time of the event.';
+COMMENT ON COLUMN pipeline.rollups.kind IS 'tumbling, hopping or session, as Apache Flink names them.';
+COMMENT ON COLUMN pipeline.rollups.aggregates IS 'Columns of the target and the aggregate expressions that they hold.';
+COMMENT ON COLUMN pipeline.rollups.width IS 'How long a tumbling or hopping window is.';
+COMMENT ON COLUMN pipeline.rollups.slide IS 'How far apart hopping windows start.';
+COMMENT ON COLUMN pipeline.rollups.gap IS 'How long without an event ends a session.';
+COMMENT ON COLUMN pipeline.rollups.group_by IS 'Expressions by which events are grouped, with AS where they are more than a column.';
+COMMENT ON COLUMN pipeline.rollups.allowed_lateness IS 'How long after the watermark has passed its end a window still takes events.';
+COMMENT ON COLUMN pipeline.rollups.target IS 'Table that holds the windows, qualified and quoted.';
+COMMENT ON COLUMN pipeline.rollups.timezone IS 'Time zone of windows of days and months, and of event times without one.';
+COMMENT ON COLUMN pipeline.rollups.search_path IS 'The definer''s search_path, with which names are looked up.';
+COMMENT ON COLUMN pipeline.rollups.labels IS 'Labels, a JSON object.';
+COMMENT ON COLUMN pipeline.rollups.description IS 'What the rollup is, in words.';
+COMMENT ON COLUMN pipeline.rollups.created_at IS 'When it was created.';
+COMMENT ON COLUMN pipeline.rollups.refreshed_at IS 'When its last refresh started; NULL before the first.';
+COMMENT ON COLUMN pipeline.rollups.watermark IS 'The latest event time seen: windows that ended by it are complete.';
+COMMENT ON COLUMN pipeline.rollups.closed_before IS 'The watermark less the allowed lateness: windows that ended by it are closed.';
+COMMENT ON COLUMN pipeline.rollups.snapshot IS 'What the last refresh saw, by which the next tells late rows.';
+CREATE INDEX rollups_owner ON pipeline.rollups (owner);
+ALTER TABLE pipeline.rollups ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.rollups', '');
+
+CREATE TABLE pipeline.late_rows (
+  late_row_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  rollup text NOT NULL,
+  owner regrole NOT NULL,
+  noticed_at timestamptz NOT NULL DEFAULT now(),
+  event_time timestamptz NOT NULL,
+  row jsonb NOT NULL
+);
+COMMENT ON TABLE pipeline.late_rows IS
+'Events that came after all of their windows were closed; no window has them. Kept when the rollup is dropped.';
+COMMENT ON COLUMN pipeline.late_rows.late_row_id IS 'Number of the row.';
+COMMENT ON COLUMN pipeline.late_rows.rollup IS 'Rollup that they came too late for.';
+COMMENT ON COLUMN pipeline.late_rows.owner IS 'Owner of the rollup.';
+COMMENT ON COLUMN pipeline.late_rows.noticed_at IS 'When the refresh that noticed it began its transaction.';
+COMMENT ON COLUMN pipeline.late_rows.event_time IS 'Time of the event.';
+COMMENT ON COLUMN pipeline.late_rows.row IS 'The row of the source.';
+CREATE INDEX late_rows_rollup ON pipeline.late_rows (rollup, late_row_id);
+ALTER TABLE pipeline.late_rows ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.late_rows', '');
+SELECT pg_extension_config_dump('pipeline.late_rows_late_row_id_seq', '');
+
+CREATE TYPE pipeline.rollup_result AS (
+  rollup text,
+  target text,
+  rows_read bigint,
+  rows_rejected bigint,
+  late_rows bigint,
+  windows bigint,
+  windows_deleted bigint,
+  windows_inserted bigint,
+  watermark timestamptz,
+  closed_before timestamptz,
+  total_ms float8
+);
+COMMENT ON TYPE pipeline.rollup_result IS 'What a refresh of a rollup did.';
+COMMENT ON COLUMN pipeline.rollup_result.rollup IS 'Name of the rollup.';
+COMMENT ON COLUMN pipeline.rollup_result.target IS 'Table that was written.';
+COMMENT ON COLUMN pipeline.rollup_result.rows_read IS 'Rows of the source.';
+COMMENT ON COLUMN pipeline.rollup_result.rows_rejected IS 'Of these: without a time, or with an infinite one; no window has them.';
+COMMENT ON COLUMN pipeline.rollup_result.late_rows IS 'Rows that came since the last refresh, after all of their windows were closed: kept in pipeline.late_rows. NULL: the source is no table, or too many transactions were running, so they cannot be told.';
+COMMENT ON COLUMN pipeline.rollup_result.windows IS 'Windows that were computed: those that are not closed.';
+COMMENT ON COLUMN pipeline.rollup_result.windows_deleted IS 'Rows of the target that were other, or are no more.';
+COMMENT ON COLUMN pipeline.rollup_result.windows_inserted IS 'Rows of the target that were written.';
+COMMENT ON COLUMN pipeline.rollup_result.watermark IS 'The latest event time seen.';
+COMMENT ON COLUMN pipeline.rollup_result.closed_before IS 'Windows that ended by it are closed.';
+COMMENT ON COLUMN pipeline.rollup_result.total_ms IS 'Milliseconds in all.';

@@ -12,16 +12,12 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/transam.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
 
 #include "feature/changes.h"
-
-/* Past this many transactions, a watermark is not compared with any more. */
-#define MAX_AGE (UINT64CONST(1) << 30)
 
 static char *
 target_text(Oid target)
@@ -90,45 +86,6 @@ feature_digests(const FeatureSet *set)
 	return list;
 }
 
-/* The whole number of a running transaction, its epoch included. */
-static uint64
-full_xid(TransactionId xid)
-{
-	FullTransactionId next = ReadNextFullTransactionId();
-	uint32		epoch = EpochFromFullTransactionId(next);
-
-	if (xid > XidFromFullTransactionId(next))
-		epoch--;
-	return ((uint64) epoch << 32) | xid;
-}
-
-static char *
-snapshot_text(const SnapshotMark *mark)
-{
-	StringInfoData text;
-
-	initStringInfo(&text);
-	appendStringInfo(&text, "%llu %u", (unsigned long long) full_xid(mark->xmin),
-					 mark->xmax);
-	for (int i = 0; i < mark->nrunning; i++)
-		appendStringInfo(&text, " %u", mark->running[i]);
-	return text.data;
-}
-
-/* The same, read; without xmin if it is too old. */
-static void
-parse_snapshot(SnapshotMark *mark, char *text)
-{
-	uint64		xmin = strtoull(text, &text, 10);
-
-	mark->xmax = (TransactionId) strtoul(text, &text, 10);
-	mark->running = palloc_array(TransactionId, strlen(text) / 2 + 1);
-	while (*text == ' ')
-		mark->running[mark->nrunning++] = (TransactionId) strtoul(text, &text, 10);
-	if (U64FromFullTransactionId(ReadNextFullTransactionId()) - xmin < MAX_AGE)
-		mark->xmin = (TransactionId) xmin;
-}
-
 /* Find what the last refresh of the set left, if it still says something. */
 void
 watermark_load(Watermark *mark, const FeatureSet *set, Oid target)
@@ -155,7 +112,7 @@ watermark_load(Watermark *mark, const FeatureSet *set, Oid target)
 		mark->json = NULL;
 		return;
 	}
-	parse_snapshot(&mark->snapshot, pipeline_jsonb_key(mark->json, "snapshot"));
+	snapshot_parse(&mark->snapshot, pipeline_jsonb_key(mark->json, "snapshot"));
 }
 
 /* Are the old rows of every table that was searched still all there? */
