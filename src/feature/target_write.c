@@ -233,14 +233,18 @@ update_columns(const Refresh *refresh)
 void
 target_write(Refresh *refresh, bool is_new)
 {
+	bool		only_new;
+
 	target_register_rows(refresh->plan->result, refresh->rows);
 	if (refresh->set->spine_key != NIL)
 		check_key(refresh);
 	if (refresh->incremental)
 		check_matches(refresh);
-	if (!is_new)
+	/* None of the rows is there: that was just checked. */
+	only_new = is_new || (refresh->incremental && refresh->rows_reached == 0);
+	if (!only_new)
 		refresh->deleted = delete_rows(refresh);
-	refresh->inserted = insert_rows(refresh, is_new || refresh->set->spine_key == NIL);
+	refresh->inserted = insert_rows(refresh, only_new || refresh->set->spine_key == NIL);
 	SPI_unregister_relation(ROWS);
 	if (refresh->columns_plan == NULL)
 		return;
