@@ -70,11 +70,9 @@ SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '"x"')$$);
 SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[1]')$$);
 SELECT fails($$SELECT pipeline.features_columns('s', '{k}', 't', '[[{}]]')$$);
 
--- What is designed and comes later.
+-- Options that mean nothing for the aggregate.
 SELECT one('{"lookahead": "1 day", "args": {}, "by": null}');
-SELECT one('{"by": "txt"}');
 SELECT one('{"args": {"k": 3}}');
-SELECT one('{"aggregate": "rate"}');
 SELECT one('{"aggregate": "percentile", "value": "v"}');
 
 -- Sources.

@@ -30,13 +30,14 @@ END $$;
 
 CREATE FUNCTION make_data() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  DROP TABLE IF EXISTS spine_tz, spine_ts, spine_date, e_tz, e_ts, e_date;
+  DROP TABLE IF EXISTS spine_epoch, e_epoch, spine_tz, spine_ts, spine_date, e_tz, e_ts, e_date;
   CREATE TABLE spine_tz AS
     SELECT n, sparse((random() * 4)::int, 0.03) AS a,
            sparse(pick('x', 'y', 'Y', ''), 0.03) AS b,
            sparse(moment()::timestamptz, 0.03) AS t
     FROM generate_series(1, (random() * 80)::int) n;
   CREATE TABLE spine_ts AS SELECT n, a::smallint AS a, b::varchar(5) AS b, t::timestamp AS t FROM spine_tz;
+  CREATE TABLE spine_epoch AS SELECT n, a, b, floor(extract(epoch FROM t))::bigint AS t FROM spine_tz WHERE t IS NULL OR isfinite(t);
   CREATE TABLE spine_date AS SELECT n, a::numeric AS a, b, t::date AS t FROM spine_tz;
   CREATE TABLE e_tz AS
     SELECT sparse((random() * 5)::int, 0.03) AS a,
@@ -66,20 +67,34 @@ BEGIN
   ALTER TABLE e_ts DROP COLUMN t;
   ALTER TABLE e_ts RENAME t2 TO t;
   ALTER TABLE e_ts ALTER a TYPE bigint;
+  CREATE TABLE e_epoch AS SELECT a, b, floor(extract(epoch FROM t))::bigint AS t, i2, i4, i8, num, money2, f8, f4, txt, d, flag, floor(extract(epoch FROM known))::bigint AS known
+    FROM e_tz WHERE (t IS NULL OR isfinite(t)) AND (known IS NULL OR isfinite(known));
   CREATE TABLE e_date AS SELECT *, t::date AS day, a AS "Who Is", b::text AS "it's" FROM e_tz;
   ALTER TABLE e_date ALTER known TYPE date;
   ALTER TABLE e_ts ALTER known TYPE timestamp;
   ALTER TABLE e_date DROP COLUMN t, DROP COLUMN a, DROP COLUMN b;
 END $$;
 
+-- The k most frequent elements of an array.
+CREATE FUNCTION top_of(elements anyarray, k int) RETURNS anyarray LANGUAGE sql AS $$
+  SELECT array_agg(e ORDER BY n DESC, e) FROM (SELECT e, count(*) AS n FROM unnest(elements) e GROUP BY e ORDER BY n DESC, e LIMIT k) x $$;
+-- The only aggregate in reach that takes values back and cannot combine.
+CREATE AGGREGATE inverse_sum(int4) (sfunc = int4_sum, stype = int8, msfunc = int4_avg_accum, minvfunc = int4_avg_accum_inv,
+  mstype = int8[], minitcond = '{0,0}', mfinalfunc = int2int4_sum);
+
 -- One random feature: its element for features(), and its oracle.
 CREATE FUNCTION make_feature(name text, knows boolean DEFAULT false, OUT spec jsonb, OUT oracle text, OUT shown text)
 LANGUAGE plpgsql AS $$
 DECLARE
-  source text := pick('e_tz', 'e_tz', 'e_ts', 'e_date', 'SELECT * FROM e_tz WHERE flag', 'spine_tz');
+  source text := pick('e_tz', 'e_tz', 'e_epoch', 'e_ts', 'e_date', 'SELECT * FROM e_tz WHERE flag', 'spine_tz');
   of_spine boolean := source = 'spine_tz' AND NOT knows;
   aggregate text := pick('count', 'count', 'sum', 'sum', 'avg', 'min', 'max', 'exists', 'count_distinct', 'count_distinct',
-                         'first', 'last', 'time_since_first', 'time_since_last', 'stddev', 'variance');
+                         'first', 'last', 'time_since_first', 'time_since_last', 'stddev', 'variance',
+                         'last_k', 'top_k', 'rate', 'percentile', 'percentile', 'decayed_sum', 'other', 'other');
+  k int := 1 + floor(random() * 4);
+  args jsonb;
+  own text;	-- the oracle's expression, where it is not the aggregate's name
+  spread text;
   value text;
   lookback text := pick('0', '1 hour', '90 minutes', '1 day', '24 hours', '3 days', '7 days', '21 days',
                         '1 month', '1 month 3 days', '1 month -10 days', '1 year', '0.000001 seconds');
@@ -113,13 +128,22 @@ BEGIN
   IF aggregate IN ('sum', 'avg') THEN
     value := CASE WHEN of_spine THEN 'n' ELSE
       pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'CASE WHEN flag THEN i2 END') END;
+  ELSIF aggregate = 'other' THEN
+    IF of_spine THEN aggregate := pick('bit_or', 'pg_catalog.sum'); value := 'n';
+    ELSE
+      aggregate := pick('bit_or', 'bit_and', 'pg_catalog.sum', 'pg_catalog.avg', 'var_pop', 'stddev_pop', 'bool_or', 'bool_and', 'inverse_sum', 'pg_catalog.max');
+      value := CASE WHEN aggregate ~ '^bit' THEN pick('i2', 'i4', 'i8') WHEN aggregate ~ '^bool' THEN 'flag' WHEN aggregate = 'inverse_sum' THEN 'i2'
+                    WHEN aggregate ~ 'max' THEN pick('txt', 'd', 'num', 'i2') ELSE pick('i2', 'i4', 'i8', 'num', 'money2', 'num * i2 / 7') END;
+    END IF;
+  ELSIF aggregate IN ('percentile', 'decayed_sum') THEN
+    value := CASE WHEN of_spine THEN 'n' WHEN aggregate = 'percentile' THEN pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4') ELSE pick('i2', 'f8', 'money2') END;
   ELSIF aggregate IN ('stddev', 'variance') THEN
     value := CASE WHEN of_spine THEN 'n' ELSE
       pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4', 'i4::numeric / 3', '1', 'num * i2 / 7') END;
-  ELSIF aggregate IN ('min', 'max', 'first', 'last', 'count_distinct') THEN
+  ELSIF aggregate IN ('min', 'max', 'first', 'last', 'count_distinct', 'last_k', 'top_k') THEN
     value := CASE WHEN of_spine THEN pick('n', 't', 'b') ELSE
       pick('i2', 'i4', 'i8', 'num', 'f8', 'f4', 'txt', 'd', 'ARRAY[i2]', 'txt COLLATE "C"') END;
-    IF aggregate IN ('first', 'last') AND value ~ 'ARRAY' THEN value := 'i2'; END IF;
+    IF aggregate IN ('first', 'last', 'last_k', 'top_k') AND value ~ 'ARRAY' THEN value := 'i2'; END IF;
   ELSIF random() < 0.4 THEN
     value := CASE WHEN of_spine THEN pick('n', 'b') ELSE pick('i2', 'txt', 'num') END;
   END IF;
@@ -127,14 +151,31 @@ BEGIN
     a := '"Who Is"'; b := '"it''s"'; t := 'day';
   END IF;
   -- There is no time since an infinite time.
-  IF aggregate ~ '^time' THEN filter := format('isfinite(%s)', t) || coalesce(' AND ' || filter, ''); END IF;
+  IF aggregate ~ '^time|^decayed' AND source <> 'e_epoch' THEN filter := format('isfinite(%s)', t) || coalesce(' AND ' || filter, ''); END IF;
   IF random() < 0.2 AND aggregate IN ('count', 'count_distinct', 'exists') THEN
     fallback := CASE aggregate WHEN 'exists' THEN 'true' ELSE '-1' END;
-  ELSIF random() < 0.2 AND aggregate !~ '^count|^exists|^time' AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
+  ELSIF random() < 0.2 AND aggregate !~ '^count|^exists|^time|_k$' AND value IN ('i2', 'i4', 'i8', 'num', 'f8') THEN
     fallback := '-7';
   END IF;
+  CASE aggregate
+    WHEN 'last_k' THEN args := jsonb_build_object('k', k); own := format('(array_agg(%s ORDER BY e.%s DESC, %s DESC) %%s)[1:%s]', value, t, value, k);
+    WHEN 'top_k' THEN args := jsonb_build_object('k', k); own := format('top_of(array_agg(%s) %%s, %s)', value, k);
+    WHEN 'percentile' THEN
+      args := jsonb_build_object('fraction', pick('0', '0.5', '0.9', '1', '0.333')::numeric, 'method', pick('cont', 'disc'));
+      own := format('percentile_%s(%s) WITHIN GROUP (ORDER BY %s%s) %%s', args->>'method', args->>'fraction', value, CASE args->>'method' WHEN 'cont' THEN '::float8' ELSE '' END);
+    WHEN 'decayed_sum' THEN
+      args := jsonb_build_object('half_life', pick('10 days', '1000 hours'));
+      own := format('sum((%s)::float8 * power(2::float8, -extract(epoch FROM %s - e.%s%s)::float8 / extract(epoch FROM %L::interval)::float8)) %%s',
+                    value, at, t, CASE t WHEN 'day' THEN '::timestamp' ELSE '' END, args->>'half_life');
+    WHEN 'rate' THEN
+      IF random() < 0.7 THEN args := jsonb_build_object('per', pick('1 hour', '2 days')); END IF;
+    ELSE
+  END CASE;
+  IF random() < 0.12 AND NOT aggregate IN ('rate', 'decayed_sum') AND coalesce(value, '') NOT IN ('f8', 'f4') AND fallback IS NULL THEN
+    spread := CASE WHEN of_spine THEN pick('n % 3', 'b') ELSE pick('txt', 'i2 % 4', 'flag') END;
+  END IF;
   spec := jsonb_strip_nulls(jsonb_build_object('feature', name, 'source', source, 'aggregate', aggregate,
-    'value', value, 'lookback', lookback, 'lookahead', CASE WHEN lookahead <> '0' OR random() < 0.5 THEN lookahead END, 'align', align, 'closed', closed, 'filter', filter, 'default_value', fallback));
+    'value', value, 'lookback', lookback, 'lookahead', CASE WHEN lookahead <> '0' OR random() < 0.5 THEN lookahead END, 'align', align, 'closed', closed, 'filter', filter, 'default_value', fallback, 'by', spread, 'args', args));
   IF source = 'e_date' THEN
     spec := spec || '{"entity": ["Who Is", "it''s"], "event_time": "day"}';
   END IF;
@@ -148,11 +189,18 @@ BEGIN
       condition := condition || format(' AND e.known %s %s', CASE WHEN closed IN ('right', 'both') THEN '<=' ELSE '<' END, at);
     END IF;
   END IF;
+  IF source = 'e_epoch' THEN source := 'SELECT a, b, to_timestamp(t) AS t, i2, i4, i8, num, money2, f8, f4, txt, d, flag, to_timestamp(known) AS known FROM e_epoch'; END IF;
   IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
   counted := format('FILTER (WHERE (%s) AND (%s) IS NOT NULL)', coalesce(filter || E'\n', 'true'), coalesce(value, '1'));
+  IF own IS NOT NULL THEN own := replace(own, '%s', counted); END IF;
+  IF aggregate = 'rate' THEN
+    own := format($q$CASE WHEN isfinite(s.t) AND (%1$s + %2$L::interval)%4$s > (%1$s - %3$L::interval)%4$s
+                     THEN count(*) %5$s * extract(epoch FROM %6$L::interval)::float8 / extract(epoch FROM (%1$s + %2$L::interval)%4$s - (%1$s - %3$L::interval)%4$s)::float8 END$q$,
+      at, lookahead::interval, lookback::interval, CASE WHEN source IN ('e_ts', 'e_date') THEN '' ELSE '::timestamptz' END, counted, coalesce(args->>'per', '1 second'));
+  END IF;
   oracle := format('(SELECT CASE WHEN count(*) %s = 0 THEN %s ELSE %s END FROM (%s) e WHERE %s)', counted,
-    coalesce(fallback, CASE WHEN aggregate ~ '^count' THEN '0' WHEN aggregate = 'exists' THEN 'false' ELSE 'NULL' END),
-    CASE aggregate
+    coalesce(fallback, CASE WHEN aggregate ~ '^count' THEN '0' WHEN aggregate = 'exists' THEN 'false' WHEN aggregate = 'rate' THEN own ELSE 'NULL' END),
+    CASE WHEN own IS NOT NULL THEN own ELSE CASE aggregate
       WHEN 'exists' THEN 'true'
       WHEN 'count' THEN 'count(*) ' || counted
       WHEN 'count_distinct' THEN format('count(DISTINCT %s) %s', value, counted)
@@ -161,16 +209,20 @@ BEGIN
       WHEN 'time_since_first' THEN format('%s - (min(e.%s) %s)::%s', at, t, counted, CASE t WHEN 'day' THEN 'timestamp' ELSE type END)
       WHEN 'time_since_last' THEN format('%s - (max(e.%s) %s)::%s', at, t, counted, CASE t WHEN 'day' THEN 'timestamp' ELSE type END)
       ELSE format('%s(%s) %s', aggregate, value, counted)
-    END, source, condition);
+    END END, source, condition);
+  IF spread IS NOT NULL THEN
+    oracle := replace(replace(oracle, '(SELECT CASE', format('(SELECT (%s)::text AS k, CASE', spread)), ' FROM (' || source || ') e', ' AS v FROM (' || source || ') e');
+    oracle := format('(SELECT coalesce(jsonb_object_agg(k, v), ''{}'') FROM %s GROUP BY 1 HAVING count(*) %s > 0) g WHERE k IS NOT NULL AND v IS NOT NULL)', left(oracle, -1), counted);
+  END IF;
   -- What is exact must even print alike.
-  shown := CASE WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
+  shown := CASE WHEN spread IS NOT NULL THEN '%s' WHEN aggregate IN ('rate', 'decayed_sum') THEN 'round((%s * 1.234567)::numeric, 2)' WHEN aggregate ~ 'pg_catalog|_pop|inverse' THEN '%s::text' WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
                 WHEN aggregate IN ('sum', 'avg', 'stddev', 'variance', 'time_since_first', 'time_since_last') THEN '%s::text'
                 ELSE '%s' END;
 END $$;
 
 CREATE FUNCTION try(seed int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date');
+  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date', 'spine_epoch');
   as_of timestamptz := CASE WHEN random() < 0.3 THEN moment() END;
   specs jsonb := '[]';
   wanted text := 's.*';
@@ -186,6 +238,7 @@ BEGIN
     got := got || ', ' || format(f.shown, 'f' || i);
   END LOOP;
   -- A date is its midnight.
+  IF spine = 'spine_epoch' THEN wanted := 's.n, s.a, s.b, floor(extract(epoch FROM s.t))::bigint' || substr(wanted, 4); END IF;
   IF spine = 'spine_date' THEN wanted := regexp_replace(wanted, '\ms\.t\M', 's.t::timestamp', 'g'); END IF;
   columns := pipeline.features_columns(spine, '{a,b}', 't', specs);
   EXECUTE format($q$
@@ -195,7 +248,7 @@ BEGIN
       SELECT %s FROM pipeline.features($2, '{a,b}', 't', $3, $1) AS f (%s))
     SELECT (SELECT count(*) FROM (TABLE wanted EXCEPT ALL TABLE got) x)
          + (SELECT count(*) FROM (TABLE got EXCEPT ALL TABLE wanted) x)$q$,
-    wanted, spine, got, columns) INTO differences USING as_of, spine, specs;
+    wanted, CASE spine WHEN 'spine_epoch' THEN '(SELECT n, a, b, to_timestamp(t) AS t FROM spine_epoch)' ELSE spine END, got, columns) INTO differences USING as_of, spine, specs;
   IF differences > 0 THEN
     RETURN format('seed %s: %s differences, spine %s, as_of %s, time zone %s: %s',
                   seed, differences, spine, as_of, current_setting('TimeZone'), specs);
@@ -206,7 +259,7 @@ END $$;
 -- The same through a set, whose events are known later than they happen.
 CREATE FUNCTION try_known(seed int) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
-  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date');
+  spine text := pick('spine_tz', 'spine_tz', 'spine_ts', 'spine_date', 'spine_epoch');
   as_of timestamptz := CASE WHEN random() < 0.3 THEN moment() END;
   wanted text := 's.*';
   got text := 'f.n, f.a, f.b, f.t';
@@ -221,10 +274,11 @@ BEGIN
     specs := specs || f.spec;
     PERFORM pipeline.add_feature('feature_property', 'f' || i, f.spec->>'source', f.spec->>'aggregate', (f.spec->>'lookback')::interval,
       coalesce(f.spec->>'lookahead', '0')::interval, f.spec->>'value', f.spec->>'closed', f.spec->>'filter',
-      CASE WHEN f.spec ? 'entity' THEN ARRAY['Who Is', 'it''s'] END, f.spec->>'event_time', f.spec->>'align', NULL, '{}', f.spec->>'default_value');
+      CASE WHEN f.spec ? 'entity' THEN ARRAY['Who Is', 'it''s'] END, f.spec->>'event_time', f.spec->>'align', f.spec->>'by', coalesce(f.spec->'args', '{}'), f.spec->>'default_value');
     wanted := wanted || ', ' || format(f.shown, f.oracle);
     got := got || ', ' || format(f.shown, 'f' || i);
   END LOOP;
+  IF spine = 'spine_epoch' THEN wanted := 's.n, s.a, s.b, floor(extract(epoch FROM s.t))::bigint' || substr(wanted, 4); END IF;
   IF spine = 'spine_date' THEN wanted := regexp_replace(wanted, '\ms\.t\M', 's.t::timestamp', 'g'); END IF;
   DROP TABLE IF EXISTS known_target;
   PERFORM pipeline.refresh_features('feature_property', as_of => as_of);
@@ -234,7 +288,7 @@ BEGIN
     got AS MATERIALIZED (SELECT %s FROM known_target f)
     SELECT (SELECT count(*) FROM (TABLE wanted EXCEPT ALL TABLE got) x)
          + (SELECT count(*) FROM (TABLE got EXCEPT ALL TABLE wanted) x)$q$,
-    wanted, spine, got) INTO differences USING as_of;
+    wanted, CASE spine WHEN 'spine_epoch' THEN '(SELECT n, a, b, to_timestamp(t) AS t FROM spine_epoch)' ELSE spine END, got) INTO differences USING as_of;
   IF differences > 0 THEN
     RETURN format('seed %s: %s differences, spine %s, as_of %s, time zone %s, knowledge time: %s',
                   seed, differences, spine, as_of, current_setting('TimeZone'), specs);

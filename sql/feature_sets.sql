@@ -94,7 +94,7 @@ SELECT pipeline.add_feature('feature carousel', 'views', 'prints', 'count', '1 d
 SELECT pipeline.add_feature('feature carousel', 'user_id', 'prints', 'count', '1 day');
 SELECT pipeline.add_feature('feature carousel', 'as_of', 'prints', 'count', '1 day');
 SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', '1 day', lookahead => '-2 days');
-SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', '1 day', "by" => 'prop');
+SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', '1 day', "by" => 'nothing');
 SELECT pipeline.add_feature('feature carousel', 'x', 'prints', 'count', NULL);
 SELECT pipeline.add_feature('feature nowhere', 'x', 'prints', 'count', '1 day');
 SELECT pipeline.drop_feature('feature carousel', 'x');

@@ -12,6 +12,7 @@
 #include "access/tableam.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
@@ -37,6 +38,8 @@ object_aclcheck(Oid classid, Oid objectid, Oid roleid, AclMode mode)
 			return pg_database_aclcheck(objectid, roleid, mode);
 		case NamespaceRelationId:
 			return pg_namespace_aclcheck(objectid, roleid, mode);
+		case ProcedureRelationId:
+			return pg_proc_aclcheck(objectid, roleid, mode);
 		case TypeRelationId:
 			return pg_type_aclcheck(objectid, roleid, mode);
 	}
@@ -87,6 +90,27 @@ object_ownercheck(Oid classid, Oid objectid, Oid roleid)
 #else
 #define PortalRunAll(portal, toplevel, dest, qc) \
 	PortalRun(portal, FETCH_ALL, toplevel, dest, dest, qc)
+#endif
+
+/* 18: nor does the executor. */
+#if PG_VERSION_NUM < 180000
+#define ExecutorRun(desc, direction, count) \
+	ExecutorRun(desc, direction, count, true)
+#endif
+
+/* 19: EXPLAIN may look into the planner. */
+#if PG_VERSION_NUM < 190000
+#define pg_plan_query(query, string, options, params, es) \
+	pg_plan_query(query, string, options, params)
+#endif
+
+/* 16: rights are checked on a list apart from the range table. */
+#if PG_VERSION_NUM < 160000
+#define CheckPlanPermissions(stmt) \
+	ExecCheckRTPerms((stmt)->rtable, true)
+#else
+#define CheckPlanPermissions(stmt) \
+	ExecCheckPermissions((stmt)->rtable, (stmt)->permInfos, true)
 #endif
 
 /* 18: a minimal tuple can have room before it. */

@@ -170,6 +170,12 @@ input_start(Input *input, int index, const Stream *stream)
 		first_last_start(input, index, stream);
 	if (input->needs_squares)
 		moments_start(input, index, stream);
+	if (input->needs_ranks)
+		ranks_start(input, index, stream);
+	if (input->needs_sequence)
+		sequence_start(input, index, stream);
+	if (input->needs_hashes)
+		sketch_hashes(input, index, stream);
 	switch (input->sum_method)
 	{
 		case SUM_INT64:
@@ -249,15 +255,15 @@ exact_sum(const Input *input, int lo, int hi)
 }
 
 static Datum
-float_sum(const Feature *feature, const Stream *stream, int lo, int hi,
-		  int64 count)
+float_sum(const Feature *feature, FeatureState *state, const Stream *stream,
+		  int lo, int hi, int64 count)
 {
-	double		sum = two_stacks_sum(feature->stacks, stream, lo, hi);
+	double		sum = two_stacks_sum(state->stacks, stream, lo, hi);
 	float4		single;
 
 	if (feature->spec->aggregate == AGGREGATE_AVG)
 		return Float8GetDatum(sum / (double) count);
-	if (feature->result_type == FLOAT8OID)
+	if (feature->value_type == FLOAT8OID)
 		return Float8GetDatum(sum);
 	single = (float4) sum;
 	if (isinf(single) && !isinf(sum))
@@ -289,14 +295,14 @@ sums_floats(const Input *input)
 }
 
 static Datum
-sum_result(const Feature *feature, const Input *input, const Stream *stream,
-		   int lo, int hi, int64 count)
+sum_result(const Feature *feature, FeatureState *state, const Input *input,
+		   const Stream *stream, int lo, int hi, int64 count)
 {
 	Numeric		sum;
 
 	if (sums_floats(input))
-		return float_sum(feature, stream, lo, hi, count);
-	if (feature->result_type == INT8OID)
+		return float_sum(feature, state, stream, lo, hi, count);
+	if (feature->value_type == INT8OID)
 		return Int64GetDatum((int64) ((uint64) input->sums[hi] -
 									  (uint64) input->sums[lo]));
 	sum = input_sum(input, lo, hi);
@@ -307,8 +313,8 @@ sum_result(const Feature *feature, const Input *input, const Stream *stream,
 
 /* Variance and deviation of a sample: of one value there is none. */
 static Datum
-variance_result(const Feature *feature, const Input *input,
-				const Stream *stream, int lo, int hi, int64 count,
+variance_result(const Feature *feature, FeatureState *state,
+				const Input *input, const Stream *stream, int lo, int hi, int64 count,
 				bool *isnull)
 {
 	double		variance;
@@ -319,20 +325,47 @@ variance_result(const Feature *feature, const Input *input,
 	if (!sums_floats(input))
 		return NumericGetDatum(moments_result(feature, input, lo, hi, count,
 											  input_sum(input, lo, hi)));
-	variance = two_stacks_variance(feature->stacks, stream, lo, hi);
+	variance = two_stacks_variance(state->stacks, stream, lo, hi);
 	return Float8GetDatum(feature->spec->aggregate == AGGREGATE_VARIANCE ?
 						  variance : sqrt(variance));
 }
 
+/* Events per unit of time: what the window has, by its length. */
+static Datum
+rate_result(const Feature *feature, const Window *window, int64 count,
+			bool *isnull)
+{
+	double		length = (double) window->to - (double) window->from;
+
+	*isnull = length <= 0 || TIMESTAMP_NOT_FINITE(window->to) ||
+		TIMESTAMP_NOT_FINITE(window->from);
+	return *isnull ? (Datum) 0 :
+		Float8GetDatum((double) count * (double) feature->spec->per / length);
+}
+
 /* The value of an empty window. */
 static Datum
-empty_result(const Feature *feature, bool *isnull)
+empty_window(const Feature *feature, const Window *window, bool *isnull)
+{
+	/* It is no key of a map. */
+	*isnull = true;
+	if (feature->by >= 0)
+		return (Datum) 0;
+	if (!feature->has_default && feature->spec->aggregate == AGGREGATE_RATE)
+		return rate_result(feature, window, 0, isnull);
+	return feature_empty_result(feature, isnull);
+}
+
+/* The value of a feature that has no event; of a map, one without keys. */
+Datum
+feature_empty_result(const Feature *feature, bool *isnull)
 {
 	*isnull = false;
 	if (feature->has_default)
 		return feature->default_value;
 	if (feature->spec->aggregate == AGGREGATE_COUNT ||
-		feature->spec->aggregate == AGGREGATE_COUNT_DISTINCT)
+		feature->spec->aggregate == AGGREGATE_COUNT_DISTINCT ||
+		feature->spec->aggregate == AGGREGATE_APPROX_COUNT_DISTINCT)
 		return Int64GetDatum(0);
 	if (feature->spec->aggregate == AGGREGATE_EXISTS)
 		return BoolGetDatum(false);
@@ -346,18 +379,19 @@ empty_result(const Feature *feature, bool *isnull)
  * `time`.
  */
 Datum
-feature_result(Feature *feature, const Input *input, const Stream *stream,
-			   const Window *window, int64 time, bool *isnull)
+feature_result(const Feature *feature, FeatureState *state, const Input *input,
+			   const Stream *stream, const Window *window, int64 time,
+			   bool *isnull)
 {
 	int			lo = window->lo;
 	int			hi = window->hi;
 	int64		count;
 
 	if (hi <= lo)
-		return empty_result(feature, isnull);
+		return empty_window(feature, window, isnull);
 	count = input ? input->counts[hi] - input->counts[lo] : hi - lo;
 	if (count == 0)
-		return empty_result(feature, isnull);
+		return empty_window(feature, window, isnull);
 	*isnull = false;
 	switch (feature->spec->aggregate)
 	{
@@ -367,12 +401,12 @@ feature_result(Feature *feature, const Input *input, const Stream *stream,
 			return BoolGetDatum(true);
 		case AGGREGATE_MIN:
 		case AGGREGATE_MAX:
-			return two_stacks_extreme(feature->stacks, stream, lo, hi);
+			return two_stacks_extreme(state->stacks, stream, lo, hi);
 		case AGGREGATE_SUM:
 		case AGGREGATE_AVG:
-			return sum_result(feature, input, stream, lo, hi, count);
+			return sum_result(feature, state, input, stream, lo, hi, count);
 		case AGGREGATE_COUNT_DISTINCT:
-			return Int64GetDatum(distinct_count(&feature->distinct, input, lo, hi));
+			return Int64GetDatum(distinct_count(&state->distinct, input, lo, hi));
 		case AGGREGATE_FIRST:
 		case AGGREGATE_LAST:
 			return first_last_value(feature, input, stream, lo, hi);
@@ -382,8 +416,27 @@ feature_result(Feature *feature, const Input *input, const Stream *stream,
 										 count, time);
 		case AGGREGATE_STDDEV:
 		case AGGREGATE_VARIANCE:
-			return variance_result(feature, input, stream, lo, hi, count,
-								   isnull);
+			return variance_result(feature, state, input, stream, lo, hi,
+								   count, isnull);
+		case AGGREGATE_RATE:
+			return rate_result(feature, window, count, isnull);
+		case AGGREGATE_LAST_K:
+			return sequence_last(input, stream, lo, hi, feature->spec->k);
+		case AGGREGATE_TOP_K:
+			return rank_tree_top(state->tree, feature->spec->k, input, stream,
+								 lo, hi);
+		case AGGREGATE_PERCENTILE:
+			return rank_tree_percentile(state->tree, feature->spec, input,
+										stream, lo, hi, count);
+		case AGGREGATE_DECAYED_SUM:
+			return Float8GetDatum(two_stacks_decayed(state->stacks, stream, lo,
+													 hi, time));
+		case AGGREGATE_APPROX_COUNT_DISTINCT:
+			return Int64GetDatum(sketch_count(state->sketch, input,
+											  feature->input, stream, lo, hi));
+		case AGGREGATE_OTHER:
+			return other_aggregate_result(state->other, input, feature->input,
+										  stream, lo, hi, isnull);
 	}
 	pg_unreachable();
 }

@@ -9,13 +9,13 @@
  */
 #include "postgres.h"
 
-#include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "feature/feature.h"
 
 #define PREFETCH_ENTITIES 4
+#define PREFETCH_RECORDS 16
 
 typedef struct Computation
 {
@@ -24,12 +24,19 @@ typedef struct Computation
 	int			nstreams;
 	int			nshifts;
 	int64	   *ends;			/* of windows of the row at hand, by shift */
-	TupleTableSlot *slot;		/* the spine's row at hand */
-	Datum	   *values;
+	RowWriter  *writer;
+	Datum	   *values;			/* of the features of the row at hand */
 	bool	   *nulls;
 	MemoryContext entity_context;
 	MemoryContext row_context;
 } Computation;
+
+/* The input of a feature, or NULL where every event counts. */
+static inline Input *
+feature_input(const Feature *feature, const Stream *stream)
+{
+	return feature->input < 0 ? NULL : list_nth(stream->inputs, feature->input);
+}
 
 /* ---- order ----------------------------------------------------------------------- */
 
@@ -44,15 +51,67 @@ compare_times(const void *a, const void *b)
 
 /* Sort a run of records by time, if it is not sorted. */
 static void
-order_by_time(Record **records, uint32 n)
+order_by_time(const FeatureRun *run, Record **records, uint32 n)
 {
 	for (uint32 i = 1; i < n; i++)
 	{
 		if (records[i - 1]->time > records[i]->time)
 		{
+			if (run->range->report != NULL)
+				run->range->report->sorted_again++;
 			qsort(records, n, sizeof(Record *), compare_times);
 			return;
 		}
+	}
+}
+
+/* The groups of records: one for each entity and stream. */
+typedef struct Grouping
+{
+	uint32		divisor;
+	uint32		groups;			/* of an entity */
+	uint32	   *at;
+} Grouping;
+
+/* The place from which the group of the record starts to be placed. */
+static inline uint32 *
+group_start(const Grouping *g, const Record *record)
+{
+	return &g->at[(uint64) (record->key / g->divisor) * g->groups +
+				  record->stream + 1];
+}
+
+/*
+ * Go through the records of a run in their order: count them, or place them.
+ * What a record needs comes into the cache while those before it are done.
+ */
+static void
+walk_run(const Grouping *g, const RecordRun *run, Record **grouped)
+{
+	Size		ahead = 0;
+	int			distance = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	for (Size i = 0; i < run->used;)
+	{
+		Record	   *record = (Record *) (run->data + i);
+		uint32	   *start;
+
+		for (; distance < PREFETCH_RECORDS && ahead < run->used; distance++)
+		{
+			const Record *next = (const Record *) (run->data + ahead);
+
+			__builtin_prefetch(group_start(g, next));
+			ahead += next->size;
+		}
+		distance--;
+		start = group_start(g, record);
+		/* Count two ahead: after placing, at[g + 1] has become the end of g. */
+		if (grouped == NULL)
+			start[1]++;
+		else
+			grouped[(*start)++] = record;
+		i += record->size;
 	}
 }
 
@@ -61,25 +120,22 @@ order_by_time(Record **records, uint32 n)
  * is where a group starts, and the next is where it ends.
  */
 static Record **
-group_records(Record **records, uint32 n, uint32 divisor, uint32 nslots,
-			  uint32 groups, uint32 **offsets)
+group_records(const RecordRun *runs, int nruns, uint32 n, uint32 divisor,
+			  uint32 nslots, uint32 groups, uint32 **offsets)
 {
 	uint64		ngroups = (uint64) nslots * groups;
-	uint32	   *at = palloc_extended((ngroups + 2) * sizeof(uint32),
-									 MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	Grouping	g = {divisor, groups,
+	palloc_extended((ngroups + 2) * sizeof(uint32), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO)};
 	Record	  **grouped = palloc_extended(((Size) n + 1) * sizeof(Record *),
 										  MCXT_ALLOC_HUGE);
 
-	/* Count two ahead: after placing, at[g + 1] has become the end of g. */
-	for (uint32 i = 0; i < n; i++)
-		at[(uint64) (records[i]->key / divisor) * groups + records[i]->stream + 2]++;
-	CHECK_FOR_INTERRUPTS();
-	for (uint64 g = 2; g < ngroups + 2; g++)
-		at[g] += at[g - 1];
-	for (uint32 i = 0; i < n; i++)
-		grouped[at[(uint64) (records[i]->key / divisor) * groups +
-				   records[i]->stream + 1]++] = records[i];
-	*offsets = at;
+	for (int r = 0; r < nruns; r++)
+		walk_run(&g, &runs[r], NULL);
+	for (uint64 i = 2; i < ngroups + 2; i++)
+		g.at[i] += g.at[i - 1];
+	for (int r = 0; r < nruns; r++)
+		walk_run(&g, &runs[r], grouped);
+	*offsets = g.at;
 	return grouped;
 }
 
@@ -98,7 +154,7 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 
 		stream->events = &grouped[offsets[s]];
 		stream->nevents = (int) (offsets[s + 1] - offsets[s]);
-		order_by_time(stream->events, stream->nevents);
+		order_by_time(c->run, stream->events, stream->nevents);
 		stream->times = palloc_extended(((Size) stream->nevents + 1) * sizeof(int64),
 										MCXT_ALLOC_HUGE);
 		for (int i = 0; i < stream->nevents; i++)
@@ -115,9 +171,11 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 		Feature    *feature = lfirst(lc);
 		Stream	   *stream = list_nth(c->plan->streams, feature->stream);
 
-		if (feature->stacks != NULL)
-			two_stacks_start(feature->stacks, stream->nevents);
-		memset(&feature->distinct, 0, sizeof(DistinctCount));
+		if (feature->by >= 0)
+			by_start(feature, stream);
+		else
+			feature_state_start(&feature->state, feature,
+								feature_input(feature, stream), stream);
 	}
 }
 
@@ -159,39 +217,37 @@ compute_feature(Computation *c, Feature *feature, bool *isnull)
 	Stream	   *stream = list_nth(c->plan->streams, feature->stream);
 	Window	   *window = list_nth(c->plan->windows, feature->window);
 	int64		time = comparable_time(c, feature, stream->local);
-	int64		known_by;
+	int64		known_by = window->only_known ?
+		comparable_time(c, feature, stream->known_local) : 0;
+	Datum		map;
 
-	if (window->only_known)
-	{
-		known_by = comparable_time(c, feature, stream->known_local);
-		if (known_is_partial(stream, window, known_by))
-			return known_result(feature, stream, window, known_by, time, isnull);
-	}
-	return feature_result(feature, feature->input < 0 ? NULL :
-						  list_nth(stream->inputs, feature->input),
-						  stream, window, time, isnull);
+	if (feature->by < 0)
+		return windowed_result(feature, &feature->state, &feature->known,
+							   feature_input(feature, stream), stream, window,
+							   known_by, time, isnull);
+	map = by_result(feature, window, known_by, time, isnull);
+	return *isnull ? feature_empty_result(feature, isnull) : map;
 }
 
 static void
 emit_row(Computation *c, Record *row)
 {
 	FeaturePlan *plan = c->plan;
-	int			column = plan->spine->columns->natts;
 	ListCell   *lc;
 	MemoryContext before = MemoryContextSwitchTo(c->row_context);
 
 	move_windows(c, row->time);
-	ExecStoreMinimalTuple((MinimalTuple) ((char *) row + MAXALIGN(sizeof(Record))),
-						  c->slot, false);
-	slot_getallattrs(c->slot);
-	memcpy(c->values, c->slot->tts_values, column * sizeof(Datum));
-	memcpy(c->nulls, c->slot->tts_isnull, column * sizeof(bool));
 	foreach(lc, plan->features)
 	{
-		c->values[column] = compute_feature(c, lfirst(lc), &c->nulls[column]);
-		column++;
+		int			i = foreach_current_index(lc);
+
+		c->values[i] = compute_feature(c, lfirst(lc), &c->nulls[i]);
+		if (c->run->statistics != NULL)
+			statistic_add(&c->run->statistics[i], lfirst(lc), c->values[i],
+						  c->nulls[i]);
 	}
-	tuplestore_putvalues(c->run->output, plan->result, c->values, c->nulls);
+	row_writer_put(c->writer, (MinimalTuple) ((char *) row + MAXALIGN(sizeof(Record))),
+				   c->values, c->nulls);
 	MemoryContextSwitchTo(before);
 	MemoryContextReset(c->row_context);
 }
@@ -206,7 +262,7 @@ compute_entity(Computation *c, Record **grouped, const uint32 *offsets)
 	if (nrows == 0)
 		return;
 	before = MemoryContextSwitchTo(c->entity_context);
-	order_by_time(rows, nrows);
+	order_by_time(c->run, rows, nrows);
 	start_streams(c, grouped, offsets);
 	for (uint32 i = 0; i < nrows; i++)
 	{
@@ -230,8 +286,8 @@ prefetch_entity(Record **grouped, const uint32 *offsets, uint32 groups)
 
 /* Compute the entities whose records these are; see record_store_finish(). */
 static void
-compute_part(Record **records, uint64 nrecords, uint32 divisor, uint32 nslots,
-			 void *arg)
+compute_part(const RecordRun *runs, int nruns, uint64 nrecords, uint32 divisor,
+			 uint32 nslots, void *arg)
 {
 	Computation *c = arg;
 	uint32		groups = c->nstreams + 1;
@@ -244,8 +300,8 @@ compute_part(Record **records, uint64 nrecords, uint32 divisor, uint32 nslots,
 				 errmsg("too many events and rows at once: %llu",
 						(unsigned long long) nrecords),
 				 errhint("Lower work_mem, or split the computation by from_time and to_time.")));
-	grouped = group_records(records, (uint32) nrecords, divisor, nslots, groups,
-							&offsets);
+	grouped = group_records(runs, nruns, (uint32) nrecords, divisor, nslots,
+							groups, &offsets);
 	for (uint32 slot = 0; slot < nslots; slot++)
 	{
 		if (nslots - slot > PREFETCH_ENTITIES)
@@ -259,7 +315,7 @@ compute_part(Record **records, uint64 nrecords, uint32 divisor, uint32 nslots,
 }
 
 static void
-create_stacks(FeaturePlan *plan)
+create_states(FeaturePlan *plan)
 {
 	ListCell   *lc;
 
@@ -267,20 +323,14 @@ create_stacks(FeaturePlan *plan)
 	{
 		Feature    *feature = lfirst(lc);
 		Stream	   *stream = list_nth(plan->streams, feature->stream);
-		Input	   *input = feature->input < 0 ? NULL :
-			list_nth(stream->inputs, feature->input);
-		AggregateKind kind = feature->spec->aggregate;
-		bool		sums = kind == AGGREGATE_SUM || kind == AGGREGATE_AVG ||
-			kind == AGGREGATE_STDDEV || kind == AGGREGATE_VARIANCE;
 
-		if (kind == AGGREGATE_MIN || kind == AGGREGATE_MAX ||
-			(sums && (input->sum_method == SUM_FLOAT4 ||
-					  input->sum_method == SUM_FLOAT8)))
-		{
-			feature->stacks = two_stacks_create(kind, input, feature->input);
-			if (stream->knowledge_time != NULL)
-				feature->known_stacks = two_stacks_create(kind, input, feature->input);
-		}
+		if (feature->by >= 0)
+			continue;
+		feature_state_create(&feature->state, feature,
+							 feature_input(feature, stream));
+		if (stream->knowledge_time != NULL)
+			feature_state_create(&feature->known, feature,
+								 feature_input(feature, stream));
 	}
 }
 
@@ -295,8 +345,8 @@ feature_compute(FeatureRun *run)
 	c.nstreams = list_length(run->plan->streams);
 	c.nshifts = list_length(run->plan->shifts);
 	c.ends = palloc0_array(int64, c.nshifts + 1);
-	c.slot = MakeSingleTupleTableSlot(run->plan->spine->columns,
-									  &TTSOpsMinimalTuple);
+	c.writer = row_writer_create(run->plan->result,
+								 run->plan->spine->columns->natts, run->output);
 	c.values = palloc0_array(Datum, run->plan->result->natts);
 	c.nulls = palloc0_array(bool, run->plan->result->natts);
 	c.entity_context = AllocSetContextCreate(CurrentMemoryContext,
@@ -305,9 +355,9 @@ feature_compute(FeatureRun *run)
 	c.row_context = AllocSetContextCreate(CurrentMemoryContext,
 										  "pipeline feature row",
 										  ALLOCSET_DEFAULT_SIZES);
-	create_stacks(run->plan);
+	create_states(run->plan);
 	if (key_table_size(run->keys) > 0)
 		record_store_finish(run->store, key_table_size(run->keys),
 							c.nstreams + 1, compute_part, &c);
-	ExecDropSingleTupleTableSlot(c.slot);
+	row_writer_end(c.writer);
 }

@@ -14,34 +14,6 @@
 
 #include "feature/feature.h"
 
-typedef struct Sorting
-{
-	const Stream *stream;
-	const Input *input;
-} Sorting;
-
-static Datum
-event_value(const Sorting *sorting, int event)
-{
-	return record_value(sorting->stream->events[event], sorting->stream,
-						sorting->input);
-}
-
-/* By value, then in order of the events. */
-static int
-compare_events(const void *a, const void *b, void *arg)
-{
-	const Sorting *sorting = arg;
-	int			x = *(const int *) a;
-	int			y = *(const int *) b;
-	int			order;
-
-	CHECK_FOR_INTERRUPTS();
-	order = value_order_compare(sorting->input->order, event_value(sorting, x),
-								event_value(sorting, y));
-	return order != 0 ? order : x < y ? -1 : x > y;
-}
-
 /*
  * Link the events of a new entity, in the current context.  An event that
  * does not count gets links that never add or take away.
@@ -51,9 +23,8 @@ distinct_start(Input *input, int index, const Stream *stream)
 {
 	int			n = stream->nevents;
 	Size		size = ((Size) n + 1) * sizeof(int);
-	int		   *sorted = MemoryContextAllocHuge(CurrentMemoryContext, size);
-	int			nsorted = 0;
-	Sorting		sorting = {stream, input};
+	int			nsorted;
+	int		   *sorted = events_by_value(input, index, stream, 0, n, &nsorted);
 
 	input->before = MemoryContextAllocHuge(CurrentMemoryContext, size);
 	input->after = MemoryContextAllocHuge(CurrentMemoryContext, size);
@@ -63,15 +34,12 @@ distinct_start(Input *input, int index, const Stream *stream)
 
 		input->before[i] = counts ? -1 : n;
 		input->after[i] = counts ? n : -1;
-		if (counts)
-			sorted[nsorted++] = i;
 	}
-	qsort_arg(sorted, nsorted, sizeof(int), compare_events, &sorting);
-	CHECK_FOR_INTERRUPTS();
 	for (int i = 1; i < nsorted; i++)
 	{
-		if (value_order_compare(input->order, event_value(&sorting, sorted[i - 1]),
-								event_value(&sorting, sorted[i])) != 0)
+		if (value_order_compare(input->order,
+								record_value(stream->events[sorted[i - 1]], stream, input),
+								record_value(stream->events[sorted[i]], stream, input)) != 0)
 			continue;
 		input->before[sorted[i]] = sorted[i - 1];
 		input->after[sorted[i - 1]] = sorted[i];

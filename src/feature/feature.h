@@ -24,6 +24,7 @@
 
 #include "postgres.h"
 
+#include "access/htup.h"
 #include "access/tupdesc.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
@@ -50,7 +51,14 @@ typedef enum AggregateKind
 	AGGREGATE_TIME_SINCE_FIRST,
 	AGGREGATE_TIME_SINCE_LAST,
 	AGGREGATE_STDDEV,
-	AGGREGATE_VARIANCE
+	AGGREGATE_VARIANCE,
+	AGGREGATE_LAST_K,
+	AGGREGATE_TOP_K,
+	AGGREGATE_RATE,
+	AGGREGATE_PERCENTILE,
+	AGGREGATE_DECAYED_SUM,
+	AGGREGATE_APPROX_COUNT_DISTINCT,
+	AGGREGATE_OTHER				/* an aggregate function by name */
 } AggregateKind;
 
 typedef struct FeatureSpec
@@ -71,6 +79,16 @@ typedef struct FeatureSpec
 	List	   *entity;			/* NIL: as in the spine */
 	char	   *event_time;		/* NULL: as in the spine */
 	char	   *default_value;	/* NULL: none */
+	const struct FeatureSpec *whole;	/* that this is one column of, or NULL */
+	char	   *by;				/* expression whose values it is spread over */
+	List	   *values;			/* of it that become columns; NIL: a map */
+	const Jsonb *args;			/* as given, or NULL; what it says: */
+	int			k;
+	int64		per;			/* of a rate, in microseconds */
+	int64		half_life;		/* in microseconds */
+	double		fraction;		/* of a percentile, */
+	bool		continuous;		/* which is interpolated */
+	int			precision;		/* of a sketch, in bits */
 } FeatureSpec;
 
 /* The texts of one feature, before they are checked. */
@@ -97,11 +115,13 @@ static inline bool
 aggregate_needs_value(AggregateKind kind)
 {
 	return kind != AGGREGATE_COUNT && kind != AGGREGATE_EXISTS &&
-		kind != AGGREGATE_TIME_SINCE_FIRST && kind != AGGREGATE_TIME_SINCE_LAST;
+		kind != AGGREGATE_TIME_SINCE_FIRST && kind != AGGREGATE_TIME_SINCE_LAST &&
+		kind != AGGREGATE_RATE;
 }
 
 extern FeatureSpec *feature_spec(const FeatureText *text);
 extern List *feature_specs_from_jsonb(const Jsonb *features);
+extern void feature_spec_args(FeatureSpec *spec);
 
 /* ---- plan.c: everything analysed ------------------------------------------ */
 
@@ -137,6 +157,9 @@ typedef struct Input
 	bool		needs_links;	/* how many different ones */
 	bool		needs_ends;		/* for the first or last */
 	bool		needs_squares;	/* for the variance, exactly */
+	bool		needs_ranks;	/* see value_order.c */
+	bool		needs_sequence;
+	bool		needs_hashes;	/* see sketch.c */
 	ValueOrder *order;			/* if some of these need it */
 
 	/* for the entity at hand: prefix i is over the events before the i-th */
@@ -150,6 +173,11 @@ typedef struct Input
 	int		   *after;
 	int		   *first;			/* see first_last.c */
 	int		   *last;
+	int		   *ranks;			/* of the events' values; -1: does not count */
+	int		   *samples;		/* an event of each rank */
+	int			nranks;
+	int		   *sequence;		/* the events that count, by time and value */
+	uint32	   *hashes;
 } Input;
 
 typedef struct Stream
@@ -160,6 +188,8 @@ typedef struct Stream
 	char	   *knowledge_time; /* column name, or NULL */
 	bool		local;			/* timestamps without time zone, compared so */
 	bool		known_local;	/* the same of the time of knowledge */
+	bool		epoch;			/* seconds since 1970, as bigint */
+	bool		known_epoch;
 	bool		nullable_time;
 	List	   *inputs;			/* of Input */
 	int			nvalues;		/* inputs that have a value */
@@ -200,12 +230,20 @@ typedef struct Window
 	bool		closed_left;
 	bool		closed_right;
 
+	/* between the times of the row at hand; ends that compare with events */
+	int64		from;
+	int64		to;
 	/* events [lo, hi) of the entity at hand are in the window */
 	int			lo;
 	int			hi;
 } Window;
 
 typedef struct TwoStacks TwoStacks;
+typedef struct RankTree RankTree;
+typedef struct Sketch Sketch;
+typedef struct OtherAggregate OtherAggregate;
+typedef struct OtherState OtherState;
+typedef struct ByGroups ByGroups;
 
 /* A window whose different values were counted. */
 typedef struct DistinctCount
@@ -215,6 +253,16 @@ typedef struct DistinctCount
 	int64		count;
 } DistinctCount;
 
+/* What a feature keeps while its window slides over an entity. */
+typedef struct FeatureState
+{
+	TwoStacks  *stacks;			/* min, max, sums of floats, decayed sums */
+	Sketch	   *sketch;
+	DistinctCount distinct;
+	RankTree   *tree;			/* percentiles, top k */
+	OtherState *other;
+} FeatureState;
+
 typedef struct Feature
 {
 	const FeatureSpec *spec;
@@ -222,14 +270,28 @@ typedef struct Feature
 	int			input;			/* -1: every row of the source counts */
 	int			window;
 	int			at;				/* the shift from which time is counted */
-	Oid			result_type;
+	Oid			value_type;		/* of the aggregate */
+	Oid			result_type;	/* of the column: the same, or a map of them */
 	Oid			result_collation;
 	bool		has_default;
 	Datum		default_value;
-	TwoStacks  *stacks;			/* min, max, and sums of floats */
-	TwoStacks  *known_stacks;	/* the same, over what is known */
-	DistinctCount distinct;
+	OtherAggregate *other;
+	FeatureState state;
+	FeatureState known;			/* the same, over what is known */
+	int			by;				/* input of the values it is spread over, or -1 */
+	FmgrInfo	to_json;		/* of the aggregate's values */
+	ByGroups   *groups;			/* of the entity at hand */
 } Feature;
+
+/* What the values of a feature were like. */
+typedef struct FeatureStatistic
+{
+	int64		rows;
+	int64		nulls;
+	int64		numbers;		/* that have a mean: not NULL, and finite */
+	double		mean;
+	double		squares;		/* sum of squares of differences from it */
+} FeatureStatistic;
 
 typedef struct FeaturePlan
 {
@@ -241,6 +303,7 @@ typedef struct FeaturePlan
 	Oid		   *key_types;		/* common to the spine and every stream */
 	Oid		   *key_collations;
 	bool		local;			/* the spine's time has no time zone */
+	bool		epoch;			/* or it is seconds since 1970, as bigint */
 	bool		nullable_time;
 
 	List	   *streams;
@@ -261,6 +324,8 @@ extern char *feature_column_type(TupleDesc desc, int column);
 extern Form_pg_attribute plan_source_attribute(const Source *source,
 											   const char *column,
 											   const char *argument);
+extern bool plan_time_is_epoch(const Source *source, const char *column,
+							   const char *argument);
 extern bool plan_time_is_local(const Source *source, const char *column,
 							   const char *argument);
 extern bool plan_column_is_nullable(const Source *source, const char *column);
@@ -312,9 +377,17 @@ typedef struct Record
 
 typedef struct RecordStore RecordStore;
 
+/* Records that lie one after the other. */
+typedef struct RecordRun
+{
+	char	   *data;
+	Size		used;
+} RecordRun;
+
 /* Called with the records of some entities, every one of them complete. */
-typedef void (*RecordConsumer) (Record **records, uint64 nrecords,
-								uint32 divisor, uint32 nslots, void *arg);
+typedef void (*RecordConsumer) (const RecordRun *runs, int nruns,
+								uint64 nrecords, uint32 divisor, uint32 nslots,
+								void *arg);
 
 extern RecordStore *record_store_create(Size budget);
 extern Record *record_store_reserve(RecordStore *store, Size size);
@@ -322,6 +395,16 @@ extern void record_store_append(RecordStore *store);
 extern void record_store_finish(RecordStore *store, uint32 nkeys,
 								uint32 groups, RecordConsumer consumer, void *arg);
 extern uint64 record_store_spilled(const RecordStore *store);
+
+/* ---- row_writer.c: rows of the result -------------------------------------------- */
+
+typedef struct RowWriter RowWriter;
+
+extern RowWriter *row_writer_create(TupleDesc desc, int nspine,
+									Tuplestorestate *output);
+extern void row_writer_put(RowWriter *writer, MinimalTuple row,
+						   const Datum *values, const bool *nulls);
+extern void row_writer_end(RowWriter *writer);
 
 /* ---- window.c: bounds and cursors --------------------------------------------- */
 
@@ -337,24 +420,44 @@ extern void window_move(Window *window, const Stream *stream,
 
 extern void input_start(Input *input, int index, const Stream *stream);
 extern struct NumericData *int128_to_numeric(int128 value);
-extern Datum feature_result(Feature *feature, const Input *input,
-							const Stream *stream, const Window *window,
-							int64 time, bool *isnull);
+extern Datum feature_result(const Feature *feature, FeatureState *state,
+							const Input *input, const Stream *stream,
+							const Window *window, int64 time, bool *isnull);
+extern Datum feature_empty_result(const Feature *feature, bool *isnull);
+
+/* ---- state.c, statistics.c, by.c ----------------------------------------------------------------------- */
+
+extern void feature_state_create(FeatureState *state, const Feature *feature,
+								 const Input *input);
+extern void feature_state_start(FeatureState *state, const Feature *feature,
+								const Input *input, const Stream *stream);
+extern void statistic_add(FeatureStatistic *s, const Feature *feature,
+						  Datum value, bool isnull);
+extern void by_plan(Feature *feature);
+extern void by_start(Feature *feature, const Stream *stream);
+extern Datum by_result(Feature *feature, const Window *window, int64 known_by,
+					   int64 time, bool *isnull);
 
 /* ---- known.c: what was known ----------------------------------------------------------- */
 
 extern void known_start(Stream *stream);
-extern bool known_is_partial(const Stream *stream, const Window *window,
-							 int64 time);
-extern Datum known_result(const Feature *feature, const Stream *stream,
-						  const Window *window, int64 known_by, int64 time,
-						  bool *isnull);
+extern Datum windowed_result(const Feature *feature, FeatureState *state,
+							 FeatureState *known, const Input *input,
+							 const Stream *stream, const Window *window,
+							 int64 known_by, int64 time, bool *isnull);
 
-/* ---- value_order.c, distinct.c, first_last.c, moments.c ------------------------------ */
+/* ---- value_order.c, distinct.c, first_last.c, moments.c, rank_tree.c, sketch.c -------- */
 
 extern bool input_orders_as_integer(const Input *input);
 extern ValueOrder *value_order_create(const Input *input);
 extern int	value_order_compare(ValueOrder *order, Datum a, Datum b);
+extern int *events_by_value(const Input *input, int index, const Stream *stream,
+							int from, int to, int *nevents);
+extern void ranks_start(Input *input, int index, const Stream *stream);
+extern void sequence_start(Input *input, int index, const Stream *stream);
+extern Datum sequence_last(const Input *input, const Stream *stream, int lo,
+						   int hi, int k);
+extern Datum input_array(const Input *input, Datum *values, int n);
 extern void distinct_start(Input *input, int index, const Stream *stream);
 extern int64 distinct_count(DistinctCount *c, const Input *input, int lo, int hi);
 extern void first_last_start(Input *input, int index, const Stream *stream);
@@ -368,9 +471,31 @@ extern struct NumericData *moments_result(const Feature *feature,
 										  const Input *input, int lo, int hi,
 										  int64 count, struct NumericData *sum);
 
+extern RankTree *rank_tree_create(const Input *input, bool maxima);
+extern Datum rank_tree_percentile(RankTree *tree, const FeatureSpec *spec,
+								  const Input *input, const Stream *stream,
+								  int lo, int hi, int64 count);
+extern Datum rank_tree_top(RankTree *tree, int k, const Input *input,
+						   const Stream *stream, int lo, int hi);
+extern Sketch *sketch_create(int width);
+extern void sketch_start(Sketch *sketch, int nevents);
+extern void sketch_hashes(Input *input, int index, const Stream *stream);
+extern int64 sketch_count(Sketch *sketch, const Input *input, int index,
+						  const Stream *stream, int lo, int hi);
+
+/* ---- other_aggregate.c: aggregate functions by name ------------------------------------ */
+
+extern char *other_aggregate_name(const char *text);
+extern OtherAggregate *other_aggregate_create(const struct Aggref *aggref);
+extern OtherState *other_state_create(const OtherAggregate *aggregate,
+									  int nevents);
+extern Datum other_aggregate_result(OtherState *state, const Input *input,
+									int index, const Stream *stream, int lo,
+									int hi, bool *isnull);
+
 /* ---- two_stacks.c: what cannot be subtracted --------------------------------------- */
 
-extern TwoStacks *two_stacks_create(AggregateKind kind, const Input *input,
+extern TwoStacks *two_stacks_create(const FeatureSpec *spec, const Input *input,
 									int index);
 extern void two_stacks_start(TwoStacks *stacks, int nevents);
 extern Datum two_stacks_extreme(TwoStacks *stacks, const Stream *stream,
@@ -379,6 +504,8 @@ extern double two_stacks_sum(TwoStacks *stacks, const Stream *stream,
 							 int lo, int hi);
 extern double two_stacks_variance(TwoStacks *stacks, const Stream *stream,
 								  int lo, int hi);
+extern double two_stacks_decayed(TwoStacks *stacks, const Stream *stream,
+								 int lo, int hi, int64 time);
 
 /*
  * Some functions return an integer without extending its sign to the whole
@@ -453,10 +580,12 @@ record_value(Record *record, const Stream *stream, const Input *input)
 
 typedef struct FeatureCounts
 {
-	int64		rows_read;		/* = computed + rejected + beyond_as_of */
+	int64		rows_read;		/* = the four below */
 	int64		rows_computed;
 	int64		rows_rejected;
 	int64		rows_beyond_as_of;
+	int64		rows_unchanged;
+	int64		rows_reached;	/* of those computed: not new */
 	int64		events_read;	/* = used + the four below */
 	int64		events_used;
 	int64		events_rejected;
@@ -468,21 +597,60 @@ typedef struct FeatureCounts
 	double		compute_ms;
 } FeatureCounts;
 
+/* How one source was read. */
+typedef struct ScanReport
+{
+	const Stream *stream;		/* NULL: the spine */
+	const char *way;
+	int64		rows_read;
+	int64		rows_kept;
+	double		ms;
+} ScanReport;
+
+/* How a computation went, for people. */
+typedef struct FeatureReport
+{
+	MemoryContext context;		/* of what is in it */
+	List	   *scans;			/* of ScanReport */
+	uint32		entities;
+	int64		sorted_again;	/* runs of events that were not in order of time */
+} FeatureReport;
+
 /* Which part of the spine, and of the past; NULL: no limit. */
 typedef struct FeatureRange
 {
 	const TimestampTz *from_time;
 	const TimestampTz *to_time;
 	const TimestampTz *as_of;
+	const List *entity;			/* the values of the only entity; NIL: any */
+	FeatureReport *report;		/* to be filled in, or NULL */
 } FeatureRange;
+
+/* Which transactions a snapshot did not see. */
+typedef struct SnapshotMark
+{
+	TransactionId xmin;			/* all before it are over; invalid: no mark */
+	TransactionId xmax;			/* none from it on has ended */
+	int			nrunning;		/* between the two */
+	TransactionId *running;
+} SnapshotMark;
+
+/* Which rows of the spine are computed: those that can have changed. */
+typedef struct SpineChanges
+{
+	SnapshotMark since;			/* rows that it did not see are new */
+	KeyTable   *reached;		/* by new events: rows between its times */
+} SpineChanges;
 
 typedef struct FeatureRun
 {
 	FeaturePlan *plan;
 	const FeatureRange *range;
+	const SpineChanges *changes;	/* NULL: all rows */
 	KeyTable   *keys;
 	RecordStore *store;
 	Tuplestorestate *output;
+	FeatureStatistic *statistics;	/* by feature, or NULL */
 	MemoryContext scratch;		/* reset for every row read */
 	int64		least_time;
 	int64		greatest_time;
@@ -492,9 +660,13 @@ typedef struct FeatureRun
 extern char *feature_spine_sql(const FeaturePlan *plan,
 							   const FeatureRange *range);
 extern char *feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
-								const FeatureRange *range);
+								const FeatureRange *range, bool bounded);
 extern void features_run(FeaturePlan *plan, const FeatureRange *range,
-						 Tuplestorestate *output, FeatureCounts *counts);
+						 const SpineChanges *changes, Tuplestorestate *output,
+						 FeatureCounts *counts, FeatureStatistic *statistics);
+extern void feature_counts_add(FeatureCounts *sum, const FeatureCounts *counts);
+
+extern int64 feature_epoch(TimestampTz time, bool up);
 extern void feature_read(FeatureRun *run);
 extern void feature_compute(FeatureRun *run);
 
@@ -511,10 +683,15 @@ typedef struct FeatureSet
 	char	   *target;			/* qualified and quoted */
 	char	   *timezone;
 	char	   *search_path;
+	List	   *spine_key;		/* columns, or NIL */
 	List	   *specs;			/* of FeatureSpec */
 } FeatureSet;
 
 extern FeatureSet *feature_set_load(const char *name);
+extern char *feature_target_name(const char *target, const char *set);
+extern void feature_check_timezone(const char *timezone);
+extern void feature_set_over(FeatureSet *set, const char *spine,
+							 const char *target);
 extern void feature_set_begin(const FeatureSet *set, UserScope *scope);
 
 #endif							/* PIPELINE_FEATURE_H */

@@ -60,6 +60,17 @@ result_interval(uint64 row, int column)
 	return copy;
 }
 
+static const Jsonb *
+result_jsonb(uint64 row, int column)
+{
+	bool		isnull;
+	Jsonb	   *json = DatumGetJsonbP(pipeline_sql_datum(row, column, &isnull));
+	Jsonb	   *copy = SPI_palloc(VARSIZE(json));
+
+	memcpy(copy, json, VARSIZE(json));
+	return copy;
+}
+
 static List *
 result_list(uint64 row, int column, const char *argument)
 {
@@ -74,7 +85,7 @@ static void
 load_features(FeatureSet *set)
 {
 	uint64		n = pipeline_sql("SELECT feature, source, aggregate, lookback, value, closed,"
-								 " filter, entity, event_time, default_value, lookahead, align"
+								 " filter, entity, event_time, default_value, lookahead, align, by, args"
 								 " FROM pipeline.features WHERE feature_set = $1"
 								 " ORDER BY position", SPI_OK_SELECT,
 								 sql_text(set->name));
@@ -95,6 +106,8 @@ load_features(FeatureSet *set)
 		text.default_value = pipeline_sql_text(i, 10);
 		text.lookahead = result_interval(i, 11);
 		text.align = pipeline_sql_text(i, 12);
+		text.by = pipeline_sql_text(i, 13);
+		text.args = result_jsonb(i, 14);
 		set->specs = lappend(set->specs, feature_spec(&text));
 	}
 }
@@ -111,7 +124,7 @@ feature_set_load(const char *name)
 	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT owner, spine, entity, event_time, target, timezone, search_path, knowledge_time"
+	if (pipeline_sql("SELECT owner, spine, entity, event_time, target, timezone, search_path, knowledge_time, spine_key"
 					 " FROM pipeline.feature_sets WHERE name = $1", SPI_OK_SELECT,
 					 sql_text(name)) == 0)
 		ereport(ERROR,
@@ -127,6 +140,7 @@ feature_set_load(const char *name)
 	set->timezone = pipeline_sql_text(0, 6);
 	set->search_path = pipeline_sql_text(0, 7);
 	set->knowledge_time = pipeline_sql_text(0, 8);
+	set->spine_key = result_list(0, 9, "spine_key");
 	load_features(set);
 	pipeline_scope_end(&scope);
 	pipeline_check_owner(set->owner, KIND, name);
@@ -175,8 +189,8 @@ set_as_jsonb(const char *name)
  * Return the qualified, quoted name of the target: as given, or like the set,
  * in the first schema of the search_path.
  */
-static char *
-target_name(const char *target, const char *set)
+char *
+feature_target_name(const char *target, const char *set)
 {
 	List	   *names = NIL;
 	RangeVar   *rv;
@@ -205,15 +219,10 @@ target_name(const char *target, const char *set)
 	return quote_qualified_identifier(rv->schemaname, rv->relname);
 }
 
-static void
-check_set_options(FunctionCallInfo fcinfo, const char *timezone)
+/* Raise 22023 unless the server knows the time zone. */
+void
+feature_check_timezone(const char *timezone)
 {
-	if (!PG_ARGISNULL(5))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"spine_key\" does not support \"%s\" yet",
-						pipeline_list_join(pipeline_array_list(pipeline_arg_array(fcinfo, 5), "spine_key"), ", ")),
-				 errhint("Leave it out: a refresh rewrites [from_time, to_time).")));
 	if (pg_tzset(timezone) == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -262,29 +271,45 @@ check_set(FeatureSet *set, const char *target)
 {
 	UserScope	scope;
 	FeaturePlan *plan;
+	ListCell   *lc;
 
 	feature_set_begin(set, &scope);
 	plan = feature_plan(set->spine, set->entity, set->event_time,
 						set->knowledge_time, NIL);
 	check_set_columns(plan);
-	set->target = target_name(target, set->name);
+	foreach(lc, set->spine_key)
+		(void) pipeline_source_column(plan->spine, lfirst(lc), "spine_key");
+	set->target = feature_target_name(target, set->name);
 	pipeline_scope_end(&scope);
 }
 
 /* A refresh empties the target: it must be this set's alone. */
 static void
-check_target_free(const FeatureSet *set)
+check_target_free(const FeatureSet *set, bool its_own)
 {
 	UserScope	scope;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT 1 FROM pipeline.feature_sets WHERE target = $1 AND name <> $2",
-					 SPI_OK_SELECT, sql_text(set->target), sql_text(set->name)) > 0)
+	if (pipeline_sql("SELECT 1 FROM pipeline.feature_sets WHERE target = $1 AND (name <> $2 OR $3)",
+					 SPI_OK_SELECT, sql_text(set->target), sql_text(set->name), sql_bool(its_own)) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
-				 errmsg("target %s is kept by another %s", set->target, KIND),
+				 errmsg("target %s is kept by %s %s", set->target, its_own ? "a" : "another", KIND),
 				 errhint("A refresh replaces the rows of its target: give argument \"target\" a table of its own.")));
 	pipeline_scope_end(&scope);
+}
+
+/*
+ * Turn a set that was loaded into one over another spine, with another target:
+ * the same features of other rows.
+ */
+void
+feature_set_over(FeatureSet *set, const char *spine, const char *target)
+{
+	set->spine = pstrdup(spine);
+	set->spine_key = NIL;
+	check_set(set, target);
+	check_target_free(set, true);
 }
 
 static void
@@ -296,7 +321,7 @@ store_set(FunctionCallInfo fcinfo, const FeatureSet *set, bool replace)
 		sql_text(set->target), sql_text(set->timezone),
 		sql_text(set->search_path), sql_jsonb(pipeline_arg_jsonb(fcinfo, 8)),
 		sql_text(pipeline_arg_text(fcinfo, 10)),
-		sql_text(set->knowledge_time)
+		sql_text(set->knowledge_time), sql_array(pipeline_arg_array(fcinfo, 5))
 	};
 	UserScope	scope;
 
@@ -307,13 +332,13 @@ store_set(FunctionCallInfo fcinfo, const FeatureSet *set, bool replace)
 					 SPI_OK_DELETE, sql_text(set->name));
 		pipeline_sql_run("UPDATE pipeline.feature_sets SET owner = $2, spine = $3, entity = $4,"
 						 " event_time = $5, target = $6, timezone = $7, search_path = $8,"
-						 " labels = $9, description = $10, knowledge_time = $11 WHERE name = $1",
+						 " labels = $9, description = $10, knowledge_time = $11, spine_key = $12 WHERE name = $1",
 						 SPI_OK_UPDATE, false, lengthof(args), args);
 	}
 	else
 		pipeline_sql_run("INSERT INTO pipeline.feature_sets (name, owner, spine, entity,"
-						 " event_time, target, timezone, search_path, labels, description, knowledge_time)"
-						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+						 " event_time, target, timezone, search_path, labels, description, knowledge_time, spine_key)"
+						 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
 						 SPI_OK_INSERT, false, lengthof(args), args);
 	pipeline_scope_end(&scope);
 }
@@ -329,7 +354,7 @@ check_set_arguments(FunctionCallInfo fcinfo)
 	pipeline_not_null(fcinfo, 8, "labels");
 	pipeline_not_null(fcinfo, 9, "or_replace");
 	pipeline_check_name(KIND, pipeline_arg_text(fcinfo, 0));
-	check_set_options(fcinfo, pipeline_arg_text(fcinfo, 7));
+	feature_check_timezone(pipeline_arg_text(fcinfo, 7));
 	if (!JB_ROOT_IS_OBJECT(pipeline_arg_jsonb(fcinfo, 8)))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -351,6 +376,7 @@ pipeline_create_feature_set(PG_FUNCTION_ARGS)
 	set.spine = pipeline_arg_text(fcinfo, 1);
 	set.entity = pipeline_array_list(pipeline_arg_array(fcinfo, 2), "entity");
 	set.event_time = pipeline_arg_text(fcinfo, 3);
+	set.spine_key = pipeline_array_list(pipeline_arg_array(fcinfo, 5), "spine_key");
 	set.knowledge_time = pipeline_arg_text(fcinfo, 6);
 	set.timezone = pipeline_arg_text(fcinfo, 7);
 	set.search_path = pipeline_search_path();
@@ -358,7 +384,7 @@ pipeline_create_feature_set(PG_FUNCTION_ARGS)
 	SPI_connect();
 	before = replaced_set(set.name, PG_GETARG_BOOL(9), &set);
 	check_set(&set, pipeline_arg_text(fcinfo, 4));
-	check_target_free(&set);
+	check_target_free(&set, false);
 	store_set(fcinfo, &set, before != NULL);
 	pipeline_record_change("create_feature_set", KIND, set.name, before,
 						   set_as_jsonb(set.name), NULL);
@@ -453,8 +479,8 @@ pipeline_add_feature(PG_FUNCTION_ARGS)
 	type = check_features(set);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("INSERT INTO pipeline.features (feature_set, feature, position, owner, source, aggregate,"
-				 " lookback, value, closed, filter, entity, event_time, default_value, result_type, lookahead, align)"
-				 " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15"
+				 " lookback, value, closed, filter, entity, event_time, default_value, result_type, lookahead, align, by, args)"
+				 " SELECT $1, $2, coalesce(max(position), 0) + 1, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, coalesce($17, '{}')"
 				 " FROM pipeline.features WHERE feature_set = $1", SPI_OK_INSERT,
 				 sql_text(name), sql_text(spec->name), sql_role(set->owner),
 				 sql_text(spec->source), sql_text(spec->aggregate_name),
@@ -463,7 +489,7 @@ pipeline_add_feature(PG_FUNCTION_ARGS)
 				 sql_array(pipeline_arg_array(fcinfo, 9)),
 				 sql_text(spec->event_time), sql_text(spec->default_value),
 				 sql_text(type), sql_interval(spec->lookahead),
-				 sql_text(spec->align));
+				 sql_text(spec->align), sql_text(spec->by), sql_jsonb(spec->args));
 	pipeline_scope_end(&scope);
 	pipeline_record_change("add_feature", KIND, name, before,
 						   set_as_jsonb(name), spec->name);

@@ -87,7 +87,7 @@ pipeline_features(PG_FUNCTION_ARGS)
 		range.as_of = &as_of;
 	}
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	features_run(plan, &range, rsinfo->setResult, &counts);
+	features_run(plan, &range, NULL, rsinfo->setResult, &counts, NULL);
 	report_rejects(&counts);
 	return (Datum) 0;
 }

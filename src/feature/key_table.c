@@ -321,10 +321,16 @@ key_table_prefetch_bucket(const KeyTable *table, uint32 hash)
 void
 key_table_prefetch_entry(const KeyTable *table, uint32 hash)
 {
-	const Bucket *bucket = &table->buckets[hash & table->mask];
+	uint32		i = hash & table->mask;
+	const char *entry;
 
-	if (bucket->key != 0 && bucket->hash == hash)
-		__builtin_prefetch(key_entry(table, bucket->key - 1));
+	while (table->buckets[i].key != 0 && table->buckets[i].hash != hash)
+		i = (i + 1) & table->mask;
+	if (table->buckets[i].key == 0)
+		return;
+	entry = (const char *) key_entry(table, table->buckets[i].key - 1);
+	__builtin_prefetch(entry);
+	__builtin_prefetch(entry + table->entry_size - 1);
 }
 
 static void

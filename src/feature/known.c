@@ -34,8 +34,8 @@ is_known(const Window *window, int64 known, int64 time)
 }
 
 /* Is some event of the window, or before it, not known at that time? */
-bool
-known_is_partial(const Stream *stream, const Window *window, int64 time)
+static bool
+is_partial(const Stream *stream, const Window *window, int64 time)
 {
 	return window->only_known && window->hi > window->lo &&
 		!is_known(window, stream->known[window->hi], time);
@@ -45,15 +45,15 @@ known_is_partial(const Stream *stream, const Window *window, int64 time)
  * The value of a feature over those events of its window that were known by
  * `known_by`; the rest as feature_result(), in the context of the row.
  */
-Datum
-known_result(const Feature *feature, const Stream *stream,
-			 const Window *window, int64 known_by, int64 time, bool *isnull)
+static Datum
+known_result(const Feature *feature, FeatureState *state, const Input *input,
+			 const Stream *stream, const Window *window, int64 known_by,
+			 int64 time, bool *isnull)
 {
 	int			n = window->hi - window->lo;
 	Stream		visible = *stream;
 	Window		whole = *window;
-	Feature		copy = *feature;
-	Input		input;
+	Input		copy;
 
 	visible.nevents = 0;
 	visible.events = MemoryContextAllocHuge(CurrentMemoryContext,
@@ -70,15 +70,27 @@ known_result(const Feature *feature, const Stream *stream,
 	CHECK_FOR_INTERRUPTS();
 	whole.lo = 0;
 	whole.hi = visible.nevents;
-	memset(&copy.distinct, 0, sizeof(DistinctCount));
-	copy.stacks = feature->known_stacks;
-	if (copy.stacks != NULL)
-		two_stacks_start(copy.stacks, visible.nevents);
-	if (feature->input >= 0)
+	if (input != NULL)
 	{
-		input = *(Input *) list_nth(stream->inputs, feature->input);
-		input_start(&input, feature->input, &visible);
+		copy = *input;
+		input_start(&copy, feature->input, &visible);
+		input = &copy;
 	}
-	return feature_result(&copy, feature->input >= 0 ? &input : NULL, &visible,
-						  &whole, time, isnull);
+	feature_state_start(state, feature, input, &visible);
+	return feature_result(feature, state, input, &visible, &whole, time, isnull);
+}
+
+/*
+ * The value of a feature for the row at which its window stands: over the
+ * whole window, or over what was known by `known_by`, if that is less.
+ */
+Datum
+windowed_result(const Feature *feature, FeatureState *state,
+				FeatureState *known, const Input *input, const Stream *stream,
+				const Window *window, int64 known_by, int64 time, bool *isnull)
+{
+	if (is_partial(stream, window, known_by))
+		return known_result(feature, known, input, stream, window, known_by,
+							time, isnull);
+	return feature_result(feature, state, input, stream, window, time, isnull);
 }

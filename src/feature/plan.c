@@ -1,33 +1,20 @@
 /*
  * plan.c
  *	  Analyse features against the spine and their sources, as the current
- *	  user with the current search_path.
+ *	  user with the current search_path: see plan_inputs.c, plan_results.c and
+ *	  plan_windows.c for the parts of a feature.
  *
- * Equal (value, filter) of a stream become one input; see plan_windows.c for
- * the rest.  The entity's columns get one type each, common to the
+ * The entity's columns get one type each, common to the
  * spine and every stream, by implicit casts only, so that no value of either
  * side can fail to be cast.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "nodes/nodeFuncs.h"
-#include "parser/analyze.h"
-#include "parser/parser.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
-#include "utils/typcache.h"
 
-#include "feature/feature.h"
-
-/* What an error during the analysis of a feature is about. */
-typedef struct FeatureContext
-{
-	const char *feature;
-	const char *argument;		/* NULL: the feature as such */
-	const char *sql;			/* NULL, or the statement under analysis */
-	ErrorContextCallback callback;
-} FeatureContext;
+#include "feature/plan.h"
 
 static void
 feature_context(void *arg)
@@ -92,297 +79,68 @@ plan_spine(FeaturePlan *plan, const char *spine, List *entity,
 		plan_check_hashable(lfirst(lc), plan->key_types[i++]);
 	}
 	plan->local = plan_time_is_local(plan->spine, event_time, "event_time");
+	plan->epoch = plan_time_is_epoch(plan->spine, event_time, "event_time");
 	plan->nullable_time = plan_column_is_nullable(plan->spine, event_time);
 }
 
-/* ---- expressions ------------------------------------------------------------- */
-
-/* Follow FROM in statements in which user expressions are evaluated. */
-static char *
-from_clause(const Source *source)
+/* Plan one feature, which is one column of the result. */
+static void
+plan_column(FeatureContext *context, FeaturePlan *plan, const FeatureSpec *spec,
+			const char *by)
 {
-	return OidIsValid(source->relid) ? source->from :
-		psprintf("%s AS source", source->from);
+	Feature    *feature = palloc0(sizeof(Feature));
+	Stream	   *stream;
+	Interval	zero = {0};
+
+	feature->spec = spec;
+	feature->stream = plan_stream(plan, spec);
+	stream = list_nth(plan->streams, feature->stream);
+	feature->input = plan_input(context, stream, feature);
+	feature->window = plan_window(plan, feature->stream, spec);
+	feature->at = plan_shift(plan, spec->align, &zero, false);
+	feature->by = by ? plan_by(context, stream, spec) : -1;
+	plan_result(context, feature, stream);
+	plan_default(context, feature);
+	plan->features = lappend(plan->features, feature);
 }
 
-/* Is there a FOR UPDATE or the like anywhere? */
-static bool
-locks_rows(Node *node, void *context)
+/* A feature over the events of one value of `by`, in a column of its own. */
+static FeatureSpec *
+spec_of_value(FeatureContext *context, FeaturePlan *plan,
+			  const FeatureSpec *spec, const char *value)
 {
-	if (node == NULL)
-		return false;
-	if (IsA(node, Query))
-		return ((Query *) node)->rowMarks != NIL ||
-			query_tree_walker((Query *) node, locks_rows, context, 0);
-	return expression_tree_walker(node, locks_rows, context);
-}
+	FeatureSpec *one = palloc(sizeof(FeatureSpec));
+	Stream	   *stream = list_nth(plan->streams, plan_stream(plan, spec));
+	Expr	   *expr;
+	char	   *by = plan_expression(context, stream, spec->by, "by", &expr);
 
-/*
- * Analyse one expression over a stream's source: return it ready for pasting,
- * and its type and collation.
- */
-static char *
-analyse_expression(FeatureContext *context, const Stream *stream,
-				   const char *text, const char *argument,
-				   Oid *type, Oid *collation)
-{
-	char	   *expression;
-	RawStmt    *raw;
-	Query	   *query;
-	TargetEntry *entry;
-	char	   *sql;
-
-	context->argument = argument;
-	expression = pipeline_expression(text, argument);
-	sql = psprintf("SELECT %s FROM %s", expression, from_clause(stream->source));
-	context->sql = sql;
-	raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
-	query = parse_analyze_fixedparams(raw, sql, NULL, 0, NULL);
-	context->sql = NULL;
-	if (list_length(query->targetList) != 1)
+	*one = *spec;
+	one->whole = spec;
+	one->name = psprintf("%s_%s", spec->name, value);
+	if (strlen(one->name) >= NAMEDATALEN)
 		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" is not one expression", argument),
-				 errdetail("It is: %s", text),
-				 errhint("Give one SQL expression over the source's columns, without an alias.")));
-	if (locks_rows((Node *) query, NULL))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must not lock rows", argument),
-				 errdetail("It is: %s", text)));
-	if (query->hasAggs || query->hasWindowFuncs || query->hasTargetSRFs)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"%s\" must give one value a row: it has %s",
-						argument,
-						query->hasAggs ? "an aggregate" :
-						query->hasWindowFuncs ? "a window function" :
-						"a set-returning function"),
-				 errdetail("It is: %s", text),
-				 errhint("Do that in a query as the source.")));
-	entry = linitial_node(TargetEntry, query->targetList);
-	*type = getBaseType(exprType((Node *) entry->expr));
-	*collation = exprCollation((Node *) entry->expr);
-	context->argument = NULL;
-	return expression;
-}
-
-/*
- * Find or make the input of a feature: the column of the scan that is its
- * value where the filter holds and NULL elsewhere; or, for a feature that
- * only asks whether rows count, true where they do.
- */
-static int
-input_for(FeatureContext *context, Stream *stream, const FeatureSpec *spec)
-{
-	Input	   *input = palloc0(sizeof(Input));
-	char	   *value = NULL;
-	char	   *filter = NULL;
-	Oid			type;
-	Oid			collation;
-	ListCell   *lc;
-
-	if (spec->filter != NULL)
-	{
-		filter = analyse_expression(context, stream, spec->filter, "filter",
-									&type, &collation);
-		if (type != BOOLOID)
-			ereport(ERROR,
-					(errcode(ERRCODE_DATATYPE_MISMATCH),
-					 errmsg("argument \"filter\" must be of type boolean, not type %s",
-							format_type_be(type)),
-					 errdetail("It is: %s", spec->filter)));
-	}
-	if (spec->value != NULL)
-		value = analyse_expression(context, stream, spec->value, "value",
-								   &input->type, &input->collation);
-	if (value == NULL && filter == NULL)
-		return -1;
-
-	input->presence = !aggregate_needs_value(spec->aggregate);
-	if (value == NULL)
-		input->sql = filter;
-	else if (input->presence)
-		input->sql = psprintf("(%s IS NOT NULL)", value);
-	else
-		input->sql = value;
-	if (value != NULL && filter != NULL)
-		input->sql = psprintf("CASE WHEN %s THEN %s END", filter, input->sql);
-
-	foreach(lc, stream->inputs)
-	{
-		Input	   *other = lfirst(lc);
-
-		if (other->presence == input->presence &&
-			strcmp(other->sql, input->sql) == 0)
-			return foreach_current_index(lc);
-	}
-	input->slot = -1;
-	if (!input->presence)
-	{
-		get_typlenbyval(input->type, &input->typlen, &input->typbyval);
-		input->slot = stream->nvalues++;
-	}
-	stream->inputs = lappend(stream->inputs, input);
-	stream->nwords = (list_length(stream->inputs) + 31) / 32;
-	return list_length(stream->inputs) - 1;
-}
-
-/* ---- result types --------------------------------------------------------------- */
-
-static void
-refuse_type(const Feature *feature, Oid type, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_DATATYPE_MISMATCH),
-			 errmsg("aggregate \"%s\" is not available for type %s",
-					feature->spec->aggregate_name, format_type_be(type)),
-			 errdetail("The value is: %s", feature->spec->value),
-			 errhint("%s", hint)));
-}
-
-static void
-plan_sum(Feature *feature, Input *input)
-{
-	bool		avg = feature->spec->aggregate == AGGREGATE_AVG;
-
-	switch (input->type)
-	{
-		case INT2OID:
-		case INT4OID:
-			input->sum_method = SUM_INT64;
-			feature->result_type = avg ? NUMERICOID : INT8OID;
-			break;
-		case INT8OID:
-			input->sum_method = SUM_INT128;
-			feature->result_type = NUMERICOID;
-			break;
-		case NUMERICOID:
-			input->sum_method = SUM_NUMERIC;
-			feature->result_type = NUMERICOID;
-			break;
-		case FLOAT4OID:
-			input->sum_method = SUM_FLOAT4;
-			feature->result_type = avg ? FLOAT8OID : FLOAT4OID;
-			break;
-		case FLOAT8OID:
-			input->sum_method = SUM_FLOAT8;
-			feature->result_type = FLOAT8OID;
-			break;
-		default:
-			refuse_type(feature, input->type,
-						"It takes smallint, integer, bigint, numeric, real and double precision: cast the value to one of them.");
-	}
-}
-
-/* The value must have an order: give the input its comparison. */
-static void
-plan_order(Feature *feature, Input *input)
-{
-	if (!OidIsValid(lookup_type_cache(input->type, TYPECACHE_CMP_PROC)->cmp_proc) ||
-		input->typlen == -2)
-		refuse_type(feature, input->type, "It takes any type with an order.");
-	if (OidIsValid(get_typcollation(input->type)) &&
-		!OidIsValid(input->collation))
-		ereport(ERROR,
-				(errcode(ERRCODE_INDETERMINATE_COLLATION),
-				 errmsg("could not determine which collation to use for aggregate \"%s\"",
-						feature->spec->aggregate_name),
-				 errdetail("The value is: %s", feature->spec->value),
-				 errhint("Use the COLLATE clause to set the collation explicitly.")));
-	if (input->order == NULL)
-		input->order = value_order_create(input);
-}
-
-static void
-plan_result(Feature *feature, Stream *stream)
-{
-	Input	   *input = feature->input < 0 ? NULL :
-		list_nth(stream->inputs, feature->input);
-
-	if (input != NULL)
-		input->needs_count = true;
-	else
-		stream->wants_all = true;
-	switch (feature->spec->aggregate)
-	{
-		case AGGREGATE_COUNT:
-			feature->result_type = INT8OID;
-			break;
-		case AGGREGATE_EXISTS:
-			feature->result_type = BOOLOID;
-			break;
-		case AGGREGATE_SUM:
-		case AGGREGATE_AVG:
-			plan_sum(feature, input);
-			break;
-		case AGGREGATE_MIN:
-		case AGGREGATE_MAX:
-			plan_order(feature, input);
-			feature->result_type = input->type;
-			feature->result_collation = input->collation;
-			break;
-		case AGGREGATE_FIRST:
-		case AGGREGATE_LAST:
-			plan_order(feature, input);
-			input->needs_ends = true;
-			feature->result_type = input->type;
-			feature->result_collation = input->collation;
-			break;
-		case AGGREGATE_COUNT_DISTINCT:
-			plan_order(feature, input);
-			input->needs_links = true;
-			feature->result_type = INT8OID;
-			break;
-		case AGGREGATE_TIME_SINCE_FIRST:
-		case AGGREGATE_TIME_SINCE_LAST:
-			feature->result_type = INTERVALOID;
-			break;
-		case AGGREGATE_STDDEV:
-		case AGGREGATE_VARIANCE:
-			plan_sum(feature, input);
-			input->needs_squares = input->sum_method != SUM_FLOAT4 &&
-				input->sum_method != SUM_FLOAT8;
-			feature->result_type = input->needs_squares ? NUMERICOID : FLOAT8OID;
-			break;
-	}
-}
-
-static void
-plan_default(FeatureContext *context, Feature *feature)
-{
-	Oid			infunc;
-	Oid			ioparam;
-
-	if (feature->spec->default_value == NULL)
-		return;
-	context->argument = "default_value";
-	getTypeInputInfo(feature->result_type, &infunc, &ioparam);
-	feature->default_value = OidInputFunctionCall(infunc,
-												  feature->spec->default_value,
-												  ioparam, -1);
-	feature->has_default = true;
-	context->argument = NULL;
+				(errcode(ERRCODE_NAME_TOO_LONG),
+				 errmsg("name of a column is too long: \"%s\"", one->name),
+				 errhint("It is the feature's name and the value of \"by\": at most %d bytes. Name the value shorter in the expression, such as CASE WHEN ... THEN 'short' END.",
+						 NAMEDATALEN - 1)));
+	one->filter = psprintf("%s%s%s::pg_catalog.text OPERATOR(pg_catalog.=) %s",
+						   spec->filter ? pipeline_expression(spec->filter, "filter") : "",
+						   spec->filter ? " AND " : "", by, quote_literal_cstr(value));
+	return one;
 }
 
 static void
 plan_feature(FeaturePlan *plan, const FeatureSpec *spec)
 {
-	Feature    *feature = palloc0(sizeof(Feature));
 	FeatureContext context;
-	Stream	   *stream;
-	Interval	zero = {0};
+	ListCell   *lc;
 
 	context_begin(&context, spec->name);
-	feature->spec = spec;
-	feature->stream = plan_stream(plan, spec);
-	stream = list_nth(plan->streams, feature->stream);
-	feature->input = input_for(&context, stream, spec);
-	feature->window = plan_window(plan, feature->stream, spec);
-	feature->at = plan_shift(plan, spec->align, &zero, false);
-	plan_result(feature, stream);
-	plan_default(&context, feature);
-	plan->features = lappend(plan->features, feature);
+	if (spec->values == NIL)
+		plan_column(&context, plan, spec, spec->by);
+	foreach(lc, spec->values)
+		plan_column(&context, plan, spec_of_value(&context, plan, spec, lfirst(lc)),
+					NULL);
 	context_end(&context);
 }
 

@@ -36,6 +36,7 @@ plan_time_is_local(const Source *source, const char *column,
 	switch (getBaseType(type))
 	{
 		case TIMESTAMPTZOID:
+		case INT8OID:
 			return false;
 		case TIMESTAMPOID:
 		case DATEOID:
@@ -47,8 +48,16 @@ plan_time_is_local(const Source *source, const char *column,
 					strcmp(argument, "event_time") == 0 ? "an event time" : "a time of knowledge",
 					format_type_be(type)),
 			 errdetail("The source is: %s", source->text),
-			 errhint("Event times are timestamp with or without time zone, or date; cast it in a query, such as SELECT *, to_timestamp(epoch) AS event_time.")));
+			 errhint("Event times are timestamp with or without time zone, date, or bigint in seconds since 1970; cast it in a query, such as SELECT *, to_timestamp(ms / 1000.0) AS event_time.")));
 	return false;
+}
+
+/* Is it a number of seconds since 1970? */
+bool
+plan_time_is_epoch(const Source *source, const char *column,
+				   const char *argument)
+{
+	return getBaseType(plan_source_attribute(source, column, argument)->atttypid) == INT8OID;
 }
 
 /* Can the column be NULL?  Only a table with a constraint says no. */

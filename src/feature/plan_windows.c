@@ -56,11 +56,14 @@ plan_stream(FeaturePlan *plan, const FeatureSpec *spec)
 	stream->event_time = pstrdup(time);
 	stream->local = plan_time_is_local(stream->source, time, "event_time") &&
 		plan->local;
+	stream->epoch = plan_time_is_epoch(stream->source, time, "event_time");
 	if (plan->knowledge_time != NULL)
 	{
 		stream->knowledge_time = pstrdup(plan->knowledge_time);
 		stream->known_local = plan_time_is_local(stream->source, plan->knowledge_time,
 												 "knowledge_time") && plan->local;
+		stream->known_epoch = plan_time_is_epoch(stream->source, plan->knowledge_time,
+												 "knowledge_time");
 	}
 	stream->nullable_time = plan_column_is_nullable(stream->source, time);
 	plan_merge_key_types(plan, stream->source, entity);

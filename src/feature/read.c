@@ -1,412 +1,26 @@
 /*
  * read.c
- *	  Read the spine once, then each stream once, through the executor into
- *	  receivers of our own.
+ *	  Read the spine once, then each stream once.
  *
  * The spine's least and greatest time bound every stream's scan, in its WHERE
- * clause, on the bare column, so that indexes and partitions serve.  An event
- * that no row can reach is dropped as it arrives; the rest become records.
- *
- * Rows are taken in batches: a row becomes a record beside the store, and the
- * place of its entity is prefetched; when the batch is full, entities are
- * looked up with their cache lines at hand, and records go to the store.
+ * clause, on the bare column, so that indexes and partitions serve.  The
+ * planner chooses how to read: what it would scan from end to end is scanned
+ * by direct_scan.c, everything else by the executor into receive.c.
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "executor/executor.h"
-#include "executor/spi.h"
 #include "nodes/params.h"
-#include "tcop/dest.h"
-#include "utils/builtins.h"
+#include "optimizer/cost.h"
+#include "parser/parser.h"
+#include "portability/instr_time.h"
+#include "tcop/tcopprot.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
-#include "feature/feature.h"
-
-#define BATCH_ROWS 64
-#define BATCH_BYTES (64 * 1024)
-
-/* A row that waits for its entity to be looked up. */
-typedef struct Waiting
-{
-	uint32		hash;
-	bool		wanted;			/* false: no input wants the event */
-	Size		at;				/* of its record in the batch */
-} Waiting;
-
-typedef struct Batch
-{
-	int			nrows;
-	int			capacity;
-	Waiting		rows[BATCH_ROWS];
-	Datum	   *words;			/* nkeys a row */
-	char	   *records;
-	Size		used;
-	Size		size;
-} Batch;
-
-typedef struct FeatureReceiver
-{
-	DestReceiver pub;
-	FeatureRun *run;
-	FeaturePlan *plan;
-	MemoryContext context;
-	Stream	   *stream;			/* NULL for the spine */
-	uint32		number;			/* of the record's stream */
-	int			first;			/* column of the first of our own */
-	int			nkeys;			/* columns of the entity and of times */
-	Datum	   *values;			/* of the event at hand, by input */
-	Size	   *sizes;			/* of those by reference */
-	Batch		batch;
-} FeatureReceiver;
-
-/* ---- receivers --------------------------------------------------------------------- */
-
-static void
-receiver_startup(DestReceiver *self, int operation, TupleDesc typeinfo)
-{
-}
-
-static void
-receiver_end(DestReceiver *self)
-{
-}
-
-/* Does the row have a NULL among the entity and the times? */
-static bool
-has_null_key(const FeatureReceiver *receiver, const TupleTableSlot *slot)
-{
-	for (int i = 0; i < receiver->nkeys; i++)
-	{
-		if (slot->tts_isnull[receiver->first + i])
-			return true;
-	}
-	return false;
-}
-
-/* ---- batches ------------------------------------------------------------------------ */
-
-static void flush_spine(FeatureReceiver *receiver);
-static void flush_events(FeatureReceiver *receiver);
-
-/* Look up the entities of the batch and move its records to the store. */
-static void
-flush_batch(FeatureReceiver *receiver)
-{
-	Batch	   *batch = &receiver->batch;
-
-	for (int i = 0; i < batch->nrows; i++)
-		key_table_prefetch_entry(receiver->run->keys, batch->rows[i].hash);
-	if (receiver->stream != NULL)
-		flush_events(receiver);
-	else
-		flush_spine(receiver);
-	batch->nrows = 0;
-	batch->used = 0;
-}
-
-/* Return room for a record of the next row of the batch. */
-static Record *
-batch_record(FeatureReceiver *receiver, Size size)
-{
-	Batch	   *batch = &receiver->batch;
-	Record	   *record;
-
-	if (size > PG_INT32_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("a row is too large: %zu bytes", size)));
-	if (batch->used + size > batch->size)
-	{
-		batch->size = Max(batch->used + size, BATCH_BYTES);
-		if (batch->records == NULL)
-			batch->records = MemoryContextAllocHuge(receiver->context, batch->size);
-		else
-			batch->records = repalloc_huge(batch->records, batch->size);
-	}
-	record = (Record *) (batch->records + batch->used);
-	record->size = (uint32) size;
-	return record;
-}
-
-/* The row's record is complete: let it wait, or flush the batch. */
-static void
-batch_append(FeatureReceiver *receiver, const Record *record, uint32 hash,
-			 bool wanted)
-{
-	Batch	   *batch = &receiver->batch;
-	Waiting    *row = &batch->rows[batch->nrows++];
-
-	row->hash = hash;
-	row->wanted = wanted;
-	row->at = batch->used;
-	batch->used += record->size;
-	if (batch->nrows == batch->capacity || batch->used >= BATCH_BYTES)
-		flush_batch(receiver);
-	else
-		key_table_prefetch_bucket(receiver->run->keys, hash);
-}
-
-static inline Datum *
-batch_words(FeatureReceiver *receiver, int row)
-{
-	return receiver->batch.words + row * receiver->plan->nkeys;
-}
-
-/* Copy a record of the batch, whose entity is known now, into the store. */
-static void
-store_record(FeatureReceiver *receiver, Record *record, uint32 key)
-{
-	Record	   *stored;
-
-	record->key = key;
-	stored = record_store_reserve(receiver->run->store, record->size);
-	memcpy(stored, record, record->size);
-	record_store_append(receiver->run->store);
-}
-
-/* ---- the spine ------------------------------------------------------------------------ */
-
-static void
-flush_spine(FeatureReceiver *receiver)
-{
-	Batch	   *batch = &receiver->batch;
-
-	for (int i = 0; i < batch->nrows; i++)
-	{
-		Record	   *record = (Record *) (batch->records + batch->rows[i].at);
-
-		store_record(receiver, record,
-					 key_table_add(receiver->run->keys, batch_words(receiver, i),
-								   batch->rows[i].hash, record->time));
-	}
-}
-
-static void
-take_row(FeatureReceiver *receiver, const TupleTableSlot *slot, int64 time)
-{
-	Size		header = MAXALIGN(sizeof(Record));
-	MinimalTuple tuple;
-	Record	   *record;
-	uint32		hash;
-
-	tuple = heap_form_minimal_tuple(receiver->plan->spine->columns,
-									slot->tts_values, slot->tts_isnull, 0);
-	(void) key_table_words(receiver->run->keys, &slot->tts_values[receiver->first],
-						   true, batch_words(receiver, receiver->batch.nrows),
-						   &hash);
-	record = batch_record(receiver, header + MAXALIGN(tuple->t_len));
-	record->time = time;
-	record->stream = 0;
-	record->present = 0;
-	memcpy((char *) record + header, tuple, tuple->t_len);
-	batch_append(receiver, record, hash, true);
-}
-
-static bool
-receive_spine(TupleTableSlot *slot, DestReceiver *self)
-{
-	FeatureReceiver *receiver = (FeatureReceiver *) self;
-	FeatureRun *run = receiver->run;
-	int			time_column = receiver->first + receiver->plan->nkeys;
-	int64		time;
-	MemoryContext before;
-
-	slot_getallattrs(slot);
-	run->counts.rows_read++;
-	if (has_null_key(receiver, slot))
-	{
-		run->counts.rows_rejected++;
-		return true;
-	}
-	if (run->range->as_of && !DatumGetBool(slot->tts_values[time_column + 1]))
-	{
-		run->counts.rows_beyond_as_of++;
-		return true;
-	}
-	time = DatumGetInt64(slot->tts_values[time_column]);
-	run->least_time = Min(run->least_time, time);
-	run->greatest_time = Max(run->greatest_time, time);
-	before = MemoryContextSwitchTo(run->scratch);
-	take_row(receiver, slot, time);
-	MemoryContextSwitchTo(before);
-	MemoryContextReset(run->scratch);
-	return true;
-}
-
-/* ---- events --------------------------------------------------------------------------- */
-
-/* Can no row of the entity reach an event of that time? */
-static bool
-out_of_reach(const FeatureReceiver *receiver, uint32 key, int64 time)
-{
-	const Stream *stream = receiver->stream;
-	int64		least;
-	int64		greatest;
-	int64		limit;
-
-	/* Without a time zone on one side only, the two do not compare. */
-	if (receiver->plan->local != stream->local)
-		return false;
-	key_table_times(receiver->run->keys, key, &least, &greatest);
-	if (stream->ahead != PG_INT64_MAX && !TIMESTAMP_NOT_FINITE(greatest) &&
-		!pg_add_s64_overflow(greatest, stream->ahead, &limit) && time > limit)
-		return true;
-	return stream->back != PG_INT64_MAX && !TIMESTAMP_NOT_FINITE(least) &&
-		!pg_sub_s64_overflow(least, stream->back, &limit) && time < limit;
-}
-
-/*
- * Note the inputs for which the event counts, and the size of their values;
- * return whether there is any.
- */
-static bool
-take_inputs(FeatureReceiver *receiver, const TupleTableSlot *slot,
-			uint32 *bits, Size *size)
-{
-	Stream	   *stream = receiver->stream;
-	int			column = receiver->nkeys;
-	bool		any = stream->wants_all;
-	ListCell   *lc;
-
-	*size = record_values_offset(stream) + stream->nvalues * sizeof(Datum);
-	memset(bits, 0, Max(stream->nwords, 1) * sizeof(uint32));
-	foreach(lc, stream->inputs)
-	{
-		Input	   *input = lfirst(lc);
-		int			i = foreach_current_index(lc);
-		Datum		value = slot->tts_values[column + i];
-
-		receiver->values[i] = (Datum) 0;
-		if (slot->tts_isnull[column + i] ||
-			(input->presence && !DatumGetBool(value)))
-			continue;
-		any = true;
-		bits[i / 32] |= (uint32) 1 << (i % 32);
-		if (input->presence)
-			continue;
-		if (!input->typbyval)
-		{
-			if (input->typlen == -1)
-				value = PointerGetDatum(PG_DETOAST_DATUM(value));
-			receiver->sizes[i] = input->typlen == -1 ?
-				VARSIZE(DatumGetPointer(value)) : input->typlen;
-			*size += MAXALIGN(receiver->sizes[i]);
-		}
-		else
-			value = canonical_datum(value, input->typlen);
-		receiver->values[i] = value;
-	}
-	return any;
-}
-
-/* Put the values noted by take_inputs() into the record. */
-static void
-put_inputs(FeatureReceiver *receiver, Record *record, const uint32 *bits)
-{
-	Stream	   *stream = receiver->stream;
-	Datum	   *values = (Datum *) ((char *) record + record_values_offset(stream));
-	Size		at = record_values_offset(stream) + stream->nvalues * sizeof(Datum);
-	ListCell   *lc;
-
-	record->present = bits[0];
-	if (stream->nwords > 1)
-		memcpy((char *) record + sizeof(Record), &bits[1],
-			   (stream->nwords - 1) * sizeof(uint32));
-	foreach(lc, stream->inputs)
-	{
-		Input	   *input = lfirst(lc);
-		int			i = foreach_current_index(lc);
-
-		if (input->presence)
-			continue;
-		values[input->slot] = receiver->values[i];
-		if (input->typbyval || !((bits[i / 32] >> (i % 32)) & 1))
-			continue;
-		memcpy((char *) record + at, DatumGetPointer(receiver->values[i]),
-			   receiver->sizes[i]);
-		values[input->slot] = (Datum) at;
-		at += MAXALIGN(receiver->sizes[i]);
-	}
-}
-
-static void
-flush_events(FeatureReceiver *receiver)
-{
-	FeatureRun *run = receiver->run;
-	Batch	   *batch = &receiver->batch;
-
-	for (int i = 0; i < batch->nrows; i++)
-	{
-		Record	   *record = (Record *) (batch->records + batch->rows[i].at);
-		int64		key = key_table_find(run->keys, batch_words(receiver, i),
-										 batch->rows[i].hash);
-
-		if (key < 0)
-			run->counts.events_unknown++;
-		else if (out_of_reach(receiver, (uint32) key, record->time))
-			run->counts.events_unreached++;
-		else if (!batch->rows[i].wanted)
-			run->counts.events_filtered++;
-		else
-		{
-			store_record(receiver, record, (uint32) key);
-			run->counts.events_used++;
-		}
-	}
-}
-
-/* Take one event whose entity and times are not NULL. */
-static void
-take_event(FeatureReceiver *receiver, const TupleTableSlot *slot)
-{
-	uint32		bits[(MaxTupleAttributeNumber + 31) / 32];
-	Record	   *record;
-	uint32		hash;
-	Size		size;
-	bool		wanted;
-
-	if (!key_table_words(receiver->run->keys, slot->tts_values, false,
-						 batch_words(receiver, receiver->batch.nrows), &hash))
-	{
-		receiver->run->counts.events_unknown++;
-		return;
-	}
-	wanted = take_inputs(receiver, slot, bits, &size);
-	record = batch_record(receiver, size);
-	record->time = DatumGetInt64(slot->tts_values[receiver->plan->nkeys]);
-	record->stream = receiver->number;
-	if (receiver->stream->knowledge_time != NULL)
-		*(int64 *) ((char *) record + record_known_offset(receiver->stream)) =
-			DatumGetInt64(slot->tts_values[receiver->plan->nkeys + 1]);
-	put_inputs(receiver, record, bits);
-	batch_append(receiver, record, hash, wanted);
-}
-
-static bool
-receive_event(TupleTableSlot *slot, DestReceiver *self)
-{
-	FeatureReceiver *receiver = (FeatureReceiver *) self;
-	FeatureRun *run = receiver->run;
-	MemoryContext before;
-
-	slot_getallattrs(slot);
-	run->counts.events_read++;
-	if (has_null_key(receiver, slot))
-	{
-		run->counts.events_rejected++;
-		return true;
-	}
-	before = MemoryContextSwitchTo(run->scratch);
-	take_event(receiver, slot);
-	MemoryContextSwitchTo(before);
-	MemoryContextReset(run->scratch);
-	return true;
-}
-
-/* ---- scans ----------------------------------------------------------------------------- */
+#include "feature/read.h"
 
 static void
 set_param(ParamListInfo params, int number, Oid type, const TimestampTz *time)
@@ -420,55 +34,144 @@ set_param(ParamListInfo params, int number, Oid type, const TimestampTz *time)
 }
 
 /*
+ * Plan one SELECT for the very values of its parameters; if `whole`, to read
+ * tables from end to end, whatever indexes there are.
+ */
+PlannedStmt *
+scan_plan(const char *sql, ParamListInfo params, bool whole)
+{
+	Oid			types[3];
+	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
+	Query	   *query;
+	PlannedStmt *stmt = NULL;
+	const bool	index = enable_indexscan;
+	const bool	only = enable_indexonlyscan;
+	const bool	bitmap = enable_bitmapscan;
+
+	for (int i = 0; params != NULL && i < 3; i++)
+		types[i] = params->params[i].ptype;
+	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, sql, types,
+																	 params ? 3 : 0,
+																	 NULL));
+	if (!whole)
+		return pg_plan_query(query, sql, 0, params, NULL);
+	PG_TRY();
+	{
+		enable_indexscan = enable_indexonlyscan = enable_bitmapscan = false;
+		stmt = pg_plan_query(query, sql, 0, params, NULL);
+	}
+	PG_FINALLY();
+	{
+		enable_indexscan = index;
+		enable_indexonlyscan = only;
+		enable_bitmapscan = bitmap;
+	}
+	PG_END_TRY();
+	return stmt;
+}
+
+/* What EXPLAIN calls the top of a plan, for those that are usual. */
+static const char *
+plan_name(const Plan *plan)
+{
+	switch (nodeTag(plan))
+	{
+		case T_SeqScan:
+			return "Seq Scan";
+		case T_IndexScan:
+			return "Index Scan";
+		case T_IndexOnlyScan:
+			return "Index Only Scan";
+		case T_BitmapHeapScan:
+			return "Bitmap Heap Scan";
+		case T_ForeignScan:
+			return "Foreign Scan";
+		case T_Append:
+			return "Append";
+		case T_Result:
+			return "Result";
+		case T_SubqueryScan:
+			return "Subquery Scan";
+		case T_NestLoop:
+		case T_MergeJoin:
+		case T_HashJoin:
+			return "Join";
+		default:
+			return "Query";
+	}
+}
+
+/* Say how a source was read, if somebody asks. */
+static void
+report_scan(const FeatureReceiver *receiver, const char *way,
+			const FeatureCounts *before, instr_time start)
+{
+	FeatureReport *report = receiver->run->range->report;
+	const FeatureCounts *counts = &receiver->run->counts;
+	ScanReport *scan;
+	instr_time	end;
+	MemoryContext context;
+
+	if (report == NULL)
+		return;
+	context = MemoryContextSwitchTo(report->context);
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, start);
+	scan = palloc0(sizeof(ScanReport));
+	scan->stream = receiver->stream;
+	scan->way = pstrdup(way);
+	scan->ms = INSTR_TIME_GET_MILLISEC(end);
+	if (receiver->stream != NULL)
+	{
+		scan->rows_read = counts->events_read - before->events_read;
+		scan->rows_kept = counts->events_used - before->events_used;
+	}
+	else
+	{
+		scan->rows_read = counts->rows_read;
+		scan->rows_kept = counts->rows_read - counts->rows_rejected -
+			counts->rows_beyond_as_of - counts->rows_unchanged;
+	}
+	report->scans = lappend(report->scans, scan);
+	report->entities = key_table_size(receiver->run->keys);
+	MemoryContextSwitchTo(context);
+}
+
+/*
  * Run one SELECT into the receiver, under the snapshot of the caller: the
  * spine and all streams are read at one moment.
  */
 static void
-scan(FeatureReceiver *receiver, const char *sql, Oid bound_type,
-	 const TimestampTz *from, const TimestampTz *to)
+scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds,
+	 bool whole)
 {
-	SPIExecuteOptions options = {0};
-	int			rc;
+	ParamListInfo params = makeParamList(3);
+	PlannedStmt *stmt;
+	QueryDesc  *query;
+	const FeatureCounts before = receiver->run->counts;
+	const char *way = "direct scan";
+	instr_time	start;
 
-	options.params = makeParamList(3);
-	set_param(options.params, 1, bound_type, from);
-	set_param(options.params, 2, bound_type, to);
-	set_param(options.params, 3, TIMESTAMPTZOID, receiver->run->range->as_of);
-	options.read_only = true;
-	options.dest = &receiver->pub;
-	rc = SPI_execute_extended(sql, &options);
-	if (rc != SPI_OK_SELECT)
-		elog(ERROR, "scan for features returned %s", SPI_result_code_string(rc));
-	flush_batch(receiver);
-	if (receiver->batch.records != NULL)
-		pfree(receiver->batch.records);
-}
-
-static void
-receiver_init(FeatureReceiver *receiver, FeatureRun *run, Stream *stream)
-{
-	memset(receiver, 0, sizeof(FeatureReceiver));
-	receiver->pub.receiveSlot = stream ? receive_event : receive_spine;
-	receiver->pub.rStartup = receiver_startup;
-	receiver->pub.rShutdown = receiver_end;
-	receiver->pub.rDestroy = receiver_end;
-	/* SPI takes DestNone for a result that nobody wants. */
-	receiver->pub.mydest = DestTuplestore;
-	receiver->run = run;
-	receiver->plan = run->plan;
-	receiver->context = CurrentMemoryContext;
-	receiver->stream = stream;
-	receiver->nkeys = run->plan->nkeys + 1 +
-		(stream != NULL && stream->knowledge_time != NULL);
-	receiver->batch.capacity = key_table_keeps_words(run->keys) ? BATCH_ROWS : 1;
-	receiver->batch.words = palloc_array(Datum, BATCH_ROWS * run->plan->nkeys);
-	if (stream == NULL)
-		receiver->first = run->plan->spine->columns->natts;
-	else
+	set_param(params, 1, bounds->type, bounds->from);
+	set_param(params, 2, bounds->type, bounds->to);
+	set_param(params, 3, TIMESTAMPTZOID, bounds->as_of);
+	INSTR_TIME_SET_CURRENT(start);
+	stmt = scan_plan(sql, params, whole);
+	if (!direct_scan(receiver, stmt, bounds))
 	{
-		receiver->values = palloc0_array(Datum, list_length(stream->inputs) + 1);
-		receiver->sizes = palloc0_array(Size, list_length(stream->inputs) + 1);
+		way = psprintf("executor: %s", plan_name(stmt->planTree));
+		if (whole)
+			elog(ERROR, "the spine cannot be read directly");
+		query = CreateQueryDesc(stmt, sql, GetActiveSnapshot(), InvalidSnapshot,
+								&receiver->pub, params, NULL, 0);
+		ExecutorStart(query, 0);
+		ExecutorRun(query, ForwardScanDirection, 0);
+		ExecutorFinish(query);
+		ExecutorEnd(query);
+		FreeQueryDesc(query);
 	}
+	receiver_finish(receiver);
+	report_scan(receiver, way, &before, start);
 }
 
 static int64
@@ -518,21 +221,63 @@ stream_bounds(FeatureRun *run, int number, int64 *from, int64 *to)
 	}
 }
 
+/*
+ * A time as seconds since 1970, for columns that are; what lies between two
+ * is rounded up or down.
+ */
+int64
+feature_epoch(TimestampTz time, bool up)
+{
+	const int64 offset = (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * SECS_PER_DAY;
+	int64		seconds = time / USECS_PER_SEC;
+
+	if (TIMESTAMP_IS_NOBEGIN(time))
+		return PG_INT64_MIN;
+	if (TIMESTAMP_IS_NOEND(time))
+		return PG_INT64_MAX;
+	if (time % USECS_PER_SEC != 0 && (time > 0) == up)
+		seconds += up ? 1 : -1;
+	return seconds + offset;
+}
+
+/* The same of bounds, which get room in `seconds`. */
+static void
+bounds_in_seconds(ScanBounds *bounds, int64 *seconds)
+{
+	bounds->type = INT8OID;
+	if (bounds->from != NULL)
+	{
+		seconds[0] = feature_epoch(*bounds->from, !bounds->to_counts);
+		bounds->from = &seconds[0];
+	}
+	if (bounds->to != NULL)
+	{
+		seconds[1] = feature_epoch(*bounds->to, true);
+		bounds->to = &seconds[1];
+	}
+}
+
 /* Read the spine, then every stream, into the run's store. */
 void
 feature_read(FeatureRun *run)
 {
 	FeaturePlan *plan = run->plan;
 	FeatureReceiver receiver;
+	ScanBounds	bounds = {TIMESTAMPTZOID, run->range->from_time,
+	run->range->to_time, false, run->range->as_of};
+	int64		seconds[2];
 	ListCell   *lc;
 
 	run->least_time = PG_INT64_MAX;
 	run->greatest_time = PG_INT64_MIN;
-	receiver_init(&receiver, run, NULL);
-	scan(&receiver, feature_spine_sql(plan, run->range), TIMESTAMPTZOID,
-		 run->range->from_time, run->range->to_time);
+	if (plan->epoch)
+		bounds_in_seconds(&bounds, seconds);
+	receiver_init(&receiver, run, NULL, 0);
+	scan(&receiver, feature_spine_sql(plan, run->range), &bounds,
+		 run->changes != NULL);
 	if (key_table_size(run->keys) == 0)
 		return;
+	bounds.to_counts = true;
 	foreach(lc, plan->streams)
 	{
 		Stream	   *stream = lfirst(lc);
@@ -540,9 +285,13 @@ feature_read(FeatureRun *run)
 		int64		to;
 
 		stream_bounds(run, foreach_current_index(lc), &from, &to);
-		receiver_init(&receiver, run, stream);
-		receiver.number = foreach_current_index(lc) + 1;
-		scan(&receiver, feature_stream_sql(plan, stream, run->range),
-			 stream->local ? TIMESTAMPOID : TIMESTAMPTZOID, &from, &to);
+		bounds.type = stream->local ? TIMESTAMPOID : TIMESTAMPTZOID;
+		bounds.from = &from;
+		bounds.to = &to;
+		if (stream->epoch)
+			bounds_in_seconds(&bounds, seconds);
+		receiver_init(&receiver, run, stream, foreach_current_index(lc) + 1);
+		scan(&receiver, feature_stream_sql(plan, stream, run->range, true), &bounds,
+			 false);
 	}
 }

@@ -56,11 +56,11 @@ struct RecordStore
 	Size		pending_size;
 };
 
-/* What records cost: themselves, and two pointers to each to group them. */
+/* What records cost: themselves, and a pointer to each to group them. */
 static inline uint64
 record_cost(uint64 nrecords, uint64 bytes)
 {
-	return bytes + nrecords * 2 * sizeof(Record *);
+	return bytes + nrecords * sizeof(Record *);
 }
 
 /* What grouping them costs beyond that. */
@@ -243,22 +243,14 @@ consume_file(Part *part, uint64 divisor, uint32 nslots,
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext,
 												  "pipeline part",
 												  ALLOCSET_DEFAULT_SIZES);
-	char	   *data = MemoryContextAllocHuge(context, part->bytes);
-	Record	  **records = MemoryContextAllocHuge(context,
-												 part->nrecords * sizeof(Record *));
-	uint64		n = 0;
+	RecordRun	run = {MemoryContextAllocHuge(context, part->bytes), part->bytes};
 
-	read_exactly(part->file, data, part->bytes);
+	read_exactly(part->file, run.data, part->bytes);
 	BufFileClose(part->file);
 	part->file = NULL;
-	for (uint64 at = 0; at < part->bytes; n++)
-	{
-		records[n] = (Record *) (data + at);
-		at += records[n]->size;
-	}
-	Assert(n == part->nrecords);
 	/* Past all numbers, any divisor says the same. */
-	consumer(records, n, (uint32) Min(divisor, PG_UINT32_MAX), nslots, arg);
+	consumer(&run, 1, part->nrecords, (uint32) Min(divisor, PG_UINT32_MAX),
+			 nslots, arg);
 	MemoryContextDelete(context);
 }
 
@@ -332,8 +324,8 @@ void
 record_store_finish(RecordStore *store, uint32 nkeys, uint32 groups,
 					RecordConsumer consumer, void *arg)
 {
-	Record	  **records;
-	uint64		n = 0;
+	RecordRun  *runs;
+	int			nruns = 0;
 
 	if (store->parts == NULL && nkeys > 1 &&
 		record_cost(store->nrecords, store->bytes) +
@@ -345,16 +337,15 @@ record_store_finish(RecordStore *store, uint32 nkeys, uint32 groups,
 					  consumer, arg);
 		return;
 	}
-	records = MemoryContextAllocHuge(store->blocks_context,
-									 Max(store->nrecords, 1) * sizeof(Record *));
+	for (RecordBlock *block = store->first; block; block = block->next)
+		nruns++;
+	runs = palloc_array(RecordRun, nruns + 1);
+	nruns = 0;
 	for (RecordBlock *block = store->first; block; block = block->next)
 	{
-		for (Size at = 0; at < block->used; n++)
-		{
-			records[n] = (Record *) (block->data + at);
-			at += records[n]->size;
-		}
+		runs[nruns].data = block->data;
+		runs[nruns++].used = block->used;
 	}
-	Assert(n == store->nrecords);
-	consumer(records, n, 1, nkeys, arg);
+	consumer(runs, nruns, store->nrecords, 1, nkeys, arg);
+	pfree(runs);
 }

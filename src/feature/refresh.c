@@ -1,20 +1,25 @@
 /*
  * refresh.c
- *	  refresh_features(): compute a set over an interval of its spine and
- *	  replace the target's rows of that interval.
+ *	  refresh_features() and materialize_features(): compute a set over its
+ *	  spine, or another, and make a table equal to it.
  *
  * The row of the set is updated first, so that refreshes of one set follow
  * one another, and under REPEATABLE READ the second fails instead of writing
  * what it cannot see.  Then a new snapshot is taken; the rows are computed
- * into a tuplestore, and one DELETE and one INSERT, as the owner, make the
- * target equal to it.
+ * into a tuplestore, and few statements, as the owner, make the target equal
+ * to it.
+ *
+ * With a key of the spine, a refresh is incremental where all changes since the
+ * last can be told (change_scan.c): rows that are new, or that a new event
+ * reaches, are computed with all features; features that were added or
+ * replaced are computed for every row, and only they.
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "access/htup_details.h"
-#include "access/relation.h"
 #include "access/xact.h"
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -22,29 +27,10 @@
 #include "miscadmin.h"
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
-#include "utils/queryenvironment.h"
-#include "utils/rel.h"
 #include "utils/snapmgr.h"
-#include "utils/varlena.h"
 
-#include "feature/feature.h"
-
-#define ROWS "pipeline feature rows"
-
-typedef struct Refresh
-{
-	FeatureSet *set;
-	FeaturePlan *plan;
-	FeatureRange range;
-	FeatureCounts counts;
-	Tuplestorestate *rows;
-	TimestampTz started_at;
-	int64		refresh_id;
-	int64		deleted;
-	double		write_ms;
-	double		total_ms;
-} Refresh;
+#include "feature/changes.h"
+#include "feature/refresh.h"
 
 static double
 milliseconds_since(instr_time start)
@@ -56,195 +42,107 @@ milliseconds_since(instr_time start)
 	return INSTR_TIME_GET_MILLISEC(now);
 }
 
-/* ---- the target ------------------------------------------------------------------- */
+/* ---- compute --------------------------------------------------------------------------- */
 
-static char *
-column_name(const Refresh *refresh, int i)
+static FeaturePlan *
+plan_set(const FeatureSet *set, List *specs)
 {
-	return NameStr(TupleDescAttr(refresh->plan->result, i)->attname);
+	return feature_plan(set->spine, set->entity, set->event_time,
+						set->knowledge_time, specs);
 }
 
-static Oid
-target_oid(const FeatureSet *set)
+/* Compute the rows of a plan; return them. */
+static Tuplestorestate *
+compute(Refresh *refresh, FeaturePlan *plan, const SpineChanges *changes,
+		FeatureStatistic **statistics)
 {
-	List	   *names = NIL;
+	Tuplestorestate *rows = tuplestore_begin_heap(false, false, work_mem);
+	FeatureCounts counts = {0};
+
+	*statistics = palloc0_array(FeatureStatistic, list_length(plan->features));
+	features_run(plan, &refresh->range, changes, rows, &counts, *statistics);
+	feature_counts_add(&refresh->counts, &counts);
+	return rows;
+}
+
+/* Are all the features of a stream among those that were changed? */
+static bool
+stream_is_new(const FeaturePlan *plan, int stream, const List *changed)
+{
 	ListCell   *lc;
 
-	if (!SplitIdentifierString(pstrdup(set->target), '.', &names))
-		elog(ERROR, "invalid target \"%s\"", set->target);
-	foreach(lc, names)
-		lfirst(lc) = makeString(pstrdup(lfirst(lc)));
-	return RangeVarGetRelid(makeRangeVarFromNameList(names), RowExclusiveLock, true);
-}
-
-static void
-create_target(const Refresh *refresh)
-{
-	const FeaturePlan *plan = refresh->plan;
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "CREATE TABLE %s (", refresh->set->target);
-	for (int i = 0; i < plan->result->natts; i++)
+	foreach(lc, plan->features)
 	{
-		const char *name = column_name(refresh, i);
+		Feature    *feature = lfirst(lc);
 
-		appendStringInfo(&sql, "%s %s%s, ", quote_identifier(name),
-						 feature_column_type(plan->result, i),
-						 strcmp(name, plan->event_time) == 0 ||
-						 pipeline_list_has(plan->entity, name) ? " NOT NULL" : "");
+		if (feature->stream == stream &&
+			!list_member_ptr(changed, feature->spec->whole ? feature->spec->whole : feature->spec))
+			return false;
 	}
-	appendStringInfoString(&sql, "as_of pg_catalog.timestamptz)");
-	pipeline_sql_generated(sql.data, SPI_OK_UTILITY, false);
-	pipeline_sql_generated(psprintf("COMMENT ON TABLE %s IS %s", refresh->set->target,
-									quote_literal_cstr(psprintf("Kept by pipeline.refresh_features() for feature set \"%s\".",
-																refresh->set->name))),
-						   SPI_OK_UTILITY, false);
+	return true;
 }
 
-/* The type of a column of the target, or InvalidOid. */
-static Oid
-target_column_type(TupleDesc desc, const char *name)
+/*
+ * Look for what has changed since the last refresh; return whether that is
+ * enough to know.  `changed` are the features that are to be computed for
+ * every row.
+ */
+static bool
+find_changes(Refresh *refresh, Oid target, ChangeSearch *search, bool *counted,
+			 List **changed)
 {
-	for (int i = 0; i < desc->natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(desc, i);
+	Watermark	mark;
 
-		if (!att->attisdropped && strcmp(NameStr(att->attname), name) == 0)
-			return att->atttypid;
-	}
-	return InvalidOid;
-}
-
-static void
-check_target_column(const Refresh *refresh, TupleDesc desc, const char *name,
-					Oid type)
-{
-	Oid			found = target_column_type(desc, name);
-
-	if (found == type)
-		return;
-	ereport(ERROR,
-			(errcode(OidIsValid(found) ? ERRCODE_DATATYPE_MISMATCH : ERRCODE_UNDEFINED_COLUMN),
-			 OidIsValid(found) ?
-			 errmsg("column \"%s\" of target %s is of type %s, not %s", name,
-					refresh->set->target, format_type_be(found), format_type_be(type)) :
-			 errmsg("column \"%s\" of target %s does not exist", name,
-					refresh->set->target),
-			 errhint("Alter the table, or drop it: a full refresh makes it again.")));
-}
-
-/* A full refresh adds the features that the target lacks; return how. */
-static char *
-missing_columns(const Refresh *refresh, TupleDesc desc)
-{
-	StringInfoData sql;
-	bool		full = !refresh->range.from_time && !refresh->range.to_time;
-
-	initStringInfo(&sql);
-	for (int i = refresh->plan->spine->columns->natts; i < refresh->plan->result->natts; i++)
-	{
-		const char *name = column_name(refresh, i);
-
-		if (OidIsValid(target_column_type(desc, name)))
-			continue;
-		if (!full)
-			ereport(ERROR,
-					(errcode(ERRCODE_UNDEFINED_COLUMN),
-					 errmsg("target %s has no column for feature \"%s\"",
-							refresh->set->target, name),
-					 errdetail("A partial refresh would leave it empty outside its interval."),
-					 errhint("Refresh the set once without from_time and to_time: that adds the column.")));
-		appendStringInfo(&sql, "%sADD COLUMN %s %s", sql.len ? ", " : "",
-						 quote_identifier(name),
-						 feature_column_type(refresh->plan->result, i));
-	}
-	return sql.len ? psprintf("ALTER TABLE %s %s", refresh->set->target, sql.data) : NULL;
-}
-
-static void
-check_target(const Refresh *refresh, Oid relid)
-{
-	Relation	rel = relation_open(relid, NoLock);
-	TupleDesc	desc = CreateTupleDescCopy(RelationGetDescr(rel));
-	char		kind = rel->rd_rel->relkind;
-	char	   *alter;
-
-	relation_close(rel, NoLock);
-	if (kind != RELKIND_RELATION && kind != RELKIND_PARTITIONED_TABLE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("target %s is not a table", refresh->set->target)));
-	for (int i = 0; i < refresh->plan->result->natts; i++)
-	{
-		if (i < refresh->plan->spine->columns->natts ||
-			OidIsValid(target_column_type(desc, column_name(refresh, i))))
-			check_target_column(refresh, desc, column_name(refresh, i),
-								TupleDescAttr(refresh->plan->result, i)->atttypid);
-	}
-	check_target_column(refresh, desc, "as_of", TIMESTAMPTZOID);
-	alter = missing_columns(refresh, desc);
-	if (alter != NULL)
-		pipeline_sql_generated(alter, SPI_OK_UTILITY, false);
-}
-
-/* ---- replacing rows ------------------------------------------------------------------ */
-
-static int64
-run_with_times(const char *sql, int expected, const TimestampTz *a,
-			   const TimestampTz *b)
-{
-	Oid			types[2] = {TIMESTAMPTZOID, TIMESTAMPTZOID};
-	Datum		values[2] = {a ? TimestampTzGetDatum(*a) : (Datum) 0,
-	b ? TimestampTzGetDatum(*b) : (Datum) 0};
-	char		nulls[3] = {a ? ' ' : 'n', b ? ' ' : 'n', '\0'};
-	int			rc = SPI_execute_with_args(sql, 2, types, values, nulls, false, 0);
-
-	if (rc != expected)
-		elog(ERROR, "statement for a target returned %s", SPI_result_code_string(rc));
-	return (int64) SPI_processed;
-}
-
-static void
-delete_rows(Refresh *refresh)
-{
-	const char *time = quote_identifier(refresh->plan->event_time);
-	StringInfoData sql;
-
-	initStringInfo(&sql);
-	appendStringInfo(&sql, "DELETE FROM %s AS target", refresh->set->target);
+	*counted = false;
+	*changed = NIL;
+	search->plan = refresh->plan;
+	if (refresh->range.as_of)
+		return false;
+	watermark_load(&mark, refresh->set, target);
 	if (refresh->range.from_time || refresh->range.to_time)
-		appendStringInfoString(&sql, " WHERE true");
-	if (refresh->range.from_time)
-		appendStringInfo(&sql, " AND target.%s OPERATOR(pg_catalog.>=) $1", time);
-	if (refresh->range.to_time)
-		appendStringInfo(&sql, " AND target.%s OPERATOR(pg_catalog.<) $2", time);
-	refresh->deleted = run_with_times(sql.data, SPI_OK_DELETE,
-									  refresh->range.from_time,
-									  refresh->range.to_time);
+	{
+		/* Rows of an interval are newer than the watermark: it stays good. */
+		if (mark.json != NULL && watermark_changed_specs(&mark, refresh->set) == NIL)
+			refresh->watermark = mark.json;
+		return false;
+	}
+	search->since = mark.snapshot;
+	*counted = change_search(search);
+	if (!*counted || !TransactionIdIsValid(search->since.xmin))
+	{
+		*counted = *counted && !search->has_own;
+		return false;
+	}
+	*counted = !search->has_own;
+	*changed = watermark_changed_specs(&mark, refresh->set);
+	for (int i = 0; i < list_length(refresh->plan->streams); i++)
+	{
+		if (stream_is_new(refresh->plan, i, *changed))
+			change_search_forget(search, i);
+	}
+	return watermark_agrees(&mark, search) &&
+		list_length(*changed) < list_length(refresh->set->specs);
 }
 
+/* Compute what a set with a key of its spine needs. */
 static void
-insert_rows(Refresh *refresh)
+compute_keyed(Refresh *refresh, Oid target, ChangeSearch *search, bool *counted)
 {
-	EphemeralNamedRelation relation = palloc0(sizeof(EphemeralNamedRelationData));
-	StringInfoData columns;
+	List	   *changed;
+	SpineChanges changes;
 
-	relation->md.name = ROWS;
-	relation->md.reliddesc = InvalidOid;
-	relation->md.tupdesc = refresh->plan->result;
-	relation->md.enrtype = ENR_NAMED_TUPLESTORE;
-	relation->md.enrtuples = (double) refresh->counts.rows_computed;
-	relation->reldata = refresh->rows;
-	if (SPI_register_relation(relation) != SPI_OK_REL_REGISTER)
-		elog(ERROR, "could not register the rows of a refresh");
-	initStringInfo(&columns);
-	for (int i = 0; i < refresh->plan->result->natts; i++)
-		appendStringInfo(&columns, "%s, ", quote_identifier(column_name(refresh, i)));
-	run_with_times(psprintf("INSERT INTO %s (%sas_of) SELECT %s$1 FROM \"%s\"",
-							refresh->set->target, columns.data, columns.data, ROWS),
-				   SPI_OK_INSERT, refresh->range.as_of, NULL);
-	SPI_unregister_relation(ROWS);
+	refresh->incremental = find_changes(refresh, target, search, counted, &changed);
+	changes.since = search->since;
+	changes.reached = search->reached;
+	refresh->rows = compute(refresh, refresh->plan,
+							refresh->incremental ? &changes : NULL,
+							&refresh->statistics);
+	refresh->rows_reached = refresh->counts.rows_reached;
+	if (!refresh->incremental || changed == NIL)
+		return;
+	refresh->columns_plan = plan_set(refresh->set, changed);
+	refresh->columns = compute(refresh, refresh->columns_plan, NULL,
+							   &refresh->column_statistics);
 }
 
 /* Compute and write, as the owner. */
@@ -254,29 +152,34 @@ refresh_as_owner(Refresh *refresh)
 	FeatureSet *set = refresh->set;
 	UserScope	scope;
 	Oid			target;
+	ChangeSearch search = {0};
+	bool		counted = false;
 	instr_time	start;
 
 	feature_set_begin(set, &scope);
-	refresh->plan = feature_plan(set->spine, set->entity, set->event_time,
-								 set->knowledge_time, set->specs);
+	refresh->plan = plan_set(set, set->specs);
 	target = target_oid(set);
 	if (OidIsValid(target))
-		check_target(refresh, target);
+		target_check(refresh, target);
 	else
-		create_target(refresh);
+		target_create(refresh);
 
 	/* See what the last refresh committed while we waited for it. */
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	refresh->rows = tuplestore_begin_heap(false, false, work_mem);
-	features_run(refresh->plan, &refresh->range, refresh->rows, &refresh->counts);
+	if (set->spine_key != NIL)
+		compute_keyed(refresh, target, &search, &counted);
+	else
+		refresh->rows = compute(refresh, refresh->plan, NULL, &refresh->statistics);
 	PopActiveSnapshot();
 
 	INSTR_TIME_SET_CURRENT(start);
-	if (OidIsValid(target))
-		delete_rows(refresh);
-	insert_rows(refresh);
+	target_write(refresh, !OidIsValid(target));
+	if (!OidIsValid(target))
+		target_create_index(refresh);
 	tuplestore_end(refresh->rows);
+	if (counted)
+		refresh->watermark = watermark_make(set, target_oid(set), &search);
 	refresh->write_ms = milliseconds_since(start);
 	pipeline_scope_end(&scope);
 }
@@ -290,6 +193,37 @@ sql_time_or_null(const TimestampTz *time)
 					 time == NULL);
 }
 
+/* What the values of the plan's features were like. */
+static void
+record_statistics(const Refresh *refresh, const FeaturePlan *plan,
+				  const FeatureStatistic *statistics)
+{
+	UserScope	scope;
+	ListCell   *lc;
+
+	pipeline_extension_begin(&scope);
+	foreach(lc, plan->features)
+	{
+		const Feature *feature = lfirst(lc);
+		const FeatureStatistic *s = &statistics[foreach_current_index(lc)];
+		SqlArg		none = sql_datum(FLOAT8OID, (Datum) 0, true);
+
+		pipeline_sql("INSERT INTO pipeline.feature_statistics (refresh_id, feature_set, owner, feature, column_name, rows, nulls, mean, stddev)"
+					 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+					 " ON CONFLICT (refresh_id, column_name) DO UPDATE SET rows = excluded.rows,"
+					 " nulls = excluded.nulls, mean = excluded.mean, stddev = excluded.stddev",
+					 SPI_OK_INSERT,
+					 sql_int8(refresh->refresh_id), sql_text(refresh->set->name),
+					 sql_role(refresh->set->owner),
+					 sql_text(feature->spec->whole ? feature->spec->whole->name : feature->spec->name),
+					 sql_text(feature->spec->name),
+					 sql_int8(s->rows), sql_int8(s->nulls),
+					 s->numbers > 0 ? sql_float8(s->mean) : none,
+					 s->numbers > 1 ? sql_float8(sqrt(s->squares / (s->numbers - 1))) : none);
+	}
+	pipeline_scope_end(&scope);
+}
+
 static void
 record_refresh(Refresh *refresh)
 {
@@ -301,9 +235,10 @@ record_refresh(Refresh *refresh)
 				 " from_time, to_time, as_of, features,"
 				 " rows_read, rows_computed, rows_rejected, rows_beyond_as_of, rows_deleted,"
 				 " events_read, events_used, events_rejected, events_unknown, events_unreached, events_filtered,"
-				 " spilled_bytes, read_ms, compute_ms, write_ms, total_ms)"
+				 " spilled_bytes, read_ms, compute_ms, write_ms, total_ms,"
+				 " target, incremental, rows_unchanged, rows_inserted, rows_updated, watermark)"
 				 " VALUES ($1, $2, $3, $4, clock_timestamp(), $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-				 " $16, $17, $18, $19, $20, $21, $22, $23, $24) RETURNING refresh_id",
+				 " $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30) RETURNING refresh_id",
 				 SPI_OK_INSERT_RETURNING,
 				 sql_text(refresh->set->name), sql_role(refresh->set->owner),
 				 sql_role(GetSessionUserId()), sql_time(refresh->started_at),
@@ -318,9 +253,15 @@ record_refresh(Refresh *refresh)
 				 sql_int8(c->events_unknown), sql_int8(c->events_unreached),
 				 sql_int8(c->events_filtered), sql_int8(c->spilled_bytes),
 				 sql_float8(c->read_ms), sql_float8(c->compute_ms),
-				 sql_float8(refresh->write_ms), sql_float8(refresh->total_ms));
+				 sql_float8(refresh->write_ms), sql_float8(refresh->total_ms),
+				 sql_text(refresh->set->target), sql_bool(refresh->incremental),
+				 sql_int8(c->rows_unchanged), sql_int8(refresh->inserted),
+				 sql_int8(refresh->updated), sql_jsonb(refresh->watermark));
 	refresh->refresh_id = pipeline_sql_int8(0, 1);
 	pipeline_scope_end(&scope);
+	record_statistics(refresh, refresh->plan, refresh->statistics);
+	if (refresh->columns_plan != NULL)
+		record_statistics(refresh, refresh->columns_plan, refresh->column_statistics);
 }
 
 static Datum
@@ -329,7 +270,8 @@ refresh_result(FunctionCallInfo fcinfo, const Refresh *refresh)
 	const FeatureCounts *c = &refresh->counts;
 	const int64 numbers[] = {
 		c->rows_read, c->rows_computed, c->rows_rejected, c->rows_beyond_as_of,
-		refresh->deleted, c->events_read, c->events_used, c->events_rejected,
+		c->rows_unchanged, refresh->deleted, refresh->inserted, refresh->updated,
+		c->events_read, c->events_used, c->events_rejected,
 		c->events_unknown, c->events_unreached, c->events_filtered,
 		c->spilled_bytes
 	};
@@ -339,8 +281,8 @@ refresh_result(FunctionCallInfo fcinfo, const Refresh *refresh)
 	const double durations[] = {
 		c->read_ms, c->compute_ms, refresh->write_ms, refresh->total_ms
 	};
-	Datum		values[23];
-	bool		nulls[23] = {false};
+	Datum		values[27];
+	bool		nulls[27] = {false};
 	TupleDesc	desc;
 	int			n = 0;
 
@@ -351,6 +293,7 @@ refresh_result(FunctionCallInfo fcinfo, const Refresh *refresh)
 	values[n++] = CStringGetTextDatum(refresh->set->name);
 	values[n++] = CStringGetTextDatum(refresh->set->target);
 	values[n++] = Int32GetDatum(list_length(refresh->plan->features));
+	values[n++] = BoolGetDatum(refresh->incremental);
 	for (int i = 0; i < lengthof(numbers); i++)
 		values[n++] = Int64GetDatum(numbers[i]);
 	for (int i = 0; i < lengthof(times); i++)
@@ -398,6 +341,35 @@ lock_and_load(const char *name)
 	return feature_set_load(name);
 }
 
+/* The arguments with times, from `first` on; what is NULL is no limit. */
+static void
+take_times(FunctionCallInfo fcinfo, int first, int n, TimestampTz *times,
+		   const TimestampTz ***ranges)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (PG_ARGISNULL(first + i))
+			continue;
+		times[i] = PG_GETARG_TIMESTAMPTZ(first + i);
+		*ranges[i] = &times[i];
+	}
+}
+
+/* Carry out a refresh whose set is loaded; return its result. */
+static Datum
+run_refresh(FunctionCallInfo fcinfo, Refresh *refresh, MemoryContext context)
+{
+	instr_time	start;
+
+	INSTR_TIME_SET_CURRENT(start);
+	check_range(refresh);
+	refresh_as_owner(refresh);
+	refresh->total_ms = milliseconds_since(start);
+	record_refresh(refresh);
+	MemoryContextSwitchTo(context);
+	return refresh_result(fcinfo, refresh);
+}
+
 PG_FUNCTION_INFO_V1(pipeline_refresh_features);
 
 /* SQL: refresh_features(set, from_time, to_time, as_of). */
@@ -410,27 +382,41 @@ pipeline_refresh_features(PG_FUNCTION_ARGS)
 		&refresh.range.from_time, &refresh.range.to_time, &refresh.range.as_of
 	};
 	MemoryContext context = CurrentMemoryContext;
-	instr_time	start;
 	Datum		result;
 
-	INSTR_TIME_SET_CURRENT(start);
 	pipeline_not_null(fcinfo, 0, "set");
-	for (int i = 0; i < 3; i++)
-	{
-		if (PG_ARGISNULL(i + 1))
-			continue;
-		times[i] = PG_GETARG_TIMESTAMPTZ(i + 1);
-		*ranges[i] = &times[i];
-	}
+	take_times(fcinfo, 1, 3, times, ranges);
 	SPI_connect();
 	refresh.started_at = GetCurrentTimestamp();
 	refresh.set = lock_and_load(pipeline_arg_text(fcinfo, 0));
-	check_range(&refresh);
-	refresh_as_owner(&refresh);
-	refresh.total_ms = milliseconds_since(start);
-	record_refresh(&refresh);
-	MemoryContextSwitchTo(context);
-	result = refresh_result(fcinfo, &refresh);
+	result = run_refresh(fcinfo, &refresh, context);
+	SPI_finish();
+	return result;
+}
+
+PG_FUNCTION_INFO_V1(pipeline_materialize_features);
+
+/* SQL: materialize_features(set, spine, target, as_of). */
+Datum
+pipeline_materialize_features(PG_FUNCTION_ARGS)
+{
+	Refresh		refresh = {0};
+	TimestampTz times[1];
+	const TimestampTz **ranges[1] = {&refresh.range.as_of};
+	MemoryContext context = CurrentMemoryContext;
+	Datum		result;
+
+	pipeline_not_null(fcinfo, 0, "set");
+	pipeline_not_null(fcinfo, 1, "spine");
+	pipeline_not_null(fcinfo, 2, "target");
+	take_times(fcinfo, 3, 1, times, ranges);
+	SPI_connect();
+	refresh.started_at = GetCurrentTimestamp();
+	refresh.set = feature_set_load(pipeline_arg_text(fcinfo, 0));
+	pipeline_check_author(refresh.set->owner, "feature set", refresh.set->name, "spine");
+	feature_set_over(refresh.set, pipeline_arg_text(fcinfo, 1),
+					 pipeline_arg_text(fcinfo, 2));
+	result = run_refresh(fcinfo, &refresh, context);
 	SPI_finish();
 	return result;
 }

@@ -29,10 +29,24 @@ append_keys(StringInfo sql, const FeaturePlan *plan, const List *columns,
 						 qualified_type(plan->key_types[i]));
 }
 
-static const char *
-axis_type(bool local)
+/* A column with a time, on the axis on which times are compared. */
+static char *
+time_value(const char *column, bool local, bool epoch)
 {
-	return local ? "pg_catalog.timestamp" : "pg_catalog.timestamptz";
+	if (epoch)
+		return psprintf("pg_catalog.to_timestamp(%s::pg_catalog.float8)", column);
+	return psprintf("%s::%s", column,
+					local ? "pg_catalog.timestamp" : "pg_catalog.timestamptz");
+}
+
+/* What is before as_of. */
+static char *
+before_as_of(const char *column, bool epoch, const FeatureRange *range)
+{
+	if (epoch)
+		return psprintf("%s OPERATOR(pg_catalog.<) '%lld'::pg_catalog.int8", column,
+						(long long) feature_epoch(*range->as_of, true));
+	return psprintf("%s OPERATOR(pg_catalog.<) $3", column);
 }
 
 /* Spine: its columns, the entity, the time, and whether it is before as_of. */
@@ -40,61 +54,86 @@ char *
 feature_spine_sql(const FeaturePlan *plan, const FeatureRange *range)
 {
 	StringInfoData sql;
-	const char *time = quote_identifier(plan->event_time);
+	const char *time = psprintf("spine.%s", quote_identifier(plan->event_time));
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT spine.*, ");
 	append_keys(&sql, plan, plan->entity, "spine.");
-	appendStringInfo(&sql, "spine.%s::%s", time, axis_type(plan->local));
+	appendStringInfoString(&sql, time_value(time, plan->local, plan->epoch));
 	if (range->as_of)
-		appendStringInfo(&sql, ", spine.%s OPERATOR(pg_catalog.<) $3", time);
+		appendStringInfo(&sql, ", %s", before_as_of(time, plan->epoch, range));
 	appendStringInfo(&sql, " FROM %s AS spine", plan->spine->from);
 	if (range->from_time || range->to_time)
 	{
 		appendStringInfoString(&sql, " WHERE (true");
 		if (range->from_time)
-			appendStringInfo(&sql, " AND spine.%s OPERATOR(pg_catalog.>=) $1", time);
+			appendStringInfo(&sql, " AND %s OPERATOR(pg_catalog.>=) $1", time);
 		if (range->to_time)
-			appendStringInfo(&sql, " AND spine.%s OPERATOR(pg_catalog.<) $2", time);
+			appendStringInfo(&sql, " AND %s OPERATOR(pg_catalog.<) $2", time);
 		appendStringInfoChar(&sql, ')');
 		/* Rows without a time belong to no interval: they are reported. */
 		if (plan->nullable_time)
-			appendStringInfo(&sql, " OR spine.%s IS NULL", time);
+			appendStringInfo(&sql, " OR %s IS NULL", time);
 	}
 	return sql.data;
 }
 
-/* Stream: the entity, the times, and every input. */
+/* Only events of one entity, so that an index can serve. */
+static void
+append_entity(StringInfo sql, const FeaturePlan *plan, const Stream *stream,
+			  const List *values)
+{
+	for (int i = 0; i < plan->nkeys; i++)
+	{
+		const char *column = quote_identifier(list_nth(stream->entity, i));
+		const char *type = qualified_type(plan->key_types[i]);
+		Oid			own = plan_source_attribute(stream->source, list_nth(stream->entity, i),
+												"entity")->atttypid;
+
+		/* A cast would keep an index from serving. */
+		appendStringInfo(sql, " AND %s%s%s OPERATOR(pg_catalog.=) %s::%s", column,
+						 own == plan->key_types[i] ? "" : "::",
+						 own == plan->key_types[i] ? "" : type,
+						 quote_literal_cstr(list_nth(values, i)), type);
+	}
+}
+
+/* Stream: the entity, the times, and every input; of all events, or within bounds. */
 char *
 feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
-				   const FeatureRange *range)
+				   const FeatureRange *range, bool bounded)
 {
 	StringInfoData sql;
 	const char *time = quote_identifier(stream->event_time);
+	const char *known = stream->knowledge_time ?
+		quote_identifier(stream->knowledge_time) : NULL;
 	ListCell   *lc;
 
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT ");
 	append_keys(&sql, plan, stream->entity, "");
-	appendStringInfo(&sql, "%s::%s", time, axis_type(stream->local));
-	if (stream->knowledge_time != NULL)
-		appendStringInfo(&sql, ", %s::%s", quote_identifier(stream->knowledge_time),
-						 axis_type(stream->known_local));
+	appendStringInfoString(&sql, time_value(time, stream->local, stream->epoch));
+	if (known != NULL)
+		appendStringInfo(&sql, ", %s",
+						 time_value(known, stream->known_local, stream->known_epoch));
 	foreach(lc, stream->inputs)
 		appendStringInfo(&sql, ", %s", ((Input *) lfirst(lc))->sql);
 	appendStringInfo(&sql, " FROM %s%s", stream->source->from,
 					 OidIsValid(stream->source->relid) ? "" : " AS source");
+	if (!bounded)
+		return sql.data;
 	appendStringInfo(&sql, " WHERE (%s OPERATOR(pg_catalog.>=) $1 AND %s OPERATOR(pg_catalog.<=) $2",
 					 time, time);
 	if (range->as_of)
-		appendStringInfo(&sql, " AND %s OPERATOR(pg_catalog.<) $3", time);
+		appendStringInfo(&sql, " AND %s", before_as_of(time, stream->epoch, range));
 	/* Events without a time of knowledge are reported. */
-	if (range->as_of && stream->knowledge_time != NULL)
-		appendStringInfo(&sql, " AND (%s OPERATOR(pg_catalog.<) $3 OR %s IS NULL)",
-						 quote_identifier(stream->knowledge_time),
-						 quote_identifier(stream->knowledge_time));
+	if (range->as_of && known != NULL)
+		appendStringInfo(&sql, " AND (%s OR %s IS NULL)",
+						 before_as_of(known, stream->known_epoch, range), known);
 	appendStringInfoChar(&sql, ')');
-	if (stream->nullable_time)
+	if (range->entity != NIL)
+		append_entity(&sql, plan, stream, range->entity);
+	else if (stream->nullable_time)
 		appendStringInfo(&sql, " OR %s IS NULL", time);
 	return sql.data;
 }

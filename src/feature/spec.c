@@ -3,8 +3,6 @@
  *	  One feature as the user gave it: arguments of add_feature(), or an
  *	  element of the jsonb of features().  Options are checked here; names of
  *	  columns and expressions are for plan.c.
- *
- * What the room does not do yet is refused by name, never ignored.
  */
 #include "postgres.h"
 
@@ -15,13 +13,10 @@
 
 #include "feature/feature.h"
 
+/* In the order of AggregateKind. */
 static const char *const aggregates[] = {
 	"count", "sum", "min", "max", "avg", "exists", "count_distinct", "first",
-	"last", "time_since_first", "time_since_last", "stddev", "variance", NULL
-};
-
-/* Designed, and not built yet. */
-static const char *const later_aggregates[] = {
+	"last", "time_since_first", "time_since_last", "stddev", "variance",
 	"last_k", "top_k", "rate", "percentile", "decayed_sum",
 	"approx_count_distinct", NULL
 };
@@ -39,15 +34,6 @@ static const char *const feature_keys[] = {
 	"closed", "filter", "entity", "event_time", "align", "by", "args",
 	"default_value", NULL
 };
-
-static void
-refuse(const char *argument, const char *value, const char *hint)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("argument \"%s\" does not support \"%s\" yet", argument, value),
-			 errhint("%s", hint)));
-}
 
 static char *
 interval_text(const Interval *interval)
@@ -143,39 +129,21 @@ check_required(const void *value, const char *argument)
 				 errmsg("argument \"%s\" must not be null", argument)));
 }
 
-/* Refuse the options of the design that come later. */
-static void
-check_supported(const FeatureText *text)
-{
-	if (text->by != NULL)
-		refuse("by", text->by,
-			   "Add one feature a value, with a filter for each.");
-	if (text->args != NULL)
-	{
-		if (!JB_ROOT_IS_OBJECT(text->args) || JB_ROOT_COUNT(text->args) > 0)
-			refuse("args",
-				   JsonbToCString(NULL, (JsonbContainer *) &text->args->root,
-								  VARSIZE(text->args)),
-				   "No available aggregate takes arguments: leave it out, or say '{}'.");
-	}
-	for (const char *const *a = later_aggregates; *a; a++)
-	{
-		if (strcmp(*a, text->aggregate) == 0)
-			refuse("aggregate", text->aggregate,
-				   "Available values: count, sum, min, max, avg, exists, count_distinct, first, last, time_since_first, time_since_last, stddev, variance.");
-	}
-}
-
+/* One of ours, or else the name of an aggregate function. */
 static AggregateKind
 aggregate_kind(const char *name)
 {
-	pipeline_check_choice("aggregate", name, aggregates);
 	for (int i = 0; aggregates[i]; i++)
 	{
 		if (strcmp(aggregates[i], name) == 0)
 			return (AggregateKind) i;
 	}
-	pg_unreachable();
+	if (other_aggregate_name(name) == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid value for argument \"aggregate\": \"%s\"", name),
+				 errhint("Available: count, exists, rate, sum, avg, min, max, stddev, variance, percentile, count_distinct, approx_count_distinct, first, last, last_k, top_k, time_since_first, time_since_last, decayed_sum, and the name of an aggregate function.")));
+	return AGGREGATE_OTHER;
 }
 
 /* Check one feature's options and make its specification. */
@@ -195,7 +163,6 @@ feature_spec(const FeatureText *text)
 	check_required(text->source, "source");
 	check_required(text->aggregate, "aggregate");
 	check_required(text->lookback, "lookback");
-	check_supported(text);
 
 	spec->name = text->name;
 	spec->source = text->source;
@@ -218,6 +185,9 @@ feature_spec(const FeatureText *text)
 	spec->entity = text->entity;
 	spec->event_time = text->event_time;
 	spec->default_value = text->default_value;
+	spec->by = text->by;
+	spec->args = text->args;
+	feature_spec_args(spec);
 	if (spec->value == NULL && aggregate_needs_value(spec->aggregate))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

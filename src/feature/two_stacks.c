@@ -27,6 +27,7 @@ typedef enum StackMode
 {
 	STACK_SUM,					/* of floats, in double precision */
 	STACK_MOMENTS,				/* of floats: for the variance */
+	STACK_DECAY,				/* sums of floats, each worth less with time */
 	STACK_INT,					/* least by (int64) Datum */
 	STACK_FLOAT,				/* least by float8 order */
 	STACK_GENERIC				/* least by the type's comparison */
@@ -40,6 +41,13 @@ typedef struct Moments
 	double		xx;
 } Moments;
 
+/* What the events are worth at the time of the last of them. */
+typedef struct Decayed
+{
+	double		sum;
+	int64		time;
+} Decayed;
+
 typedef struct StackValue
 {
 	bool		any;			/* false: no event counts */
@@ -48,6 +56,7 @@ typedef struct StackValue
 		Datum		datum;
 		double		number;
 		Moments		moments;
+		Decayed		decayed;
 	}			v;
 } StackValue;
 
@@ -55,6 +64,7 @@ struct TwoStacks
 {
 	StackMode	mode;
 	int			sign;			/* 1: least, -1: greatest */
+	int64		half_life;
 	const Input *input;
 	int			index;			/* of the input in its stream */
 	FmgrInfo	compare;
@@ -69,16 +79,20 @@ struct TwoStacks
 
 /* Make the stacks of a feature, in the current context. */
 TwoStacks *
-two_stacks_create(AggregateKind kind, const Input *input, int index)
+two_stacks_create(const FeatureSpec *spec, const Input *input, int index)
 {
+	AggregateKind kind = spec->aggregate;
 	TwoStacks  *stacks = palloc0(sizeof(TwoStacks));
 
 	stacks->context = CurrentMemoryContext;
 	stacks->input = input;
 	stacks->index = index;
+	stacks->half_life = spec->half_life;
 	stacks->sign = kind == AGGREGATE_MAX ? -1 : 1;
 	if (kind == AGGREGATE_STDDEV || kind == AGGREGATE_VARIANCE)
 		stacks->mode = STACK_MOMENTS;
+	else if (kind == AGGREGATE_DECAYED_SUM)
+		stacks->mode = STACK_DECAY;
 	else if (kind != AGGREGATE_MIN && kind != AGGREGATE_MAX)
 		stacks->mode = STACK_SUM;
 	else
@@ -138,6 +152,10 @@ stack_value(const TwoStacks *stacks, const Stream *stream, int event)
 			value.v.moments = (Moments) {
 				1, number, isfinite(number) ? 0 : get_float8_nan()
 			};
+		else if (stacks->mode == STACK_DECAY)
+			value.v.decayed = (Decayed) {
+				number, record->time
+			};
 		else
 			value.v.number = number;
 	}
@@ -169,6 +187,30 @@ add_moments(Moments a, Moments b)
 	return sum;
 }
 
+/*
+ * What a sum is worth at a later time.  Before an infinite time everything
+ * has decayed.
+ */
+static double
+decay(double sum, int64 from, int64 to, int64 half_life)
+{
+	if (from == to || sum == 0 || !isfinite(sum))
+		return sum;
+	if (TIMESTAMP_NOT_FINITE(from) || TIMESTAMP_NOT_FINITE(to))
+		return 0;
+	return sum * exp2(-((double) to - (double) from) / (double) half_life);
+}
+
+static Decayed
+add_decayed(Decayed a, Decayed b, int64 half_life)
+{
+	if (a.time > b.time)
+		return add_decayed(b, a, half_life);
+	return (Decayed) {
+		add_floats(decay(a.sum, a.time, b.time, half_life), b.sum), b.time
+	};
+}
+
 static inline StackValue
 combine(TwoStacks *stacks, StackValue a, StackValue b)
 {
@@ -185,6 +227,9 @@ combine(TwoStacks *stacks, StackValue a, StackValue b)
 			return a;
 		case STACK_MOMENTS:
 			a.v.moments = add_moments(a.v.moments, b.v.moments);
+			return a;
+		case STACK_DECAY:
+			a.v.decayed = add_decayed(a.v.decayed, b.v.decayed, stacks->half_life);
 			return a;
 		case STACK_INT:
 			order = (int64) a.v.datum < (int64) b.v.datum ? -1 : 1;
@@ -270,4 +315,16 @@ two_stacks_variance(TwoStacks *stacks, const Stream *stream, int lo, int hi)
 
 	Assert(value.any && value.v.moments.n > 1);
 	return value.v.moments.xx / (value.v.moments.n - 1);
+}
+
+/* What the values of the events [lo, hi) are worth at `time`. */
+double
+two_stacks_decayed(TwoStacks *stacks, const Stream *stream, int lo, int hi,
+				   int64 time)
+{
+	StackValue	value = two_stacks_slide(stacks, stream, lo, hi);
+
+	Assert(value.any);
+	return decay(value.v.decayed.sum, value.v.decayed.time, time,
+				 stacks->half_life);
 }

@@ -121,6 +121,8 @@ window_move(Window *window, const Stream *stream, int64 from, int64 to)
 	int			lo = window->lo;
 	int			hi = window->hi;
 
+	window->from = from;
+	window->to = to;
 	/* An open left end and a closed right one pass over equal times. */
 	if (window->closed_left)
 	{

@@ -1,0 +1,182 @@
+/*
+ * rank_tree.c
+ *	  The values of a sliding window by rank: the n-th of them in order, and
+ *	  those that occur most often.
+ *
+ * The values of an entity are ranked once for all windows (value_order.c).  A
+ * complete binary tree over the ranks keeps how often each value is in the
+ * window; an inner node keeps the sum of its children, or the greater of
+ * them.  An event that enters or leaves changes one path, so the window may
+ * move to either side.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/lsyscache.h"
+
+#include "feature/feature.h"
+
+struct RankTree
+{
+	bool		maxima;			/* of the children, not sums */
+	const int  *ranks;			/* of events; -1: does not count */
+	int			leaves;			/* a power of two */
+	int		   *nodes;			/* 1 is the root; leaves are at the end */
+	int			lo;				/* the events in it */
+	int			hi;
+};
+
+/* Make the empty tree of a new entity, in the current context. */
+RankTree *
+rank_tree_create(const Input *input, bool maxima)
+{
+	RankTree   *tree = palloc(sizeof(RankTree));
+
+	tree->maxima = maxima;
+	tree->ranks = input->ranks;
+	tree->leaves = 1;
+	while (tree->leaves < input->nranks)
+		tree->leaves *= 2;
+	tree->nodes = palloc_extended((Size) tree->leaves * 2 * sizeof(int),
+								  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	tree->lo = tree->hi = 0;
+	return tree;
+}
+
+static void
+add(RankTree *tree, int event, int change)
+{
+	int		   *nodes = tree->nodes;
+	int			node = tree->leaves + tree->ranks[event];
+
+	if (tree->ranks[event] < 0)
+		return;
+	nodes[node] += change;
+	for (node /= 2; node > 0; node /= 2)
+		nodes[node] = tree->maxima ? Max(nodes[node * 2], nodes[node * 2 + 1]) :
+			nodes[node] + change;
+}
+
+/* Move the window to the events [lo, hi). */
+static void
+move(RankTree *tree, int lo, int hi)
+{
+	if (lo >= tree->hi || hi <= tree->lo)
+	{
+		for (; tree->lo < tree->hi; tree->lo++)
+			add(tree, tree->lo, -1);
+		tree->lo = tree->hi = lo;
+	}
+	for (; tree->hi < hi; tree->hi++)
+		add(tree, tree->hi, 1);
+	for (; tree->lo > lo; tree->lo--)
+		add(tree, tree->lo - 1, 1);
+	for (; tree->hi > hi; tree->hi--)
+		add(tree, tree->hi - 1, -1);
+	for (; tree->lo < lo; tree->lo++)
+		add(tree, tree->lo, -1);
+}
+
+/* The rank of the n-th value of the window, n from 0, in order. */
+static int
+nth(const RankTree *tree, int64 n)
+{
+	int			node = 1;
+
+	while (node < tree->leaves)
+	{
+		node *= 2;
+		if (n >= tree->nodes[node])
+			n -= tree->nodes[node++];
+	}
+	return node - tree->leaves;
+}
+
+static Datum
+rank_value(const Input *input, const Stream *stream, int rank)
+{
+	return record_value(stream->events[input->samples[rank]], stream, input);
+}
+
+/*
+ * The percentile of the events [lo, hi), of which `count` count: as
+ * percentile_cont() and percentile_disc() say it.
+ */
+Datum
+rank_tree_percentile(RankTree *tree, const FeatureSpec *spec,
+					 const Input *input, const Stream *stream, int lo, int hi,
+					 int64 count)
+{
+	double		at;
+	double		low;
+	double		high;
+
+	move(tree, lo, hi);
+	if (!spec->continuous)
+	{
+		int64		row = (int64) ceil(spec->fraction * count);
+
+		return rank_value(input, stream, nth(tree, Max(row, 1) - 1));
+	}
+	at = spec->fraction * (count - 1);
+	low = DatumGetFloat8(rank_value(input, stream, nth(tree, (int64) floor(at))));
+	if (floor(at) == ceil(at))
+		return Float8GetDatum(low);
+	high = DatumGetFloat8(rank_value(input, stream, nth(tree, (int64) ceil(at))));
+	return Float8GetDatum(low + (at - floor(at)) * (high - low));
+}
+
+/* Take the most frequent value, of several the least, out of the tree. */
+static int
+take_greatest(RankTree *tree, int *count)
+{
+	int		   *nodes = tree->nodes;
+	int			node = 1;
+
+	*count = nodes[1];
+	while (node < tree->leaves)
+	{
+		node *= 2;
+		if (nodes[node] != *count)
+			node++;
+	}
+	nodes[node] = 0;
+	for (int up = node / 2; up > 0; up /= 2)
+		nodes[up] = Max(nodes[up * 2], nodes[up * 2 + 1]);
+	return node - tree->leaves;
+}
+
+static void
+put_back(RankTree *tree, int rank, int count)
+{
+	int			node = tree->leaves + rank;
+
+	tree->nodes[node] = count;
+	for (node /= 2; node > 0; node /= 2)
+		tree->nodes[node] = Max(tree->nodes[node], count);
+}
+
+/* The k most frequent values of the events [lo, hi), as an array. */
+Datum
+rank_tree_top(RankTree *tree, int k, const Input *input, const Stream *stream,
+			  int lo, int hi)
+{
+	int			most = Min(k, input->nranks);
+	int		   *ranks = palloc_array(int, most);
+	int		   *counts = palloc_array(int, most);
+	Datum	   *values = palloc_array(Datum, most);
+	int			n = 0;
+
+	move(tree, lo, hi);
+	while (n < most && tree->nodes[1] > 0)
+	{
+		ranks[n] = take_greatest(tree, &counts[n]);
+		values[n] = rank_value(input, stream, ranks[n]);
+		n++;
+	}
+	for (int i = 0; i < n; i++)
+		put_back(tree, ranks[i], counts[i]);
+	return input_array(input, values, n);
+}
