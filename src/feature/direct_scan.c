@@ -356,7 +356,7 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 static void
 scan_table(DirectScan *scan)
 {
-	TableScanDesc heap = table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL);
+	TableScanDesc heap = table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL, 0);
 	HeapTuple	tuple;
 	MemoryContext before;
 
