@@ -129,6 +129,7 @@ extern void runner_at_commit_help(Oid role, int tasks);
 
 typedef struct CronExpr
 {
+	int			seconds;		/* every so many; 0: the fields below */
 	uint64		minutes;
 	uint32		hours;
 	uint32		days;			/* of the month, bit 1..31 */

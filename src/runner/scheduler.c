@@ -28,7 +28,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -48,39 +47,6 @@ forget_scheduler(int code, Datum arg)
 	my_slot->proc = NULL;
 	LWLockRelease(runner_shared->lock);
 	runner_wake_launcher();
-}
-
-/* ---- one bad row touches nothing else ----------------------------------------------- */
-
-/*
- * Do something in a subtransaction; returns the error that rolled it back, or
- * NULL.
- */
-ErrorData *
-runner_try(void (*action) (void *), void *arg)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData  *volatile edata = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		action(arg);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	return edata;
 }
 
 /*
