@@ -75,6 +75,9 @@ typedef struct SpineChanges
 {
 	SnapshotMark since;			/* rows that it did not see are new */
 	KeyTable   *reached;		/* by new events: rows between its times */
+	List	   *marks;			/* of TableMark: what else is known of the tables */
+	int64		reached_from;	/* all that are reached are between these times */
+	int64		reached_to;
 } SpineChanges;
 
 typedef struct FeatureRun
