@@ -341,7 +341,9 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 	if (receiver->stream == NULL ? !count_spine_row(scan, tuple->t_data, has_null, row->time) :
 		!count_event(scan, has_null))
 		return false;
-	if (!key_table_words(scan->run->keys, scan->keys, receiver->stream == NULL,
+	if ((receiver->stream != NULL &&
+		 !key_table_may_have(scan->run->keys, scan->keys[0])) ||
+		!key_table_words(scan->run->keys, scan->keys, receiver->stream == NULL,
 						 &scan->words[scan->nrows * plan->nkeys], &row->hash))
 	{
 		scan->run->counts.events_unknown++;

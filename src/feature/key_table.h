@@ -18,6 +18,8 @@ extern void key_table_prefetch_entry(const KeyTable *table, uint32 hash);
 extern int64 key_table_find(KeyTable *table, const Datum *words, uint32 hash);
 extern uint32 key_table_add(KeyTable *table, const Datum *words, uint32 hash,
 							int64 time);
+extern void key_table_seal(KeyTable *table);
+extern bool key_table_may_have(const KeyTable *table, Datum first);
 extern uint32 key_table_size(const KeyTable *table);
 extern void key_table_times(const KeyTable *table, uint32 key,
 							int64 *least, int64 *greatest);
