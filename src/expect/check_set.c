@@ -32,6 +32,7 @@ struct ValueSet
 	int			typlen;
 	Oid			collation;
 	int			n;
+	int			never;			/* members that no value can equal */
 	Datum	   *values;
 	int64	   *ints;
 	uint32	   *hashes;
@@ -168,7 +169,9 @@ pipeline_set_compile(const Jsonb *kwargs, Oid typid, bool datetimes,
 		if (e.type == jbvBinary)
 			elog(ERROR, "value_set holds what is not a scalar");
 		value = pipeline_kwarg_datum(&e, typid, datetimes, "value_set", &never);
-		if (!never)
+		if (never)
+			set->never++;
+		else
 			set->values[set->n++] = value;
 	}
 	if (set->kind == SET_INT)
@@ -237,4 +240,33 @@ pipeline_set_has(ValueSet *set, Datum value)
 			return true;
 	}
 	return false;
+}
+
+/* Was no set given, so that everything is in it? */
+bool
+pipeline_set_is_all(const ValueSet *set)
+{
+	return set->kind == SET_ALL;
+}
+
+/* How many members has it, each counted once? */
+int64
+pipeline_set_size(const ValueSet *set)
+{
+	int64		size = set->never;
+
+	for (int i = 0; i < set->n; i++)
+	{
+		int			same = 0;
+
+		if (set->kind == SET_INT)
+			size += i == 0 || set->ints[i] != set->ints[i - 1];
+		else
+		{
+			while (same < i && !same_value((ValueSet *) set, set->values[i], set->values[same]))
+				same++;
+			size += same == i;
+		}
+	}
+	return size;
 }

@@ -56,6 +56,34 @@ CREATE OR REPLACE AGGREGATE pipeline._check(jsonb, VARIADIC "any") (
 COMMENT ON AGGREGATE pipeline._check(jsonb, VARIADIC "any") IS
 'Internal: evaluates many checks in one scan, for validate() and check_now().';
 
+CREATE OR REPLACE FUNCTION pipeline._unexpected(integer, jsonb, VARIADIC "any") RETURNS integer[]
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_unexpected';
+COMMENT ON FUNCTION pipeline._unexpected(integer, jsonb, VARIADIC "any") IS
+'Internal: the numbers of the checks that a row fails, for the quarantine. The plan is that of _check.';
+
+CREATE OR REPLACE FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean) RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_step';
+CREATE OR REPLACE FUNCTION pipeline._distribution_final(internal) RETURNS jsonb
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_final';
+COMMENT ON FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean) IS 'Transition of the aggregate _distribution: one value.';
+COMMENT ON FUNCTION pipeline._distribution_final(internal) IS 'What the checks of _distribution want to know, as JSON.';
+REVOKE ALL ON FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean),
+  pipeline._distribution_final(internal) FROM PUBLIC;
+/* Granted to all, as _check is. */
+CREATE OR REPLACE AGGREGATE pipeline._distribution(jsonb, "any", boolean) (
+  SFUNC = pipeline._distribution_step,
+  STYPE = internal,
+  SSPACE = 65536,
+  FINALFUNC = pipeline._distribution_final,
+  FINALFUNC_MODIFY = READ_WRITE,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pipeline._distribution(jsonb, "any", boolean) IS
+'Internal: evaluates the checks of a column''s distinct or ordered values with one hash and one sort, for validate() and check_now().';
+
 /* Definitions. */
 
 CREATE OR REPLACE FUNCTION pipeline.create_suite(

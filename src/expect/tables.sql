@@ -35,6 +35,7 @@ CREATE TABLE pipeline.expectations (
   severity pipeline.severity NOT NULL,
   row_condition text,
   created_at timestamptz NOT NULL DEFAULT now(),
+  defined_at timestamptz NOT NULL DEFAULT now(),
   UNIQUE (suite, name)
 );
 COMMENT ON TABLE pipeline.expectations IS 'The checks of the suites.';
@@ -47,6 +48,7 @@ COMMENT ON COLUMN pipeline.expectations.kwargs IS 'Its arguments, by Great Expec
 COMMENT ON COLUMN pipeline.expectations.severity IS 'How bad a failure is; only error and critical fail a validation.';
 COMMENT ON COLUMN pipeline.expectations.row_condition IS 'SQL boolean expression: only rows for which it is true are looked at. NULL: all.';
 COMMENT ON COLUMN pipeline.expectations.created_at IS 'When it was first defined.';
+COMMENT ON COLUMN pipeline.expectations.defined_at IS 'When it was last defined: earlier validations are no history for it.';
 
 CREATE TABLE pipeline.validations (
   validation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -45,6 +45,7 @@ open_target(const char *text, const char *where)
 	target->alias = OidIsValid(target->source->relid) ?
 		pstrdup(quote_identifier(get_rel_name(target->source->relid))) : pstrdup("target");
 	target->where = where ? pipeline_expression(where, "where_clause") : NULL;
+	target->where_text = where ? pstrdup(where) : NULL;
 	target->sample_limit = NOW_SAMPLE_LIMIT;
 	return target;
 }
@@ -109,7 +110,7 @@ suite_checks(const Suite *suite)
 		check->type = pipeline_expectation_type(pipeline_sql_text(i, 2));
 		check->kwargs = DatumGetJsonbPCopy(pipeline_sql_datum(i, 3, &isnull));
 		check->severity = pipeline_sql_text(i, 4);
-		check->row_condition = pipeline_sql_text(i, 5);
+		check->row_condition = pipeline_row_condition(check->kwargs, pipeline_sql_text(i, 5));
 		checks = lappend(checks, check);
 	}
 	pipeline_scope_end(&scope);
@@ -257,6 +258,7 @@ evaluate(const Suite *suite, const char *where, List *checks, char **dataset)
 	target = open_target(suite->target, where);
 	target->sample_limit = suite->sample_limit;
 	target->row_key = suite->row_key;
+	target->suite = suite;
 	rows = pipeline_checks_run(target, checks);
 	*dataset = OidIsValid(target->source->relid) ?
 		pipeline_qualified_name(target->source->relid) : NULL;
@@ -361,7 +363,7 @@ now_check(const JsonbValue *element, int number)
 	if (check->severity == NULL)
 		check->severity = pstrdup("error");
 	pipeline_check_choice("severity", check->severity, severities);
-	check->row_condition = pipeline_jsonb_key(object, "row_condition");
+	check->row_condition = pipeline_row_condition(check->kwargs, pipeline_jsonb_key(object, "row_condition"));
 	if (check->row_condition)
 		(void) pipeline_expression(check->row_condition, "row_condition");
 	return check;
