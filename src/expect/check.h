@@ -53,7 +53,7 @@ typedef enum CheckSub
 	SUB_MIN, SUB_MAX, SUB_TOTAL, SUB_MEAN, SUB_STDEV, SUB_FRESHNESS,
 	/* CHECK_DISTRIBUTION */
 	SUB_UNIQUE, SUB_DISTINCT_IN, SUB_DISTINCT_CONTAIN, SUB_DISTINCT_EQUAL, SUB_UNIQUE_COUNT,
-	SUB_PROPORTION, SUB_MOST_COMMON, SUB_MEDIAN, SUB_QUANTILES, SUB_KL, SUB_DRIFT,
+	SUB_PROPORTION, SUB_MOST_COMMON, SUB_MEDIAN, SUB_QUANTILES, SUB_KL, SUB_DRIFT, SUB_PROFILE,
 	/* CHECK_DEVIATION */
 	SUB_Z_SCORE, SUB_OUTLIERS,
 	/* CHECK_WINDOW */
@@ -319,7 +319,7 @@ extern char *pipeline_from_where(const ScanTarget *target, const char *condition
 /* check_window.c */
 extern void pipeline_prepare_window(const ScanTarget *target, Check *check);
 extern char *pipeline_window_from(const ScanTarget *target, const Check *check);
-extern char *pipeline_unique_expression(const ScanTarget *target, const Check *check);
+extern char *pipeline_row_expression(const ScanTarget *target, const Check *check);
 
 /* ---- check_plan.c: the statement of the shared scan ------------------------ */
 
@@ -337,7 +337,8 @@ typedef struct ScanColumn
 
 extern char *pipeline_scan_statement(const ScanTarget *target, const char *from,
 									 const List *checks, List **columns);
-extern char *pipeline_unexpected_call(const ScanTarget *target, const List *checks);
+extern List *pipeline_unexpected_calls(const ScanTarget *target, const List *checks,
+									   List **members);
 extern bool pipeline_is_row_expression(const Check *check);
 
 /* ---- partition.c: distributions against what is expected ---------------------- */
@@ -375,9 +376,26 @@ typedef struct Suite
 	char	   *search_path;
 	int			sample_limit;
 	List	   *row_key;
+	char	   *quarantine;		/* none, copy, move */
 	Jsonb	   *labels;
 	Jsonb	   *definition;		/* the row, for the change log */
 } Suite;
+
+/* export.c: the setting pipeline.validation_days */
+extern int	pipeline_validation_days;
+
+/* ---- validate.c -------------------------------------------------------------------- */
+
+extern ScanTarget *pipeline_open_target(const char *text, const char *where);
+extern List *pipeline_suite_checks(const Suite *suite);
+extern bool pipeline_check_is_grave(const Check *check);
+
+/* ---- quarantine.c, quarantine_release.c --------------------------------------------- */
+
+extern int64 pipeline_quarantine(const Suite *suite, const ScanTarget *target, List *checks,
+								 int64 validation_id);
+extern void pipeline_quarantine_held(const Suite *suite, List *checks);
+extern void pipeline_quarantine_check(const Source *source, const char *quarantine);
 
 extern Suite *pipeline_suite(const char *name, bool missing_ok, bool lock);
 

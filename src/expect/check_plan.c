@@ -318,22 +318,41 @@ pipeline_scan_statement(const ScanTarget *target, const char *from,
 }
 
 /*
- * A call of _unexpected that tells for a row of the target which of the checks
- * it fails.  Few enough of them that their arguments fit one call; returns
- * NULL when they do not.
+ * Calls of _unexpected that tell for a row of the target which of the checks it
+ * fails.  *members gets, for each call, the checks that its numbers mean.
  */
-char *
-pipeline_unexpected_call(const ScanTarget *target, const List *checks)
+List *
+pipeline_unexpected_calls(const ScanTarget *target, const List *checks, List **members)
 {
-	Call	   *call = new_call(target);
-	StringInfoData sql;
-	ListCell   *lc;
+	List	   *calls = NIL;
+	Call	   *call = NULL;
 
-	foreach(lc, checks)
-		add_check(call, target, lfirst(lc));
-	if (list_length(call->args) > MAX_CHECK_ARGS)
-		return NULL;
-	initStringInfo(&sql);
-	append_call(&sql, "_unexpected(NULL::pg_catalog.int4, ", call);
-	return sql.data;
+	*members = NIL;
+	for (int i = 0; i <= list_length(checks); i++)
+	{
+		Check	   *check = i < list_length(checks) ? list_nth(checks, i) : NULL;
+
+		if (call != NULL && (check == NULL ||
+							 list_length(call->args) + most_arguments(check) > MAX_CHECK_ARGS))
+		{
+			StringInfoData sql;
+
+			initStringInfo(&sql);
+			append_call(&sql, "_unexpected(NULL::pg_catalog.int4, ", call);
+			calls = lappend(calls, sql.data);
+			*members = lappend(*members, call->members);
+			call = NULL;
+		}
+		if (check == NULL)
+			break;
+		if (call == NULL)
+		{
+			call = new_call(target);
+			/* Samples and their keys are not asked for. */
+			call->args = NIL;
+			resetStringInfo(&call->keys);
+		}
+		add_check(call, target, check);
+	}
+	return calls;
 }

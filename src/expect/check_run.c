@@ -30,7 +30,6 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
 
 #include "expect/check.h"
 
@@ -649,7 +648,7 @@ row_counter(void)
  * Evaluate the checks on the target and leave the results in them, allocated
  * in the current context.  Returns the number of rows of the target, or -1 if
  * it cannot be read.  Inside an SPI connection, as the user whose rights
- * count.  The condition of the target is checked here: it is the caller's
+ * count, under the active snapshot.  The condition of the target is checked here: it is the caller's
  * error, not a check's.
  */
 int64
@@ -661,8 +660,6 @@ pipeline_checks_run(const ScanTarget *target, List *checks)
 
 	if (target->where)
 		check_condition(target, target->where);
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
 	foreach(lc, checks)
 	{
 		Check	   *check = lfirst(lc);
@@ -682,6 +679,5 @@ pipeline_checks_run(const ScanTarget *target, List *checks)
 	attempt_each(&run, checks, CHECK_QUERY, query);
 	foreach(lc, checks)
 		pipeline_check_trim(lfirst(lc));
-	PopActiveSnapshot();
 	return run.rows;
 }

@@ -51,9 +51,16 @@ handed_up(const ScanTarget *target, const Check *check, const List *also)
 	return pipeline_list_join(references(target, columns), ", ");
 }
 
+/* A partition of a window that keeps the rows of a condition to themselves. */
+static char *
+within(const char *condition, const char *columns)
+{
+	return condition ? psprintf("%s, %s", condition, columns) : pstrdup(columns);
+}
+
 /* Rows whose value is alone; NULL where there is none. */
-char *
-pipeline_unique_expression(const ScanTarget *target, const Check *check)
+static char *
+unique(const ScanTarget *target, const Check *check)
 {
 	char	   *column = pipeline_check_argument(target, check);
 
@@ -62,14 +69,15 @@ pipeline_unique_expression(const ScanTarget *target, const Check *check)
 					column, column);
 }
 
+/* `condition`: rows that it is not true for are of no account; or NULL. */
 static char *
-compound(const ScanTarget *target, const Check *check)
+compound(const ScanTarget *target, const Check *check, const char *condition)
 {
-	List	   *columns = references(target, check->shown);
+	List	   *columns = references(target, pipeline_kwarg_list(check->kwargs, "column_list"));
 	char	   *rule = pipeline_kwarg_text(check->kwargs, "ignore_row_if");
 	char	   *nulls = psprintf("pg_catalog.num_nulls(%s)", pipeline_list_join(columns, ", "));
 	char	   *all = psprintf("pg_catalog.count(*) OVER (PARTITION BY %s) OPERATOR(pg_catalog.=) 1",
-							   pipeline_list_join(columns, ", "));
+							   within(condition, pipeline_list_join(columns, ", ")));
 
 	if (rule != NULL && strcmp(rule, "never") == 0)
 		return all;
@@ -80,14 +88,14 @@ compound(const ScanTarget *target, const Check *check)
 
 /* As many rows have the determinant's values as have the dependent's too. */
 static char *
-dependency(const ScanTarget *target, const Check *check)
+dependency(const ScanTarget *target, const Check *check, const char *condition)
 {
 	char	   *determinant = pipeline_list_join(references(target, pipeline_kwarg_list(check->kwargs, "determinant")), ", ");
 	char	   *dependent = pipeline_list_join(references(target, pipeline_kwarg_list(check->kwargs, "dependent")), ", ");
 
 	return psprintf("pg_catalog.count(*) OVER (PARTITION BY %s) OPERATOR(pg_catalog.=)"
 					" pg_catalog.count(*) OVER (PARTITION BY %s, %s)",
-					determinant, determinant, dependent);
+					within(condition, determinant), within(condition, determinant), dependent);
 }
 
 /* Compared with the value of the row before, among those that have one. */
@@ -180,13 +188,13 @@ pipeline_window_from(const ScanTarget *target, const Check *check)
 	switch (check->type->sub)
 	{
 		case SUB_UNIQUE:
-			verdict = pipeline_unique_expression(target, check);
+			verdict = unique(target, check);
 			break;
 		case SUB_COMPOUND:
-			verdict = compound(target, check);
+			verdict = compound(target, check, NULL);
 			break;
 		case SUB_DEPENDENCY:
-			verdict = dependency(target, check);
+			verdict = dependency(target, check, NULL);
 			break;
 		case SUB_FOREIGN_KEY:
 			from = foreign_key_from(target, check, &verdict);
@@ -203,4 +211,59 @@ pipeline_window_from(const ScanTarget *target, const Check *check)
 	}
 	return psprintf("(SELECT %s, %s AS " VERDICT " FROM %s%s) AS %s",
 					handed_up(target, check, NIL), verdict, from, where, target->alias);
+}
+
+/* Is there a row in the other table? */
+static char *
+foreign_key_exists(const ScanTarget *target, const Check *check)
+{
+	Source	   *other = pipeline_source(pipeline_kwarg_text(check->kwargs, "references"), "references");
+	List	   *names = pipeline_kwarg_list(check->kwargs, "referenced_columns");
+	List	   *own = pipeline_kwarg_list(check->kwargs, "column_list");
+	List	   *columns = references(target, own);
+	StringInfoData on;
+
+	if (names == NIL)
+		names = own;
+	initStringInfo(&on);
+	for (int i = 0; i < list_length(names); i++)
+		appendStringInfo(&on, "%s\"?other\".%s = %s", i ? " AND " : "",
+						 quote_identifier(list_nth(names, i)), (char *) list_nth(columns, i));
+	return psprintf("CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN"
+					" EXISTS (SELECT FROM %s AS \"?other\" WHERE %s) END",
+					pipeline_list_join(columns, ", "), other->from, on.data);
+}
+
+/*
+ * The verdict of a check over windows as an expression over the target itself,
+ * for the quarantine; NULL when it says nothing of single rows (order).
+ */
+char *
+pipeline_row_expression(const ScanTarget *target, const Check *check)
+{
+	char	   *condition = pipeline_check_condition(check);
+	char	   *columns;
+	char	   *verdict;
+
+	switch (check->type->sub)
+	{
+		case SUB_UNIQUE:
+			columns = pipeline_check_argument(target, check);
+			verdict = psprintf("CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN"
+							   " pg_catalog.count(*) OVER (PARTITION BY %s) OPERATOR(pg_catalog.=) 1 END",
+							   columns, within(condition, columns));
+			break;
+		case SUB_COMPOUND:
+			verdict = compound(target, check, condition);
+			break;
+		case SUB_DEPENDENCY:
+			verdict = dependency(target, check, condition);
+			break;
+		case SUB_FOREIGN_KEY:
+			verdict = foreign_key_exists(target, check);
+			break;
+		default:
+			return NULL;
+	}
+	return condition ? psprintf("CASE WHEN %s THEN %s END", condition, verdict) : verdict;
 }

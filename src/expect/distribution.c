@@ -187,9 +187,17 @@ static void
 compile_check(Distribution *d, DistributionCheck *check, const Jsonb *plan)
 {
 	char	   *name = pipeline_jsonb_key(plan, "type");
-	const ExpectationType *type = pipeline_expectation_type(name ? name : "");
+	const ExpectationType *type;
 	Jsonb	   *kwargs = pipeline_kwarg_json(plan, "kwargs");
 	int64		limit = 0;
+
+	if (name != NULL && strcmp(name, "profile") == 0)
+	{
+		check->sub = SUB_PROFILE;
+		check->profile = pipeline_profile_begin();
+		return;
+	}
+	type = pipeline_expectation_type(name ? name : "");
 
 	if (kwargs == NULL || !JB_ROOT_IS_OBJECT(kwargs) || type->kind != CHECK_DISTRIBUTION)
 		bad_plan();

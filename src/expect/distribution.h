@@ -33,6 +33,7 @@ typedef struct DistributionCheck
 	StringInfoData list;		/* JSON of the values that are kept */
 	int			nlisted;
 	StringInfoData others;		/* JSON of what is in no part of a partition */
+	struct Profile *profile;	/* NULL: none is asked for */
 } DistributionCheck;
 
 typedef struct HashSlot
@@ -77,6 +78,12 @@ typedef struct Distribution
 	int			nchecks;
 	DistributionCheck *checks;
 } Distribution;
+
+/* distribution_profile.c: all there is to say of a column */
+extern struct Profile *pipeline_profile_begin(void);
+extern void pipeline_profile_visit(Distribution *d, struct Profile *profile, Datum value,
+								   int64 count, int64 before, int64 present);
+extern void pipeline_profile_append(StringInfo buf, Distribution *d, struct Profile *profile);
 
 extern bool pipeline_values_equal(Distribution *d, Datum a, Datum b);
 extern Jsonb *pipeline_distribution_walk(Distribution *d);

@@ -218,6 +218,9 @@ visit(Walk *w, Datum value, int64 count)
 			case SUB_QUANTILES:
 				visit_quantiles(w, check, value, count);
 				break;
+			case SUB_PROFILE:
+				pipeline_profile_visit(w->d, check->profile, value, count, w->before, w->present);
+				break;
 			case SUB_KL:
 			case SUB_DRIFT:
 				if (check->nbins > 0)
@@ -394,6 +397,9 @@ append_check(StringInfo buf, const Walk *w, const DistributionCheck *check)
 			break;
 		case SUB_QUANTILES:
 			append_values(buf, check, check->nquantiles);
+			break;
+		case SUB_PROFILE:
+			pipeline_profile_append(buf, w->d, check->profile);
 			break;
 		case SUB_KL:
 		case SUB_DRIFT:

@@ -217,6 +217,9 @@ chi_square(const Shares *s)
 	{
 		double		e = Max(s->expected[i], LEAST_SHARE);
 
+		/* A part that neither has tells nothing. */
+		if (s->observed[i] == 0 && s->expected[i] == 0)
+			continue;
 		sum += (s->observed[i] - e) * (s->observed[i] - e) / e;
 	}
 	return sum;
