@@ -304,6 +304,16 @@ unexpected_argument(CompiledCheck *check, FunctionCallInfo fcinfo, bool *missing
 	if (check->op == OP_NOT_NULL || check->op == OP_NULL)
 		return PG_ARGISNULL(check->arg + 2) == (check->op == OP_NOT_NULL);
 	*missing = PG_ARGISNULL(check->arg + 2);
+	if (check->op == OP_INT_RANGE && !*missing)
+	{
+		Datum		value = PG_GETARG_DATUM(check->arg + 2);
+		int64		v = check->typlen == 8 ? DatumGetInt64(value) :
+			check->typlen == 4 ? DatumGetInt32(value) : DatumGetInt16(value);
+
+		return v < check->int_min || v > check->int_max;
+	}
+	if (check->op == OP_EXPRESSION)
+		return !*missing && !DatumGetBool(PG_GETARG_DATUM(check->arg + 2));
 	return !*missing && pipeline_check_unexpected(check, PG_GETARG_DATUM(check->arg + 2));
 }
 

@@ -17,6 +17,9 @@
 
 #include "expect/check.h"
 
+/* So few are compared one by one: that is done sooner than a hash. */
+#define FEW_MEMBERS 8
+
 typedef enum SetKind
 {
 	SET_ALL,					/* no set was given: everything is a member */
@@ -67,7 +70,7 @@ hash_of(ValueSet *set, Datum value)
 	return DatumGetUInt32(FunctionCall1Coll(&set->hash, set->collation, value));
 }
 
-static bool
+static inline bool
 same_value(ValueSet *set, Datum a, Datum b)
 {
 	if (set->kind == SET_BYTES)
@@ -230,6 +233,13 @@ pipeline_set_has(ValueSet *set, Datum value)
 	}
 	if (set->n == 0)
 		return false;
+	if (set->kind == SET_BYTES && set->n <= FEW_MEMBERS)
+	{
+		for (int i = 0; i < set->n; i++)
+			if (same_value(set, set->values[i], value))
+				return true;
+		return false;
+	}
 	hash = hash_of(set, value);
 	for (uint32 slot = hash & set->mask; set->slots[slot] != 0;
 		 slot = (slot + 1) & set->mask)
