@@ -240,31 +240,39 @@ distribution_arguments(const ScanTarget *target, const Check *check)
 	return psprintf("%s, %s", pipeline_check_argument(target, check), condition ? condition : "true");
 }
 
-/* One call for the checks of a distribution that have the same arguments. */
+/* A check of a distribution, and the arguments of its call. */
+typedef struct Member
+{
+	Check	   *check;
+	char	   *arguments;
+	bool		done;
+} Member;
+
+/* One call for the members of the same arguments, from the i-th on. */
 static void
-add_distribution(Statement *s, const List *checks, const char *arguments)
+add_distribution(Statement *s, Member *members, int n, int i)
 {
 	StringInfoData plan;
-	List	   *members = NIL;
-	ListCell   *lc;
+	List	   *checks = NIL;
+	const char *arguments = members[i].arguments;
 
 	initStringInfo(&plan);
-	foreach(lc, checks)
+	for (; i < n; i++)
 	{
-		Check	   *check = lfirst(lc);
+		Check	   *check = members[i].check;
 		Jsonb	   *kwargs = check->reference ? check->reference : check->kwargs;
 
-		if (check->type->kind != CHECK_DISTRIBUTION || check->expression != NULL ||
-			strcmp(distribution_arguments(s->target, check), arguments) != 0)
+		if (members[i].done || strcmp(members[i].arguments, arguments) != 0)
 			continue;
-		appendStringInfoString(&plan, members ? ", {\"type\": " : "{\"type\": ");
+		members[i].done = true;
+		appendStringInfoString(&plan, checks ? ", {\"type\": " : "{\"type\": ");
 		escape_json(&plan, check->type->name);
 		appendStringInfo(&plan, ", \"limit\": %d, \"collation\": %u, \"kwargs\": %s}", Max(check->limit, 0),
 						 check_collation(s->target, check),
 						 JsonbToCString(NULL, &kwargs->root, VARSIZE(kwargs)));
-		members = lappend(members, check);
+		checks = lappend(checks, check);
 	}
-	add_column(s, 'd', members);
+	add_column(s, 'd', checks);
 	appendStringInfo(&s->list, "pipeline._distribution(%s::pg_catalog.jsonb, %s)",
 					 quote_literal_cstr(psprintf("[%s]", plan.data)), arguments);
 }
@@ -272,22 +280,22 @@ add_distribution(Statement *s, const List *checks, const char *arguments)
 static void
 add_distributions(Statement *s, const List *checks)
 {
-	List	   *done = NIL;
+	Member	   *members = palloc0_array(Member, list_length(checks) + 1);
+	int			n = 0;
 	ListCell   *lc;
 
 	foreach(lc, checks)
 	{
 		Check	   *check = lfirst(lc);
-		char	   *arguments;
 
 		if (check->type->kind != CHECK_DISTRIBUTION || check->expression != NULL)
 			continue;
-		arguments = distribution_arguments(s->target, check);
-		if (pipeline_list_has(done, arguments))
-			continue;
-		done = lappend(done, arguments);
-		add_distribution(s, checks, arguments);
+		members[n].check = check;
+		members[n++].arguments = distribution_arguments(s->target, check);
 	}
+	for (int i = 0; i < n; i++)
+		if (!members[i].done)
+			add_distribution(s, members, n, i);
 }
 
 /*

@@ -136,12 +136,14 @@ expression_type(const ScanTarget *target, const char *expression, const char *fr
 }
 
 static void
-prepare_aggregate(const ScanTarget *target, Check *check)
+prepare_aggregate(Run *run, Check *check)
 {
 	Form_pg_attribute type;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
 
-	pipeline_prepare_aggregates(target, check);
-	type = expression_type(target, pipeline_list_join(check->aggregates, ", "), NULL);
+	pipeline_prepare_aggregates(run->target, check);
+	MemoryContextSwitchTo(old);
+	type = expression_type(run->target, pipeline_list_join(check->aggregates, ", "), NULL);
 	if (check->type->sub != SUB_FRESHNESS && check->type->kind == CHECK_AGGREGATE)
 		pipeline_bounds_check(check->kwargs, type->atttypid);
 }
@@ -155,13 +157,31 @@ prepare_row_check(const ScanTarget *target, Check *check)
 	pipeline_check_compile(&compiled, check->type, check->kwargs, type->atttypid, type->attcollation);
 }
 
-/* Find out all that can be known of a check before the scan. */
+/* Run a preparation whose results stay. */
+static void
+prepare_kept(Run *run, Check *check, void (*function) (const ScanTarget *, Check *))
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	function(run->target, check);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+refer_to_past(const ScanTarget *target, Check *check)
+{
+	check->reference = pipeline_drift_reference(target, check);
+}
+
+/*
+ * Find out all that can be known of a check before the scan, in a context that
+ * is short-lived.
+ */
 static void
 prepare(Run *run, void *arg)
 {
 	Check	   *check = arg;
 	const ScanTarget *target = run->target;
-	MemoryContext old = MemoryContextSwitchTo(run->context);
 	char	   *condition = pipeline_check_condition(check);
 
 	if (condition)
@@ -169,34 +189,33 @@ prepare(Run *run, void *arg)
 	switch (check->type->kind)
 	{
 		case CHECK_COLUMNS:
-			pipeline_columns_verdict(target, check);
+			prepare_kept(run, check, pipeline_columns_verdict);
 			break;
 		case CHECK_COUNT:
 		case CHECK_QUERY:
 			break;
 		case CHECK_AGGREGATE:
 		case CHECK_DEVIATION:
-			prepare_aggregate(target, check);
+			prepare_aggregate(run, check);
 			break;
 		case CHECK_DISTRIBUTION:
 			(void) pipeline_check_argument(target, check);
 			if (check->type->sub == SUB_DRIFT)
-				check->reference = pipeline_drift_reference(target, check);
+				prepare_kept(run, check, refer_to_past);
 			else if (check->type->sub != SUB_UNIQUE)
 				check_set(target, check);
 			break;
 		case CHECK_EXPRESSION:
-			pipeline_prepare_expression(target, check);
+			prepare_kept(run, check, pipeline_prepare_expression);
 			(void) expression_type(target, check->expression, NULL);
 			break;
 		case CHECK_WINDOW:
-			pipeline_prepare_window(target, check);
+			prepare_kept(run, check, pipeline_prepare_window);
 			(void) expression_type(target, check->expression, pipeline_window_from(target, check));
 			break;
 		default:
 			prepare_row_check(target, check);
 	}
-	MemoryContextSwitchTo(old);
 }
 
 /* ---- statements ------------------------------------------------------------------ */
@@ -604,7 +623,7 @@ find_duplicates(Run *run, const List *checks)
 			run->target->row_key == NIL || check->limit <= 0)
 			continue;
 		check->shown = list_make1(pipeline_kwarg_text(check->kwargs, "column"));
-		check->expression = psprintf("%s.\"?verdict\"", run->target->alias);
+		check->expression = psprintf("%s.\"?pipeline verdict\"", run->target->alias);
 		error = attempt(window, run, check);
 		if (error)
 			set_error(check, error);
@@ -644,6 +663,31 @@ row_counter(void)
 	return check;
 }
 
+/* Prepare every check; what that leaves behind is freed check by check. */
+static void
+prepare_all(Run *run, List *checks)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "preparation of a check",
+												  ALLOCSET_DEFAULT_SIZES);
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+		char	   *error;
+
+		CHECK_FOR_INTERRUPTS();
+		check->limit = pipeline_result_format(check->kwargs, run->target->sample_limit);
+		MemoryContextSwitchTo(scratch);
+		error = attempt(prepare, run, check);
+		MemoryContextSwitchTo(run->context);
+		MemoryContextReset(scratch);
+		if (error)
+			set_error(check, error);
+	}
+	MemoryContextDelete(scratch);
+}
+
 /*
  * Evaluate the checks on the target and leave the results in them, allocated
  * in the current context.  Returns the number of rows of the target, or -1 if
@@ -660,16 +704,7 @@ pipeline_checks_run(const ScanTarget *target, List *checks)
 
 	if (target->where)
 		check_condition(target, target->where);
-	foreach(lc, checks)
-	{
-		Check	   *check = lfirst(lc);
-		char	   *error;
-
-		check->limit = pipeline_result_format(check->kwargs, target->sample_limit);
-		error = attempt(prepare, &run, check);
-		if (error)
-			set_error(check, error);
-	}
+	prepare_all(&run, checks);
 	scan_target(&run, lcons(counter, of_kinds(checks, false)));
 	run.rows = counter->result.error ? -1 : counter->result.elements;
 	attempt_each(&run, checks, CHECK_DEVIATION, prepare_deviation);

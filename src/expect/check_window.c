@@ -15,8 +15,8 @@
 
 #include "expect/check.h"
 
-#define VERDICT "\"?verdict\""
-#define NUMBER "\"?n\""
+#define VERDICT "\"?pipeline verdict\""
+#define NUMBER "\"?pipeline number\""
 
 static List *
 references(const ScanTarget *target, const List *columns)
