@@ -33,7 +33,7 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 	if (lock)
 		pipeline_sql("SELECT FROM pipeline.suites WHERE name = $1 FOR UPDATE",
 					 SPI_OK_SELECT, sql_text(name));
-	if (pipeline_sql("SELECT owner::oid, target, search_path, sample_limit, row_key, labels, to_jsonb(s)"
+	if (pipeline_sql("SELECT owner::oid, target, search_path, sample_limit, row_key, labels, to_jsonb(s), quarantine"
 					 " FROM pipeline.suites s WHERE name = $1", SPI_OK_SELECT,
 					 sql_text(name)) > 0)
 	{
@@ -48,6 +48,7 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 			suite->row_key = pipeline_array_list(DatumGetArrayTypeP(value), "row_key");
 		suite->labels = DatumGetJsonbPCopy(pipeline_sql_datum(0, 6, &isnull));
 		suite->definition = DatumGetJsonbPCopy(pipeline_sql_datum(0, 7, &isnull));
+		suite->quarantine = pipeline_sql_text(0, 8);
 	}
 	pipeline_scope_end(&scope);
 	if (suite != NULL)
@@ -60,23 +61,11 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 	return suite;
 }
 
-static void
-check_quarantine(const char *quarantine)
-{
-	static const char *const choices[] = {"none", "copy", "move", NULL};
-
-	pipeline_check_choice("quarantine", quarantine, choices);
-	if (strcmp(quarantine, "none") != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"quarantine\" cannot be \"%s\" yet", quarantine),
-				 errhint("Available values: none.")));
-}
-
 /* Open the target and look for the columns of the key. */
 static void
-check_target(const char *target, const ArrayType *row_key)
+check_target(const char *target, const ArrayType *row_key, const char *quarantine)
 {
+	static const char *const choices[] = {"none", "copy", "move", NULL};
 	Source	   *source = pipeline_source(target, "target");
 	List	   *columns = pipeline_array_list(row_key, "row_key");
 	ListCell   *lc;
@@ -87,6 +76,8 @@ check_target(const char *target, const ArrayType *row_key)
 				 errmsg("argument \"row_key\" has more than %d columns", MAX_ROW_KEY)));
 	foreach(lc, columns)
 		(void) pipeline_source_column(source, lfirst(lc), "row_key");
+	pipeline_check_choice("quarantine", quarantine, choices);
+	pipeline_quarantine_check(source, quarantine);
 }
 
 /* The alerts of a check have the source "suite/check": it must say which. */
@@ -122,9 +113,9 @@ check_arguments(FunctionCallInfo fcinfo)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"sample_limit\" must be from 0 to %d", MAX_SAMPLE_LIMIT),
 				 errdetail("It is %d.", PG_GETARG_INT32(2))));
-	check_quarantine(pipeline_arg_text(fcinfo, 4));
 	pipeline_check_labels(pipeline_arg_jsonb(fcinfo, 5), "labels");
-	check_target(pipeline_arg_text(fcinfo, 1), pipeline_arg_array(fcinfo, 3));
+	check_target(pipeline_arg_text(fcinfo, 1), pipeline_arg_array(fcinfo, 3),
+				 pipeline_arg_text(fcinfo, 4));
 }
 
 /* Write the row of a suite; returns its definition. */
