@@ -202,6 +202,9 @@ pipeline_table_tuple_update(Relation rel, ItemPointer otid,
 	table_beginscan(rel, snapshot, nkeys, key)
 #endif
 
+/* 18: keys over ranges of time. */
+#define HAVE_WITHOUT_OVERLAPS (PG_VERSION_NUM >= 180000)
+
 /* 16: varatt.h left postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
