@@ -283,7 +283,7 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	counts->read_ms = pipeline_scd_elapsed_ms(phase);
 
 	INSTR_TIME_SET_CURRENT(phase);
-	if (pipeline_scd_write_obstacle(plan) == NULL)
+	if (pipeline_scd_write_obstacle(plan, false) == NULL)
 		pipeline_scd_write_direct(plan, delta, counts, initial);
 	else
 	{
