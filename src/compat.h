@@ -232,6 +232,9 @@ typedef int DateTimeErrorExtra;
 	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
+/* 18: keys over ranges of time. */
+#define HAVE_WITHOUT_OVERLAPS (PG_VERSION_NUM >= 180000)
+
 /* 16: varatt.h left postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
