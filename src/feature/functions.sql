@@ -268,9 +268,9 @@ COMMENT ON FUNCTION pipeline.create_rollup(text, text, text, text, jsonb, interv
 CREATE OR REPLACE FUNCTION pipeline.alter_rollup(name text, changes jsonb)
   RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'pipeline_alter_rollup';
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
 COMMENT ON FUNCTION pipeline.alter_rollup(text, jsonb) IS
-'Change a rollup. changes: an object with the keys of create_rollup()''s arguments; null sets one back to its default. The next refresh computes everything by the new definition. Errors: 42704 no such rollup; 42501 not a member of its owner; 22023 unknown keys, or as create_rollup().';
+'Change some of the definition of a rollup. changes: a JSON object whose keys are arguments of create_rollup(); null sets one back to its default, what is not named stays. Its search_path stays. The next refresh computes everything by the new definition. Errors: 42704 when there is none that you may see, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_rollup().';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_rollup(name text, drop_target boolean DEFAULT false)
   RETURNS void
