@@ -221,4 +221,15 @@ typedef struct TaskContext
 extern void pipeline_set_task_context(const TaskContext *context);
 extern const TaskContext *pipeline_task_context(void);
 
+/*
+ * Who is told how far a task is: the runner sets it, rooms call it, at most
+ * some times a second.  total is NAN when it is not known; nothing happens
+ * outside a task.
+ */
+typedef void (*ProgressSink) (double done, double total, const char *message);
+
+extern void pipeline_set_progress_sink(ProgressSink sink);
+extern void pipeline_note_progress(double done, double total,
+								   const char *message);
+
 #endif							/* PIPELINE_BASE_H */

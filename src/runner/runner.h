@@ -396,8 +396,9 @@ extern void runner_check_datasets(const List *datasets, Oid owner);
 extern void runner_set_claim(const Claim *claim);
 extern void runner_require_task(const char *function);
 
-/* ---- progress (worker.c, shmem.c) --------------------------------------------- */
+/* ---- progress (progress.c, worker.c, shmem.c) --------------------------------- */
 
+extern void runner_install_progress(void);
 extern void runner_note_progress(const Progress *progress);
 extern bool runner_read_progress(int64 attempt_id, Progress *progress);
 
