@@ -15,6 +15,8 @@ SELECT pg_temp.due('5 0 * * 7', '2024-09-01'), pg_temp.due('5 0 * * 0', '2024-09
 SELECT pg_temp.due('10-30/10 3 * * *', '2024-09-01', 'UTC', 4);
 SELECT e, n FROM unnest('{@hourly,@daily,@midnight,@weekly,@monthly,@yearly,@annually,@DAILY}'::text[]) e,
   pipeline.cron_next(e, '2024-05-15 13:30') n;
+SELECT pg_temp.due('30 seconds', '2024-09-01 00:00:00', 'Asia/Kathmandu'), pg_temp.due(' 7  SECONDS ', '1969-12-31 23:59:57');
+SELECT pg_temp.due('1 second', '2024-03-10 06:59:59.5', 'America/New_York');
 -- New York skips 02:00-03:00 on 2024-03-10 and repeats 01:00-02:00 on 2024-11-03.
 SELECT pg_temp.due('30 2 * * *', '2024-03-09 12:00', 'America/New_York');
 SELECT pg_temp.due('0 * * * *', '2024-03-10 05:30', 'America/New_York');
@@ -68,7 +70,7 @@ EXCEPTION WHEN OTHERS THEN
 END $$;
 SELECT pg_temp.wrong(e) FROM unnest(ARRAY['', '* * * *', '* * * * * *', '60 * * * *', '* 24 * * *', '* * 0 * *',
   '* * * 13 *', '* * * * 8', '5-1 * * * *', '*/0 * * * *', '5/2 * * * *', '1,,2 * * * *', ',1 * * * *', 'a * * * *',
-  '* * * foo *', '@often', '@daily 5', '0 0 30 2 *', '10 seconds', '* * * * mon-', '*/x * * * *', '1;2 * * * *', '* L * * *']) e;
+  '* * * foo *', '@often', '@daily 5', '0 0 30 2 *', '0 seconds', '60 seconds', '10 seconds ago', '10 sec', '* * * * mon-', '*/x * * * *', '1;2 * * * *', '* L * * *']) e;
 \set VERBOSITY default
 SELECT pipeline.cron_next('* * * * *', now(), 'Mars/Olympus');
 SELECT pipeline.cron_next('* * * * *', 'infinity');

@@ -173,6 +173,14 @@ CALL pipeline.execute('run clean');
 ROLLBACK;
 CALL pipeline.execute('nothing');
 CALL pipeline.execute('run clean', '{"x": 1}');
+-- Nor can one wait for what this very transaction asks for.
+SELECT pipeline.create_pipeline('run asked');
+SELECT pipeline.create_task('run asked', 'a', 'SELECT pg_sleep(600)');
+SELECT pipeline.run('run asked') AS run \gset
+CALL public.wait_until(format('SELECT state = ''running'' FROM pipeline.runs WHERE run_id = %s', :run));
+SELECT public.raises(format('SELECT pipeline.cancel(%s), pipeline.wait_for_run(%1$s)', :run));
+SELECT pipeline.cancel(:run);
+SELECT pipeline.wait_for_run(:run, '30 s');
 -- Everything can be dropped.
 SELECT pipeline.drop_pipeline(pipeline) FROM pipeline.pipelines WHERE pipeline LIKE 'run %';
 SELECT count(*) FROM pipeline.attempts a JOIN pipeline.runs r USING (run_id) WHERE r.pipeline LIKE 'run %';

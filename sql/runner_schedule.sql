@@ -67,6 +67,19 @@ CREATE EXTENSION pg_cron;
 SELECT pipeline.enable_schedules() AS job \gset
 SELECT pipeline.enable_schedules() = :job AS same;
 SELECT schedule, command, database = current_database() AS here, username, jobname LIKE 'pipeline run_due %' AS named FROM cron.job;
+-- Schedules in seconds: the job ticks as often as pg_cron can (this one says what it thinks of it).
+SELECT pipeline.create_pipeline('sched 45', '45 seconds', run_as => 'pipeline_alice');
+SELECT pipeline.create_pipeline('sched 30', '30 seconds', run_as => 'pipeline_alice');
+SELECT job = (SELECT jobname FROM cron.job) AS same, schedule FROM pipeline.schedule_job();
+SELECT pipeline.enable_schedules() = :job AS same;
+UPDATE pg_extension SET extversion = '1.6' WHERE extname = 'pg_cron';
+SELECT schedule FROM pipeline.schedule_job();
+UPDATE pg_extension SET extversion = '1.4-1' WHERE extname = 'pg_cron';
+SELECT pipeline.create_task('sched 30', 'a', 'SELECT 1');
+UPDATE pipeline.pipelines SET scheduled_since = now() - interval '10 minutes' WHERE pipeline = 'sched 30';
+SELECT pipeline.run_due('sched 30') AS run \gset
+SELECT interval_end - interval_start AS length, extract(second FROM interval_end)::int % 30 AS rest, now() - interval_end < interval '30 s' AS last
+FROM pipeline.runs WHERE run_id = :run;
 SELECT pipeline.drop_schedules();
 SELECT pipeline.drop_schedules();
 SELECT count(*) FROM cron.job;

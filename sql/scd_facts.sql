@@ -98,6 +98,21 @@ SELECT d.v FROM fact_cdc f JOIN dim_cdc d ON d.surrogate_key = f.sk;
 -- The bus matrix.
 SELECT * FROM pipeline.bus_matrix WHERE fact::text NOT LIKE '%.%' ORDER BY fact::text, "column";
 
+-- As a document and back: nothing changes; what is missing is made.
+CREATE TABLE saved AS SELECT pipeline.export() AS script, jsonb_build_object('facts', d->'facts', 'dimensions', d->'dimensions') AS spec,
+  (SELECT count(*) FROM pipeline.changes) AS changes FROM (SELECT pipeline.export(format => 'jsonb')::jsonb AS d) x;
+SELECT jsonb_pretty(f) FROM saved, jsonb_array_elements(spec->'facts') f WHERE f->>'fact' = 'scd_facts.fact_order';
+SELECT object, name, action FROM saved, pipeline.apply(spec) WHERE name LIKE 'scd_facts.%' ORDER BY 1, 2;
+SELECT count(*) = (SELECT changes FROM saved) AS no_record FROM pipeline.changes;
+BEGIN;
+SELECT pipeline.drop_fact('fact_visit'), pipeline.drop_fact('fact_cdc', true), pipeline.drop_dimension('dim_cdc', true);
+SELECT object, name, action FROM saved, pipeline.apply(spec) WHERE name LIKE 'scd_facts.%' AND action <> 'unchanged' ORDER BY 1, 2;
+SELECT object, name, action FROM saved, pipeline.apply('{"facts": []}', '{facts}') WHERE name LIKE 'scd_facts.%' ORDER BY 1, 2;
+DO $$ BEGIN EXECUTE (SELECT script FROM scd_facts.saved); END $$;
+SELECT pipeline.export() = script AS same FROM scd_facts.saved;
+ROLLBACK;
+SELECT action, name FROM pipeline.changes WHERE kind = 'fact' AND name LIKE 'scd_facts.%' ORDER BY change_id;
+
 -- Refusals.
 SELECT public.raises($$SELECT pipeline.create_fact('f', 'orders', '[]')$$);
 SELECT public.raises($$SELECT pipeline.create_fact('f', 'orders', '{"a": 1}')$$);

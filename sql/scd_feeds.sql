@@ -138,6 +138,7 @@ SELECT type2, on_new_column FROM pipeline.dimensions WHERE dimension = 'replaced
 -- alter_dimension: what moves to another list leaves type2; null is the default; unknown keys.
 SELECT pipeline.alter_dimension('replaced', '{"type1": ["note"], "on_new_column": null, "description": "x"}');
 SELECT type2, type1, on_new_column, description, batch FROM pipeline.dimensions, (SELECT count(*) AS batch FROM pipeline.merges WHERE dimension = 'replaced'::regclass) m WHERE dimension = 'replaced'::regclass;
+SELECT action, kind, name FROM pipeline.changes WHERE name = 'scd_feeds.replaced' ORDER BY change_id;
 SELECT public.raises($$SELECT pipeline.alter_dimension('replaced', '{"type9": []}')$$);
 SELECT public.raises($$SELECT pipeline.alter_dimension('replaced', '{"type1": "note"}')$$);
 SELECT public.raises($$SELECT pipeline.alter_dimension('replaced', '{"feed": "cdc"}')$$);

@@ -45,6 +45,7 @@ extern char *pipeline_search_path(void);
 
 /* ---- subtransaction.c: work that may be taken back ------------------------ */
 
+extern ErrorData *pipeline_try(bool (*work) (void *arg), void *arg);
 extern void pipeline_subtransaction(bool (*work) (void *arg), void *arg);
 
 /* ---- spi.c: constant SQL, checked ---------------------------------------- */

@@ -11,13 +11,12 @@
 #include "base/base.h"
 
 /*
- * Do some work in a subtransaction, which is kept if the work returns true.  An
- * error is raised again when the subtransaction is gone, so that whoever
- * catches it need not know that there was one.  What the work allocates in the
- * current memory context stays.
+ * Do some work in a subtransaction, which is kept if the work returns true.
+ * Returns the error that rolled it back, in the current memory context, or
+ * NULL.  What the work allocates in that context stays.
  */
-void
-pipeline_subtransaction(bool (*work) (void *arg), void *arg)
+ErrorData *
+pipeline_try(bool (*work) (void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -42,6 +41,18 @@ pipeline_subtransaction(bool (*work) (void *arg), void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
+	return edata;
+}
+
+/*
+ * The same, but an error is raised again when the subtransaction is gone, so
+ * that whoever catches it need not know that there was one.
+ */
+void
+pipeline_subtransaction(bool (*work) (void *arg), void *arg)
+{
+	ErrorData  *edata = pipeline_try(work, arg);
+
 	if (edata != NULL)
 		ReThrowError(edata);
 }

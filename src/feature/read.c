@@ -277,6 +277,7 @@ feature_read(FeatureRun *run)
 		 run->changes != NULL);
 	if (key_table_size(run->keys) == 0)
 		return;
+	key_table_seal(run->keys);
 	bounds.to_counts = true;
 	foreach(lc, plan->streams)
 	{

@@ -8,6 +8,9 @@
  * clocks have moved, and a job in a repeated hour runs once, the first time.
  * That mapping never decreases, which is what the search below relies on.
  *
+ * "N seconds" is pg_cron's: due at each instant whose seconds since 1970 are a
+ * multiple of N, whatever the clocks show.
+ *
  * As in Vixie cron, when both day fields are restricted (neither begins with a
  * star) a day that fits either one matches.
  */
@@ -69,7 +72,7 @@ bad_cron(const char *text, const char *detail)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("invalid cron text \"%s\"", text),
 			 errdetail_internal("%s", detail),
-			 errhint("Give five fields (minute, hour, day of month, month, day of week), such as \"30 4 * * 1-5\", or @hourly, @daily, @weekly, @monthly, @yearly.")));
+			 errhint("Give five fields (minute, hour, day of month, month, day of week), such as \"30 4 * * 1-5\", or \"30 seconds\", @hourly, @daily, @weekly, @monthly, @yearly.")));
 }
 
 /* Read a number or a name of the field; move the cursor behind it. */
@@ -166,6 +169,45 @@ parse_field(char *token, const CronField *field, const char *text, bool *last)
 	return mask;
 }
 
+/*
+ * Parse "N seconds"; false when the text is not of that form, so that its fields
+ * are to be read.
+ */
+static bool
+parse_seconds(const char *text, CronExpr *expr)
+{
+	const char *c = text + strspn(text, " \t\n");
+	const char *number = c;
+	int			seconds = 0;
+	size_t		length;
+
+	while (isdigit((unsigned char) *c) && seconds < 1000)
+		seconds = seconds * 10 + *c++ - '0';
+	if (c == number)
+		return false;
+	c += strspn(c, " \t\n");
+	if (pg_strncasecmp(c, "second", 6) != 0)
+		return false;
+	length = pg_strncasecmp(c, "seconds", 7) == 0 ? 7 : 6;
+	if (c[length + strspn(c + length, " \t\n")] != '\0')
+		bad_cron(text, psprintf("Nothing may follow \"%s\".", pnstrdup(c, length)));
+	if (seconds < 1 || seconds > 59)
+		bad_cron(text, psprintf("%d seconds are out of range 1-59.", seconds));
+	expr->seconds = seconds;
+	return true;
+}
+
+/* The first multiple of so many seconds after a time. */
+static TimestampTz
+next_second(int seconds, TimestampTz after)
+{
+	const int64 epoch = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
+	const int64 step = seconds * USECS_PER_SEC;
+	int64		past = (after + epoch) % step;
+
+	return after - (past < 0 ? past + step : past) + step;
+}
+
 /* Parse cron text; raises 22023 with what is wrong, also if it never fires. */
 void
 runner_cron_parse(const char *text, CronExpr *expr)
@@ -178,6 +220,8 @@ runner_cron_parse(const char *text, CronExpr *expr)
 	TimestampTz next;
 
 	memset(expr, 0, sizeof(CronExpr));
+	if (parse_seconds(text, expr))
+		return;
 	token = strtok_r(copy, " \t\n", &saved);
 	for (int i = 0; token && *token == '@' && i < lengthof(shorthands); i++)
 	{
@@ -280,6 +324,11 @@ runner_cron_next(const CronExpr *expr, pg_tz *tz, TimestampTz after,
 
 	if (tm == NULL)
 		return false;
+	if (expr->seconds > 0)
+	{
+		*next = next_second(expr->seconds, after);
+		return IS_VALID_TIMESTAMP(*next);
+	}
 	julian = date2j(tm->tm_year + 1900, tm->tm_mon + 1, tm->tm_mday);
 	minute = tm->tm_hour * 60 + tm->tm_min;
 	for (int day = 0; day < SEARCH_DAYS; day++, julian++, minute = 0)
@@ -315,6 +364,11 @@ runner_cron_last(const CronExpr *expr, pg_tz *tz, TimestampTz at,
 {
 	const int64 most = (int64) SEARCH_DAYS * SECS_PER_DAY;
 
+	if (expr->seconds > 0)
+	{
+		*last = next_second(expr->seconds, at) - expr->seconds * USECS_PER_SEC;
+		return IS_VALID_TIMESTAMP(*last);
+	}
 	/* Look back further and further, then walk forward to the last one. */
 	for (int64 back = 2 * SECS_PER_MINUTE;; back = Min(back * 6, most))
 	{

@@ -258,7 +258,7 @@ complete_subscribers(void)
 }
 
 /* Create the run of one of them. */
-static void
+static bool
 start_subscriber(void *arg)
 {
 	Subscriber *s = arg;
@@ -273,6 +273,7 @@ start_subscriber(void *arg)
 	pipeline_sql("DELETE FROM pipeline.dataset_updates WHERE pipeline = $1",
 				 SPI_OK_DELETE, sql_text(s->pipeline));
 	(void) runner_create_run(&spec);
+	return true;
 }
 
 /*
@@ -294,7 +295,7 @@ runner_dispatch_datasets(void)
 				 SPI_OK_INSERT);
 	foreach(lc, complete_subscribers())
 	{
-		ErrorData  *edata = runner_try(start_subscriber, lfirst(lc));
+		ErrorData  *edata = pipeline_try(start_subscriber, lfirst(lc));
 
 		if (edata != NULL)
 			runner_pause_pipeline(((Subscriber *) lfirst(lc))->pipeline,

@@ -149,7 +149,7 @@ typedef struct Scheduled
 } Scheduled;
 
 /* Raise the alert if the last due time of the pipeline has no run by now. */
-static void
+static bool
 mind_missing_run(void *arg)
 {
 	Scheduled  *s = arg;
@@ -161,12 +161,13 @@ mind_missing_run(void *arg)
 	if (!runner_cron_last(&expr, runner_timezone(s->timezone), now, &due) || due <= s->since ||
 		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(due),
 												IntervalPGetDatum(s->deadline))) > now)
-		return;
+		return true;
 	runner_alert_deadline(s->owner, s->pipeline, 0, NULL, s->labels, true,
 						  psprintf("no run was created for the due time %s: %s", timestamptz_to_str(due),
 								   s->paused ? psprintf("the pipeline is paused%s%s", s->paused_reason ? ": " : "",
 														s->paused_reason ? s->paused_reason : "") :
 								   "nothing calls pipeline.run_due(); see pipeline.enable_schedules()"));
+	return true;
 }
 
 /*
@@ -208,7 +209,7 @@ mind_missing_runs(void)
 	}
 	foreach(lc, list)
 	{
-		ErrorData  *edata = runner_try(mind_missing_run, lfirst(lc));
+		ErrorData  *edata = pipeline_try(mind_missing_run, lfirst(lc));
 
 		if (edata != NULL)
 			runner_pause_pipeline(((Scheduled *) lfirst(lc))->pipeline,

@@ -185,7 +185,13 @@ check_schedule(const char *schedule, const char *timezone, const char *align)
 
 	(void) runner_timezone(timezone);
 	if (schedule)
+	{
 		runner_cron_parse(schedule, &expr);
+		if (expr.seconds > 0)
+			ereport(NOTICE,
+					(errmsg("a schedule in seconds needs a clock that ticks as often"),
+					 errhint("Afterwards an administrator calls pipeline.enable_schedules() again.")));
+	}
 	if (align)
 		runner_check_align(align);
 	if (align && !schedule)

@@ -281,7 +281,7 @@ CREATE OR REPLACE FUNCTION pipeline.cron_next(expr text, after timestamptz DEFAU
   LANGUAGE c STABLE STRICT PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'pipeline_cron_next';
 COMMENT ON FUNCTION pipeline.cron_next(text, timestamptz, text, int) IS
-'The next n due times of cron text after a time, in a time zone. A time that a change of clocks skips is due at the change; one that it repeats is due the first time only. Errors: 22023 with the field that is wrong.';
+'The next n due times of cron text (or "N seconds", N from 1 to 59) after a time, in a time zone. A time that a change of clocks skips is due at the change; one that it repeats is due the first time only. Errors: 22023 with the field that is wrong.';
 
 CREATE OR REPLACE FUNCTION pipeline.resume_schedules() RETURNS int
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -289,33 +289,35 @@ CREATE OR REPLACE FUNCTION pipeline.resume_schedules() RETURNS int
 COMMENT ON FUNCTION pipeline.resume_schedules() IS
 'Let a copy of a database (a restored dump, a template''s copy) run its pipelines: ends the runs that the original had open as cancelled, returning how many, and makes this database the one that acts. Nothing in the database that acts already. For superusers and the admin role.';
 
-CREATE OR REPLACE FUNCTION pipeline.schedule_job() RETURNS text
-  LANGUAGE c STABLE PARALLEL SAFE
+CREATE OR REPLACE FUNCTION pipeline.schedule_job(quiet boolean DEFAULT false, OUT job text, OUT schedule text) RETURNS record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_schedule_job';
-COMMENT ON FUNCTION pipeline.schedule_job() IS
-'Name of the pg_cron job of this database. Errors: 42501 for those who may not change it, 55000 when pg_cron is not there, with what to do.';
+COMMENT ON FUNCTION pipeline.schedule_job(boolean) IS
+'Name of the pg_cron job of this database, and the schedule that it needs: each minute, or as many seconds as the schedules in seconds have in common where pg_cron is 1.5 or later; a warning where it is not, unless quiet. Errors: 42501 for those who may not change it, 55000 when pg_cron is not there, with what to do.';
 
 CREATE OR REPLACE FUNCTION pipeline.enable_schedules() RETURNS bigint
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  job record;
   job_id bigint;
 BEGIN
+  SELECT j.job AS name, j.schedule INTO job FROM pipeline.schedule_job() j;
   EXECUTE 'SELECT cron.schedule($1, $2, $3)' INTO job_id
-    USING pipeline.schedule_job(), '* * * * *', 'SELECT pipeline.run_due()';
+    USING job.name, job.schedule, 'SELECT pipeline.run_due()';
   RETURN job_id;
 END
 $$;
 COMMENT ON FUNCTION pipeline.enable_schedules() IS
-'Make the one pg_cron job of this database, which calls run_due() each minute as the current user; returns its id. Again: changes nothing. For superusers and the admin role. Errors: 55000 when pg_cron is not there, with what to do.';
+'Make the one pg_cron job of this database, which calls run_due() as the current user each minute, or more often where pipelines have schedules in seconds and pg_cron is 1.5 or later; returns its id. Again: sees how often that is now. For superusers and the admin role. Errors: 55000 when pg_cron is not there, with what to do.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_schedules() RETURNS boolean
   LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  job text := pipeline.schedule_job();
+  job text := (SELECT j.job FROM pipeline.schedule_job(true) j);
   found_job boolean;
 BEGIN
   EXECUTE 'SELECT EXISTS (SELECT FROM cron.job WHERE jobname = $1 AND username = current_user)'

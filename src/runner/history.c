@@ -142,7 +142,7 @@ delete_events(void)
 }
 
 /* One batch of each; says whether there may be more. */
-static void
+static bool
 delete_batch(void *arg)
 {
 	bool	   *more = arg;
@@ -162,6 +162,7 @@ delete_batch(void *arg)
 	events = delete_events();
 	pipeline_scope_end(&scope);
 	*more = old > 0 || many > 0 || changes >= BATCH || events >= BATCH;
+	return true;
 }
 
 /* The same; what goes wrong is logged, and tried again later. */
@@ -169,7 +170,7 @@ static bool
 try_batch(void)
 {
 	bool		more = false;
-	ErrorData  *edata = runner_try(delete_batch, &more);
+	ErrorData  *edata = pipeline_try(delete_batch, &more);
 
 	if (edata == NULL)
 		return more;

@@ -85,7 +85,7 @@ runner_note_overrun(int64 attempt_id)
 }
 
 /* End one attempt that seems to have no process, if that is still so. */
-static void
+static bool
 end_lost_attempt(void *arg)
 {
 	const OpenAttempt *a = arg;
@@ -100,12 +100,12 @@ end_lost_attempt(void *arg)
 	if (!runner_run_try_lock(a->run_id))
 	{
 		runner_pass_over();
-		return;
+		return true;
 	}
 	if (runner_attempt_alive(a->attempt_id) ||
 		pipeline_sql("SELECT 1 FROM pipeline.attempts WHERE attempt_id = $1 AND state = 'running'",
 					 SPI_OK_SELECT, sql_int8(a->attempt_id)) == 0)
-		return;
+		return true;
 	if (forget_overrun(a->attempt_id))
 	{
 		end.outcome = OUTCOME_ERROR;
@@ -118,6 +118,7 @@ end_lost_attempt(void *arg)
 	runner_open_tables();
 	(void) runner_end_attempt(a->run_id, a->task, a->attempt_id, &end);
 	runner_close_tables();
+	return true;
 }
 
 /* Say what went wrong with an attempt, once, and pause its pipeline. */
@@ -150,7 +151,7 @@ runner_end_lost_attempts(void)
 							 GUC_ACTION_SAVE, true, 0, false);
 	foreach(lc, orphans())
 	{
-		ErrorData  *edata = runner_try(end_lost_attempt, lfirst(lc));
+		ErrorData  *edata = pipeline_try(end_lost_attempt, lfirst(lc));
 
 		if (edata != NULL)
 			give_up(lfirst(lc), edata);

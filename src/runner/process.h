@@ -27,7 +27,6 @@ extern void runner_commit_transaction(void);
 extern long runner_trim_history(void);
 /* ---- parts of a scheduler's look ---------------------------------------------- */
 
-extern ErrorData *runner_try(void (*action) (void *), void *arg);
 extern bool runner_pause_pipeline(const char *pipeline, const char *reason);
 extern void runner_end_lost_attempts(void);
 extern void runner_finish_lost_runs(void);

@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -237,6 +238,58 @@ pipeline_run_due(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
+/*
+ * Seconds between two ticks that make every run in time: what the schedules in
+ * seconds have in common, or 0 when the minute does.
+ */
+static int
+seconds_to_tick(void)
+{
+	uint64		n = pipeline_sql("SELECT schedule FROM pipeline.pipelines WHERE schedule ~* 'second'", SPI_OK_SELECT);
+	int			common = 0;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		CronExpr	expr;
+		int			a;
+
+		runner_cron_parse(pipeline_sql_text(i, 1), &expr);
+		a = expr.seconds;
+		while (a != 0)
+		{
+			int			rest = common % a;
+
+			common = a;
+			a = rest;
+		}
+	}
+	return common;
+}
+
+/* The schedule of our job: as often as is needed and this pg_cron can. */
+static char *
+job_schedule(bool quiet)
+{
+	UserScope	scope;
+	int			seconds;
+	bool		can;
+
+	SPI_connect();
+	pipeline_extension_begin(&scope);
+	seconds = seconds_to_tick();
+	can = pipeline_sql("SELECT FROM pg_catalog.pg_extension WHERE extname = 'pg_cron'"
+					   " AND pg_catalog.string_to_array(pg_catalog.substring(extversion, '^[0-9]+[.][0-9]+'), '.')::int[] >= '{1,5}'",
+					   SPI_OK_SELECT) > 0;
+	pipeline_scope_end(&scope);
+	SPI_finish();
+	if (seconds > 0 && !can && !quiet)
+		ereport(WARNING,
+				(errmsg("this pg_cron has no schedules in seconds: runs of such pipelines start each minute"),
+				 errhint("Install pg_cron 1.5 or later, or call pipeline.run_due() every %d second%s from another clock.",
+						 seconds, seconds == 1 ? "" : "s")));
+	return seconds > 0 && can ? psprintf("%d seconds", seconds) : pstrdup("* * * * *");
+}
+
 PG_FUNCTION_INFO_V1(pipeline_schedule_job);
 
 /*
@@ -249,6 +302,9 @@ pipeline_schedule_job(PG_FUNCTION_ARGS)
 	const char *here = get_database_name(MyDatabaseId);
 	const char *home = GetConfigOption("cron.database_name", true, false);
 	char	   *job = psprintf("pipeline run_due %s", here);
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
 
 	if (!pipeline_is_admin(GetUserId()))
 		ereport(ERROR,
@@ -271,5 +327,9 @@ pipeline_schedule_job(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("extension \"pg_cron\" is not installed in this database"),
 				 errhint("Run CREATE EXTENSION pg_cron.")));
-	PG_RETURN_TEXT_P(cstring_to_text(job));
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "schedule_job() returns a row");
+	values[0] = CStringGetTextDatum(job);
+	values[1] = CStringGetTextDatum(job_schedule(!PG_ARGISNULL(0) && PG_GETARG_BOOL(0)));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }

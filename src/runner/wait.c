@@ -96,7 +96,10 @@ has_ended(const char *state)
 	return strcmp(state, "queued") != 0 && strcmp(state, "running") != 0;
 }
 
-/* Was the run created by this very transaction?  Then nobody can start it. */
+/*
+ * Was the run created or changed by this very transaction?  Then nobody can act
+ * on that before the transaction commits, and the wait would never end.
+ */
 static void
 check_committed(int64 run_id)
 {
@@ -104,12 +107,14 @@ check_committed(int64 run_id)
 	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT xmin FROM pipeline.runs WHERE run_id = $1 AND state = 'queued'",
+	if (pipeline_sql("SELECT xmin, state FROM pipeline.runs WHERE run_id = $1 AND state IN ('queued', 'running')",
 					 SPI_OK_SELECT, sql_int8(run_id)) > 0 &&
 		TransactionIdIsCurrentTransactionId(DatumGetTransactionId(pipeline_sql_datum(0, 1, &isnull))))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("run " INT64_FORMAT " was created by this transaction and cannot start before it commits", run_id),
+				 strcmp(pipeline_sql_text(0, 2), "queued") == 0 ?
+				 errmsg("run " INT64_FORMAT " was created by this transaction and cannot start before it commits", run_id) :
+				 errmsg("run " INT64_FORMAT " was changed by this transaction, which takes effect when it commits", run_id),
 				 errhint("Commit first, or use CALL pipeline.execute().")));
 	pipeline_scope_end(&scope);
 	if (IsolationUsesXactSnapshot())

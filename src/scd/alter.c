@@ -150,11 +150,11 @@ create_call(const char *function, Oid relid, const AlterKey *keys,
 }
 
 /*
- * Define it anew.  A source that stays is read with the search_path that it
- * was defined with, a new one with the caller's.
+ * Define it anew, recorded as done by alter_X().  A source that stays is read
+ * with the search_path that it was defined with, a new one with the caller's.
  */
 static void
-alter(FunctionCallInfo fcinfo, const char *function, const AlterKey *keys,
+alter(FunctionCallInfo fcinfo, const char *kind, const AlterKey *keys,
 	  const Jsonb *row, const char *search_path)
 {
 	Jsonb	   *changes = PG_GETARG_JSONB_P(1);
@@ -165,8 +165,18 @@ alter(FunctionCallInfo fcinfo, const char *function, const AlterKey *keys,
 	if (find_key(changes, "source", &buf) == NULL)
 		(void) set_config_option("search_path", search_path, PGC_USERSET,
 								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) pipeline_sql_generated(create_call(function, PG_GETARG_OID(0), keys, row, changes),
-								  SPI_OK_SELECT, false);
+	pipeline_change_action(psprintf("alter_%s", kind));
+	PG_TRY();
+	{
+		(void) pipeline_sql_generated(create_call(psprintf("create_%s", kind), PG_GETARG_OID(0),
+												  keys, row, changes),
+									  SPI_OK_SELECT, false);
+	}
+	PG_FINALLY();
+	{
+		pipeline_change_action(NULL);
+	}
+	PG_END_TRY();
 	AtEOXact_GUC(false, level);
 }
 
@@ -181,7 +191,7 @@ pipeline_alter_dimension(PG_FUNCTION_ARGS)
 	SPI_connect();
 	dimension = pipeline_scd_find(PG_GETARG_OID(0), false);
 	pipeline_check_owner(dimension->owner, "dimension", dimension->name);
-	alter(fcinfo, "create_dimension", dimension_keys,
+	alter(fcinfo, "dimension", dimension_keys,
 		  pipeline_scd_jsonb(dimension->relid), dimension->search_path);
 	SPI_finish();
 	PG_RETURN_OID(PG_GETARG_OID(0));
@@ -198,7 +208,7 @@ pipeline_alter_fact(PG_FUNCTION_ARGS)
 	SPI_connect();
 	fact = pipeline_scd_find_fact(PG_GETARG_OID(0), false);
 	pipeline_check_owner(fact->owner, "fact", fact->name);
-	alter(fcinfo, "create_fact", fact_keys, pipeline_scd_fact_jsonb(fact->relid), fact->search_path);
+	alter(fcinfo, "fact", fact_keys, pipeline_scd_fact_jsonb(fact->relid), fact->search_path);
 	SPI_finish();
 	PG_RETURN_OID(PG_GETARG_OID(0));
 }

@@ -1,7 +1,6 @@
 /*
  * export.c
- *	  Dimensions as a kind of objects for apply(), export() and
- *	  alter_dimension().
+ *	  Dimensions and facts as kinds of objects for apply() and export().
  */
 #include "postgres.h"
 
@@ -13,11 +12,10 @@
 #include "pipeline.h"
 #include "scd/scd.h"
 
-/* A dimension is listed under its table's qualified name. */
+/* Dimensions and facts are listed under their tables' qualified names. */
 static char *
-listed_name(const Jsonb *arguments)
+table_name(char *name)
 {
-	char	   *name = pipeline_jsonb_key(arguments, "dimension");
 	RangeVar   *rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 	Oid			relid = RangeVarGetRelid(rv, NoLock, true);
 
@@ -27,9 +25,21 @@ listed_name(const Jsonb *arguments)
 									  rv->relname);
 }
 
-/* As create_dimension() and merges do, by its table. */
+static char *
+dimension_name(const Jsonb *arguments)
+{
+	return table_name(pipeline_jsonb_key(arguments, "dimension"));
+}
+
+static char *
+fact_name(const Jsonb *arguments)
+{
+	return table_name(pipeline_jsonb_key(arguments, "fact"));
+}
+
+/* As create functions, merges and loads do, by the table. */
 static void
-lock_dimension(const char *name)
+lock_table(const char *name)
 {
 	RangeVar   *rv = makeRangeVarFromNameList(textToQualifiedNameList(cstring_to_text(name)));
 
@@ -54,9 +64,25 @@ pipeline_scd_init(void)
 		"             WHERE k.key <> k.value)) AS arguments"
 		" FROM pipeline.dimensions d JOIN pg_class c ON c.oid = d.dimension JOIN pg_namespace n ON n.oid = c.relnamespace"
 		" ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
-		.listed_name = listed_name,
-		.lock = lock_dimension
+		.listed_name = dimension_name,
+		.lock = lock_table
+	};
+	static const ObjectKind facts = {
+		.kind = "fact",
+		.key = "facts",
+		.create = "create_fact",
+		.drop = "drop_fact",
+		.name_argument = "fact",
+		.has_path = true,
+		.list = "SELECT NULL::text AS parent, format('%I.%I', n.nspname, c.relname) AS name, f.owner::oid AS owner,"
+		" f.search_path, to_jsonb(f) || jsonb_build_object('fact_key', nullif(f.fact_key, '{}')) AS arguments"
+		" FROM pipeline.facts f JOIN pg_class c ON c.oid = f.fact JOIN pg_namespace n ON n.oid = c.relnamespace"
+		" ORDER BY n.nspname COLLATE \"C\", c.relname COLLATE \"C\"",
+		.listed_name = fact_name,
+		.lock = lock_table
 	};
 
 	pipeline_register_kind(&dimensions);
+	/* They look up members of dimensions. */
+	pipeline_register_kind(&facts);
 }

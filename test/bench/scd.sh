@@ -7,17 +7,13 @@
 # OTHER_RUNS=3.
 # VARIANTS="main none new all text wide big" (big: 4 x ROWS) chooses.
 # All write the same rows, the number of the merge among them.
-# Prints a table and leaves it as Markdown in tmp_check/bench/scd.md.
+# Prints a table; with REPORT set, it is written there.
 set -euo pipefail
 ROWS=${ROWS:-5000000}
 RUNS=${RUNS:-5}
 OTHER_RUNS=${OTHER_RUNS:-3}
 VARIANTS=${VARIANTS:-main none new all text wide big}
 PSQL=(psql -qXAt -v ON_ERROR_STOP=1 "$@")
-HERE=$(cd "$(dirname "$0")/../.." && pwd)
-OUT=$HERE/tmp_check/bench
-mkdir -p "$OUT"
-: >"$OUT/scd.md"
 
 sql() { "${PSQL[@]}" -c 'SET client_min_messages = warning' -c 'SET search_path = scd_bench, public' -c "$1"; }
 
@@ -219,6 +215,6 @@ done
       m.what, round(m.cpu::numeric, 2), m.mb, round(m.wal::numeric, 1), CASE WHEN m.what <> 'merge_dimension()' THEN round((o.cpu / nullif(m.cpu, 0))::numeric, 2)::text || ' of it' ELSE '' END)
     FROM m JOIN m o ON o.variant = m.variant AND o.what = 'merge_dimension()'
     ORDER BY array_position('{main,none,new,all,text,wide,big}', m.variant), m.what <> 'merge_dimension()', m.cpu"
-} | tee "$OUT/scd.md"
+} | tee "${REPORT:-/dev/null}"
 sql 'SELECT pipeline.drop_dimension(dimension, true) FROM pipeline.dimensions WHERE search_path LIKE '"'scd_bench%'" >/dev/null
 sql 'DROP SCHEMA scd_bench CASCADE' >/dev/null
