@@ -240,6 +240,14 @@ typedef int DateTimeErrorExtra;
 	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
+/* 18: keys over ranges of time. */
+#define HAVE_WITHOUT_OVERLAPS (PG_VERSION_NUM >= 180000)
+
+/* 16: the function got another name. */
+#if PG_VERSION_NUM < 160000
+#define pgstat_get_local_beentry_by_index(index) pgstat_fetch_stat_local_beentry(index)
+#endif
+
 /* 16: varatt.h left postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"

@@ -35,6 +35,7 @@
 
 #include "feature/changes.h"
 #include "feature/direct_scan.h"
+#include "feature/progress.h"
 
 /* A time moved, but not past the infinities. */
 static int64
@@ -214,8 +215,12 @@ search_table(ChangeSearch *search, DirectScan *scan, int stream)
 	mark->blocks = block_ranges_start(search, scan->rel, stream < 0, time_column(scan),
 									  ((HeapScanDesc) heap)->rs_nblocks);
 	before = MemoryContextSwitchTo(scan->econtext->ecxt_per_tuple_memory);
+	progress_phase(PROGRESS_SEARCHING, ((HeapScanDesc) heap)->rs_nblocks);
 	for (int i = 0; i < mark->blocks->nranges; i++)
+	{
 		search_range(search, scan, heap, mark, i);
+		progress_advance(mark->blocks->width);
+	}
 	MemoryContextSwitchTo(before);
 	if (scan->any_expression)
 		ExecClearTuple(scan->slot);

@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "feature/direct_scan.h"
+#include "feature/progress.h"
 
 /* ---- out of a tuple ------------------------------------------------------------- */
 
@@ -358,6 +359,7 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 static void
 scan_tuples(DirectScan *scan, TableScanDesc heap)
 {
+	BlockNumber block = InvalidBlockNumber;
 	HeapTuple	tuple;
 	MemoryContext before;
 
@@ -367,11 +369,14 @@ scan_tuples(DirectScan *scan, TableScanDesc heap)
 	{
 		Buffer		buffer = ((HeapScanDesc) heap)->rs_cbuf;
 
-		if (buffer != scan->buffer)
+		if (((HeapScanDesc) heap)->rs_cblock != block)
 		{
-			flush_rows(scan);
+			block = ((HeapScanDesc) heap)->rs_cblock;
+			progress_advance(1);
 			CHECK_FOR_INTERRUPTS();
 		}
+		if (buffer != scan->buffer)
+			flush_rows(scan);
 		if (!take_tuple(scan, tuple, buffer))
 		{
 			if (scan->nrows == 0)
@@ -447,7 +452,10 @@ scan_blocks(DirectScan *scan, const BlockRanges *blocks)
 		BlockNumber first = (BlockNumber) i * blocks->width;
 
 		if (first >= nblocks || can_skip(scan, &blocks->ranges[i]))
+		{
+			progress_advance(blocks->width);
 			continue;
+		}
 		heap_rescan(heap, NULL, false, false, false, false);
 		heap_setscanlimits(heap, first, Min(blocks->width, nblocks - first));
 		scan_tuples(scan, heap);
@@ -462,6 +470,8 @@ scan_table(DirectScan *scan)
 	const BlockRanges *blocks = known_blocks(scan);
 	TableScanDesc heap;
 
+	progress_phase(scan->receiver->stream ? PROGRESS_EVENTS : PROGRESS_SPINE,
+				   RelationGetNumberOfBlocks(scan->rel));
 	if (blocks != NULL)
 	{
 		scan_blocks(scan, blocks);

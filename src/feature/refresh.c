@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "feature/changes.h"
+#include "feature/progress.h"
 #include "feature/refresh.h"
 
 static double
@@ -190,6 +191,7 @@ refresh_as_owner(Refresh *refresh)
 	PopActiveSnapshot();
 
 	INSTR_TIME_SET_CURRENT(start);
+	progress_phase(PROGRESS_WRITING, tuplestore_tuple_count(refresh->rows));
 	target_write(refresh, !OidIsValid(target));
 	if (!OidIsValid(target))
 		target_create_index(refresh);
@@ -389,10 +391,12 @@ run_refresh(FunctionCallInfo fcinfo, Refresh *refresh, MemoryContext context)
 	instr_time	start;
 
 	INSTR_TIME_SET_CURRENT(start);
+	progress_begin(refresh->set->name);
 	check_range(refresh);
 	refresh_as_owner(refresh);
 	refresh->total_ms = milliseconds_since(start);
 	record_refresh(refresh);
+	progress_end();
 	MemoryContextSwitchTo(context);
 	return refresh_result(fcinfo, refresh);
 }

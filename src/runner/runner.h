@@ -183,6 +183,10 @@ typedef struct RunSpec
 
 extern PipelineDef *runner_load_pipeline(const char *name);
 extern PipelineDef *runner_lock_pipeline(const char *name);
+extern void runner_record_change(const char *pipeline, const char *action,
+								 const char *kind, const char *name,
+								 const Jsonb *before, const Jsonb *after,
+								 const char *note);
 extern PipelineDef *runner_lock_operated(const char *name);
 extern char *runner_role_problem(Oid role);
 extern void runner_check_pipeline_name(const char *name);
@@ -392,8 +396,9 @@ extern void runner_check_datasets(const List *datasets, Oid owner);
 extern void runner_set_claim(const Claim *claim);
 extern void runner_require_task(const char *function);
 
-/* ---- progress (worker.c, shmem.c) --------------------------------------------- */
+/* ---- progress (progress.c, worker.c, shmem.c) --------------------------------- */
 
+extern void runner_install_progress(void);
 extern void runner_note_progress(const Progress *progress);
 extern bool runner_read_progress(int64 attempt_id, Progress *progress);
 
