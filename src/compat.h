@@ -240,6 +240,13 @@ typedef int DateTimeErrorExtra;
 	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
+/* 18: what is pruned when the statement runs is told by a number. */
+#if PG_VERSION_NUM >= 180000
+#define append_prunes_late(append) ((append)->part_prune_index >= 0)
+#else
+#define append_prunes_late(append) ((append)->part_prune_info != NULL)
+#endif
+
 /* 18: keys over ranges of time. */
 #define HAVE_WITHOUT_OVERLAPS (PG_VERSION_NUM >= 180000)
 

@@ -166,7 +166,8 @@ number(Jsonb *scalar)
 
 	if (v->type == jbvNumeric)
 		return pipeline_json_number(v);
-	return float8in_internal(pnstrdup(v->val.string.val, v->val.string.len), NULL, "double precision", "");
+	return DatumGetFloat8(DirectFunctionCall1(float8in,
+											  CStringGetDatum(pnstrdup(v->val.string.val, v->val.string.len))));
 }
 
 /* Is the first value of a column less than the second? */

@@ -70,7 +70,7 @@ direct_plain_scans(const PlannedStmt *stmt)
 
 	if (stmt->subplans != NIL || stmt->rowMarks != NIL || !CheckPlanPermissions(stmt))
 		return NIL;
-	if (IsA(top, Append) && ((Append *) top)->part_prune_info == NULL &&
+	if (IsA(top, Append) && !append_prunes_late((Append *) top) &&
 		top->qual == NIL)
 		scans = ((Append *) top)->appendplans;
 	else

@@ -21,6 +21,7 @@
 #include "utils/backend_progress.h"
 #include "utils/backend_status.h"
 #include "utils/builtins.h"
+#include "utils/tuplestore.h"
 
 #include "base/base.h"
 #include "feature/progress.h"

@@ -112,7 +112,7 @@ row_writer_put(RowWriter *writer, MinimalTuple row, const Datum *values,
 	Size		row_header = row->t_hoff - MINIMAL_TUPLE_OFFSET;
 	Size		at = header - MINIMAL_TUPLE_OFFSET;
 	uint16		infomask = row->t_infomask & (HEAP_HASVARWIDTH | HEAP_HASEXTERNAL);
-	bits8	   *bits;
+	uint8	   *bits;
 
 	make_room(writer, at, row->t_len - row_header);
 	memset(writer->tuple, 0, at);

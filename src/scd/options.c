@@ -8,6 +8,8 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
@@ -147,25 +149,21 @@ pipeline_scd_names(Dimension *dimension, const Jsonb *names)
 Jsonb *
 pipeline_scd_names_jsonb(const Dimension *dimension)
 {
-	JsonbParseState *state = NULL;
+	StringInfoData buf;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	initStringInfo(&buf);
 	for (int i = 0; i < META_COLUMNS; i++)
 	{
-		JsonbValue	v = {.type = jbvString};
-
-		v.val.string.val = unconstify(char *, pipeline_meta_names[i]);
-		v.val.string.len = strlen(pipeline_meta_names[i]);
-		pushJsonbValue(&state, WJB_KEY, &v);
-		v.type = dimension->names[i] ? jbvString : jbvNull;
+		appendStringInfoChar(&buf, i == 0 ? '{' : ',');
+		escape_json(&buf, pipeline_meta_names[i]);
+		appendStringInfoChar(&buf, ':');
 		if (dimension->names[i])
-		{
-			v.val.string.val = dimension->names[i];
-			v.val.string.len = strlen(dimension->names[i]);
-		}
-		pushJsonbValue(&state, WJB_VALUE, &v);
+			escape_json(&buf, dimension->names[i]);
+		else
+			appendStringInfoString(&buf, "null");
 	}
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	appendStringInfoChar(&buf, '}');
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data)));
 }
 
 /* Read open_end: infinity, NULL (as a value or a word) or a timestamp. */
