@@ -47,7 +47,7 @@ SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', sample_limit => NU
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => '{id}')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => (SELECT array_agg('c' || i) FROM generate_series(1, 33) i))$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', row_key => '{NULL}')$$);
-SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', quarantine => 'copy')$$);
+SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', quarantine => 'away')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', quarantine => 'burn')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', labels => '{"a": 1}')$$);
 SELECT fails($$SELECT pipeline.create_suite('x', '"Or ders"', or_replace => NULL)$$);
@@ -144,7 +144,16 @@ SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_
 SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_column_values_to_be_null", "kwargs": {"column": "a"}, "arg": 0, "condition": 0}]}', 1)$$);
 SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_column_to_exist", "kwargs": {"column": "a"}, "arg": 0}]}', 1)$$);
 SELECT fails($$SELECT pipeline._check('{"keys": [{"name": "a", "arg": 7}], "checks": []}', 1)$$);
-SELECT fails($$SELECT pipeline._check('{"limit": 100000000, "keys": [], "checks": []}', 1)$$);
+SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"limit": 100000000, "type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}]}', 1)$$);
+SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_column_values_to_be_json_parseable", "kwargs": {"column": "a"}, "arg": 9}]}', 1)$$);
+SELECT fails($$SELECT pipeline._check('{"keys": [], "checks": [{"type": "expect_column_pair_values_to_be_equal", "shown": [], "arg": 0}]}', 1)$$);
+SELECT fails($$SELECT pipeline._unexpected(NULL, NULL, 1)$$);
+SELECT fails($$SELECT pipeline._unexpected(NULL, '{"checks": 1}', 1)$$);
+SELECT fails($$SELECT pipeline._distribution('{}', 1, true)$$);
+SELECT fails($$SELECT pipeline._distribution('[1]', 1, true)$$);
+SELECT fails($$SELECT pipeline._distribution('[{"type": "expect_column_to_exist", "kwargs": {"column": "a"}}]', 1, true)$$);
+SELECT fails($$SELECT pipeline._distribution('[{"type": "expect_column_values_to_be_unique", "kwargs": {}}]', '1'::json, true)$$);
+SELECT fails($$SELECT pipeline._distribution(NULL, 1, true)$$);
 \pset format aligned
 \pset tuples_only off
 SELECT pipeline.drop_suite('expect_suite 1');

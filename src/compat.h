@@ -16,12 +16,17 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "common/jsonapi.h"
 #include "executor/executor.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "tcop/pquery.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#include "utils/datetime.h"
+#include "utils/json.h"
+#include "utils/tuplesort.h"
 
 #if PG_VERSION_NUM < 150000
 #error "pipeline needs PostgreSQL 15 or newer"
@@ -202,8 +207,38 @@ pipeline_table_tuple_update(Relation rel, ItemPointer otid,
 	table_beginscan(rel, snapshot, nkeys, key)
 #endif
 
+/* 16: a text that is no JSON need not raise. */
+#if PG_VERSION_NUM < 160000
+static inline bool
+json_validate(text *json, bool check_unique_keys, bool throw_error)
+{
+	JsonLexContext *lex = makeJsonLexContextCstringLen(VARDATA_ANY(json), VARSIZE_ANY_EXHDR(json),
+													   GetDatabaseEncoding(), false);
+
+	return pg_parse_json(lex, &nullSemAction) == JSON_SUCCESS;
+}
+#endif
+
+/* 16: what is wrong with a date is told apart. */
+#if PG_VERSION_NUM < 160000
+typedef int DateTimeErrorExtra;
+#define DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz, extra) \
+	DecodeDateTime(field, ftype, nf, dtype, tm, fsec, tz)
+#endif
+
+/* 16: a sort may hand out a value without copying it. */
+#if PG_VERSION_NUM < 160000
+#define tuplesort_getdatum(state, forward, copy, val, isnull, abbrev) \
+	tuplesort_getdatum(state, forward, val, isnull, abbrev)
+#endif
+
 /* 18: keys over ranges of time. */
 #define HAVE_WITHOUT_OVERLAPS (PG_VERSION_NUM >= 180000)
+
+/* 16: the function got another name. */
+#if PG_VERSION_NUM < 160000
+#define pgstat_get_local_beentry_by_index(index) pgstat_fetch_stat_local_beentry(index)
+#endif
 
 /* 16: varatt.h left postgres.h. */
 #if PG_VERSION_NUM >= 160000

@@ -140,6 +140,10 @@ extern TupleDesc pipeline_query_columns(const char *sql);
 extern void pipeline_record_change(const char *action, const char *kind,
 								   const char *name, const Jsonb *before,
 								   const Jsonb *after, const char *note);
+extern void pipeline_record_change_of(Oid owner, const char *action,
+									  const char *kind, const char *name,
+									  const Jsonb *before, const Jsonb *after,
+									  const char *note);
 
 /* Until set back to NULL, changes are recorded as made by this function. */
 extern void pipeline_change_action(const char *action);
@@ -216,5 +220,16 @@ typedef struct TaskContext
 
 extern void pipeline_set_task_context(const TaskContext *context);
 extern const TaskContext *pipeline_task_context(void);
+
+/*
+ * Who is told how far a task is: the runner sets it, rooms call it, at most
+ * some times a second.  total is NAN when it is not known; nothing happens
+ * outside a task.
+ */
+typedef void (*ProgressSink) (double done, double total, const char *message);
+
+extern void pipeline_set_progress_sink(ProgressSink sink);
+extern void pipeline_note_progress(double done, double total,
+								   const char *message);
 
 #endif							/* PIPELINE_BASE_H */

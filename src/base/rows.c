@@ -89,13 +89,9 @@ pipeline_rows_close(RowTable *t)
 	t->rel = NULL;
 }
 
-/*
- * Begin to read an index: the rows whose first columns equal the keys, in the
- * order of the index, as they are now.
- */
-void
-pipeline_rows_begin(RowTable *t, RowScan *scan, const char *index, int nkeys,
-					const Datum *keys)
+static void
+begin_scan(RowTable *t, RowScan *scan, const char *index, int nkeys,
+		   const Datum *keys, bool from)
 {
 	ScanKeyData skeys[ROW_KEYS];
 
@@ -104,17 +100,38 @@ pipeline_rows_begin(RowTable *t, RowScan *scan, const char *index, int nkeys,
 	for (int i = 0; i < nkeys; i++)
 	{
 		Oid			opclass_type = scan->index->rd_opcintype[i];
+		StrategyNumber strategy = from && i == nkeys - 1 ?
+			BTGreaterEqualStrategyNumber : BTEqualStrategyNumber;
 		Oid			opr = get_opfamily_member(scan->index->rd_opfamily[i],
 											  opclass_type, opclass_type,
-											  BTEqualStrategyNumber);
+											  strategy);
 
-		ScanKeyEntryInitialize(&skeys[i], 0, i + 1, BTEqualStrategyNumber,
+		ScanKeyEntryInitialize(&skeys[i], 0, i + 1, strategy,
 							   opclass_type, scan->index->rd_indcollation[i],
 							   get_opcode(opr), keys[i]);
 	}
 	scan->snapshot = RegisterSnapshot(GetLatestSnapshot());
 	scan->desc = index_beginscan(t->rel, scan->index, scan->snapshot, NULL, nkeys, 0, 0);
 	index_rescan(scan->desc, skeys, nkeys, NULL, 0);
+}
+
+/*
+ * Begin to read an index: the rows whose first columns equal the keys, in the
+ * order of the index, as they are now.
+ */
+void
+pipeline_rows_begin(RowTable *t, RowScan *scan, const char *index, int nkeys,
+					const Datum *keys)
+{
+	begin_scan(t, scan, index, nkeys, keys, false);
+}
+
+/* The same, but the last key is the least that its column may be. */
+void
+pipeline_rows_begin_from(RowTable *t, RowScan *scan, const char *index,
+						 int nkeys, const Datum *keys)
+{
+	begin_scan(t, scan, index, nkeys, keys, true);
 }
 
 /* The next row becomes the current one; false when there is none. */

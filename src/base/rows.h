@@ -47,6 +47,9 @@ extern void pipeline_rows_open(RowTable *t);
 extern void pipeline_rows_close(RowTable *t);
 extern void pipeline_rows_begin(RowTable *t, RowScan *scan, const char *index,
 								int nkeys, const Datum *keys);
+extern void pipeline_rows_begin_from(RowTable *t, RowScan *scan,
+									 const char *index, int nkeys,
+									 const Datum *keys);
 extern bool pipeline_rows_next(RowTable *t, RowScan *scan);
 extern void pipeline_rows_end(RowTable *t, RowScan *scan);
 

@@ -233,13 +233,9 @@ pipeline_source_column(const Source *source, const char *column,
 	int			found = 0;
 	StringInfoData all;
 
-	initStringInfo(&all);
 	for (int i = 0; i < source->columns->natts; i++)
 	{
-		const char *name = NameStr(TupleDescAttr(source->columns, i)->attname);
-
-		appendStringInfo(&all, "%s%s", i ? ", " : "", name);
-		if (strcmp(name, column) != 0)
+		if (strcmp(NameStr(TupleDescAttr(source->columns, i)->attname), column) != 0)
 			continue;
 		if (found)
 			ereport(ERROR,
@@ -249,13 +245,18 @@ pipeline_source_column(const Source *source, const char *column,
 					 errdetail("The source has two columns of that name: %s", source->text)));
 		found = i + 1;
 	}
-	if (!found)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_COLUMN),
-				 errmsg("column \"%s\" of argument \"%s\" does not exist in the source",
-						column, argument),
-				 errdetail("The source %s has the columns: %s.", source->text, all.data)));
-	return found;
+	if (found)
+		return found;
+	initStringInfo(&all);
+	for (int i = 0; i < source->columns->natts; i++)
+		appendStringInfo(&all, "%s%s", i ? ", " : "",
+						 NameStr(TupleDescAttr(source->columns, i)->attname));
+	ereport(ERROR,
+			(errcode(ERRCODE_UNDEFINED_COLUMN),
+			 errmsg("column \"%s\" of argument \"%s\" does not exist in the source",
+					column, argument),
+			 errdetail("The source %s has the columns: %s.", source->text, all.data)));
+	return 0;
 }
 
 /*

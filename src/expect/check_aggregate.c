@@ -2,11 +2,13 @@
  * check_aggregate.c
  *	  pipeline._check(plan, arguments...): many checks in one scan.
  *
- * The plan is a constant: {"limit": n, "keys": [[name, argument], ...],
- * "checks": [{"type", "kwargs", "arg", "condition", "collation"}, ...]}, where
- * an argument is a number from 0 among those that follow the plan.  Each
- * process compiles it when it sees its first row.  The result is an array with
- * one object per check: elements, missing, unexpected, values, keys.
+ * The plan is a constant: {"keys": [{"name", "arg"}, ...], "checks": [{"type",
+ * "kwargs", "limit", "arg", "condition", "collation"}, ...]}, where an argument
+ * is a number from 0 among those that follow the plan.  A check that is an
+ * expression has, in place of kwargs, "shown": the columns of its samples, as
+ * "keys" has them, and "object": whether these are an object or an array.  Each
+ * process compiles the plan when it sees its first row.  The result is an array
+ * with one object per check: elements, missing, unexpected, values, keys.
  *
  * The state that travels between processes holds counts and samples only, and
  * as many of them as there are checks, so that it can be combined without the
@@ -44,6 +46,7 @@ typedef struct Counts
 	int64		elements;
 	int64		missing;
 	int64		unexpected;
+	int			limit;
 	int			nsamples;
 	char	  **values;			/* JSON texts */
 	char	  **keys;			/* the same, or NULL */
@@ -55,11 +58,22 @@ typedef struct KeyColumn
 	int			arg;
 } KeyColumn;
 
+/* What the samples of a check that is an expression show. */
+typedef struct Shown
+{
+	int			n;
+	KeyColumn  *columns;
+	bool		object;
+} Shown;
+
 typedef struct RowScan
 {
 	int			nargs;			/* arguments after the plan */
 	FmgrInfo   *to_json;		/* per argument */
+	int			nchecks;
+	int		   *limits;			/* samples, per check */
 	CompiledCheck *checks;
+	Shown	   *shown;
 	int			nkeys;
 	KeyColumn  *keys;
 } RowScan;
@@ -68,7 +82,6 @@ typedef struct CheckState
 {
 	RowScan	   *scan;			/* NULL in a state that was received */
 	int			nchecks;
-	int			limit;
 	Counts	   *counts;
 } CheckState;
 
@@ -119,29 +132,48 @@ plan_element(const Jsonb *array, int i)
 	return JsonbValueToJsonb(v);
 }
 
-/* Prepare to_json() for values of a type known only now. */
-static void
-prepare_to_json(FmgrInfo *flinfo, Oid typid)
+static int
+compile_columns(RowScan *scan, const Jsonb *list, KeyColumn **columns)
 {
-	Node	   *arg = (Node *) makeNullConst(typid, -1, InvalidOid);
+	int			n = JB_ROOT_COUNT(list);
 
-	fmgr_info(F_TO_JSON, flinfo);
-	fmgr_info_set_expr((Node *) makeFuncExpr(F_TO_JSON, JSONOID, list_make1(arg),
-											 InvalidOid, InvalidOid,
-											 COERCE_EXPLICIT_CALL), flinfo);
+	*columns = palloc_array(KeyColumn, n + 1);
+	for (int i = 0; i < n; i++)
+	{
+		Jsonb	   *column = plan_element(list, i);
+
+		(*columns)[i].name = pipeline_jsonb_key(column, "name");
+		(*columns)[i].arg = plan_int(column, "arg", -1, 0, scan->nargs - 1);
+		if ((*columns)[i].name == NULL || (*columns)[i].arg < 0)
+			bad_plan("columns");
+	}
+	return n;
 }
 
 static void
-compile_one(RowScan *scan, CompiledCheck *check, const Jsonb *plan, FmgrInfo *flinfo)
+compile_one(RowScan *scan, int i, const Jsonb *plan, FmgrInfo *flinfo)
 {
+	CompiledCheck *check = &scan->checks[i];
+	Shown	   *shown = &scan->shown[i];
+	JsonbValue	buf;
 	char	   *name = pipeline_jsonb_key(plan, "type");
 	const ExpectationType *type = pipeline_expectation_type(name ? name : "");
-	Jsonb	   *kwargs = plan_member(plan, "kwargs", false);
 	int			arg = plan_int(plan, "arg", -1, 0, scan->nargs - 1);
 	int			condition = plan_int(plan, "condition", -1, 0, scan->nargs - 1);
+	Jsonb	   *kwargs = NULL;
 	int64		collation = InvalidOid;
 
-	pipeline_check_kwargs(type, kwargs);
+	scan->limits[i] = plan_int(plan, "limit", 0, 0, MAX_SAMPLES);
+	if (pipeline_kwarg(plan, "shown", &buf) != NULL)
+	{
+		shown->n = compile_columns(scan, plan_member(plan, "shown", true), &shown->columns);
+		shown->object = pipeline_kwarg_bool(plan, "object");
+	}
+	else
+	{
+		kwargs = plan_member(plan, "kwargs", false);
+		pipeline_check_kwargs(type, kwargs);
+	}
 	if (type->kind != CHECK_COUNT && arg < 0)
 		bad_plan("arg");
 	if (condition >= 0 && get_fn_expr_argtype(flinfo, condition + 2) != BOOLOID)
@@ -155,41 +187,28 @@ compile_one(RowScan *scan, CompiledCheck *check, const Jsonb *plan, FmgrInfo *fl
 }
 
 static void
-compile_keys(RowScan *scan, const Jsonb *plan)
-{
-	Jsonb	   *keys = plan_member(plan, "keys", true);
-
-	scan->nkeys = JB_ROOT_COUNT(keys);
-	scan->keys = palloc_array(KeyColumn, scan->nkeys + 1);
-	for (int i = 0; i < scan->nkeys; i++)
-	{
-		Jsonb	   *key = plan_element(keys, i);
-
-		scan->keys[i].name = pipeline_jsonb_key(key, "name");
-		scan->keys[i].arg = plan_int(key, "arg", -1, 0, scan->nargs - 1);
-		if (scan->keys[i].name == NULL || scan->keys[i].arg < 0)
-			bad_plan("keys");
-	}
-}
-
-static void
-init_counts(CheckState *state, int nchecks, int limit)
+init_counts(CheckState *state, int nchecks, const int *limits)
 {
 	state->nchecks = nchecks;
-	state->limit = limit;
 	state->counts = palloc0_array(Counts, nchecks + 1);
 	for (int i = 0; i < nchecks; i++)
-	{
-		state->counts[i].values = palloc_array(char *, limit + 1);
-		state->counts[i].keys = palloc_array(char *, limit + 1);
-	}
+		state->counts[i].limit = limits[i];
 }
 
-/* Compile the plan into a new state, in the aggregate's context. */
-static CheckState *
-start(FunctionCallInfo fcinfo)
+/* Room for samples, made when there is the first one. */
+static void
+init_samples(Counts *counts, MemoryContext context)
 {
-	CheckState *state = palloc0(sizeof(CheckState));
+	if (counts->values != NULL)
+		return;
+	counts->values = MemoryContextAlloc(context, sizeof(char *) * (counts->limit + 1));
+	counts->keys = MemoryContextAlloc(context, sizeof(char *) * (counts->limit + 1));
+}
+
+/* Compile a plan, in the current context. */
+static RowScan *
+compile_scan(FunctionCallInfo fcinfo)
+{
 	RowScan	   *scan = palloc0(sizeof(RowScan));
 	Jsonb	   *plan;
 	Jsonb	   *checks;
@@ -197,92 +216,114 @@ start(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(1))
 		bad_plan("it is null");
 	plan = PG_GETARG_JSONB_P_COPY(1);
-	state->scan = scan;
 	scan->nargs = PG_NARGS() - 2;
 	scan->to_json = palloc0_array(FmgrInfo, scan->nargs + 1);
 	for (int i = 0; i < scan->nargs; i++)
-		prepare_to_json(&scan->to_json[i], get_fn_expr_argtype(fcinfo->flinfo, i + 2));
+		pipeline_prepare_to_json(&scan->to_json[i], get_fn_expr_argtype(fcinfo->flinfo, i + 2));
 	checks = plan_member(plan, "checks", true);
-	if (JB_ROOT_COUNT(checks) > MAX_CHECKS)
+	scan->nchecks = JB_ROOT_COUNT(checks);
+	if (scan->nchecks > MAX_CHECKS)
 		bad_plan("checks");
-	init_counts(state, JB_ROOT_COUNT(checks),
-				plan_int(plan, "limit", 0, 0, MAX_SAMPLES));
-	scan->checks = palloc0_array(CompiledCheck, state->nchecks + 1);
-	for (int i = 0; i < state->nchecks; i++)
-		compile_one(scan, &scan->checks[i], plan_element(checks, i), fcinfo->flinfo);
-	compile_keys(scan, plan);
+	scan->limits = palloc0_array(int, scan->nchecks + 1);
+	scan->checks = palloc0_array(CompiledCheck, scan->nchecks + 1);
+	scan->shown = palloc0_array(Shown, scan->nchecks + 1);
+	for (int i = 0; i < scan->nchecks; i++)
+		compile_one(scan, i, plan_element(checks, i), fcinfo->flinfo);
+	scan->nkeys = compile_columns(scan, plan_member(plan, "keys", true), &scan->keys);
+	return scan;
+}
+
+/* Compile the plan into a new state, in the aggregate's context. */
+static CheckState *
+start(FunctionCallInfo fcinfo)
+{
+	CheckState *state = palloc0(sizeof(CheckState));
+
+	state->scan = compile_scan(fcinfo);
+	init_counts(state, state->scan->nchecks, state->scan->limits);
 	return state;
 }
 
-/* Text as a JSON string; what is too long is cut. */
-static char *
-quoted_text(char *text)
-{
-	StringInfoData buf;
-	int			len = strlen(text);
-
-	if (len > MAX_SAMPLE_BYTES)
-	{
-		text[pg_mbcliplen(text, len, MAX_SAMPLE_BYTES)] = '\0';
-		text = psprintf("%s...", text);
-	}
-	initStringInfo(&buf);
-	escape_json(&buf, text);
-	return buf.data;
-}
-
-/*
- * An argument as JSON.  It ends up in jsonb among others, so that a value of
- * many megabytes is a string of its beginning, and json with an escape, which
- * jsonb may refuse (\u0000), is a string of all of it.
- */
+/* An argument as JSON. */
 static char *
 json_text(RowScan *scan, FunctionCallInfo fcinfo, int arg)
 {
-	Oid			typid = get_fn_expr_argtype(fcinfo->flinfo, arg + 2);
-	Datum		value = PG_GETARG_DATUM(arg + 2);
-	Oid			output;
-	bool		is_varlena;
-	char	   *json;
-
-	if (PG_ARGISNULL(arg + 2))
-		return "null";
-	getTypeOutputInfo(typid, &output, &is_varlena);
-	if (is_varlena && get_typlen(typid) == -1 &&
-		toast_raw_datum_size(value) > MAX_SAMPLE_BYTES)
-		return quoted_text(OidOutputFunctionCall(output, value));
-	json = TextDatumGetCString(FunctionCall1(&scan->to_json[arg], value));
-	return getBaseType(typid) == JSONOID && strstr(json, "\\u") ? quoted_text(json) : json;
+	return pipeline_value_json(&scan->to_json[arg], PG_GETARG_DATUM(arg + 2), PG_ARGISNULL(arg + 2),
+							   get_fn_expr_argtype(fcinfo->flinfo, arg + 2));
 }
 
-/* The key of the row as a JSON object. */
+/* Some arguments as a JSON object, or as an array of their values. */
 static char *
-key_text(RowScan *scan, FunctionCallInfo fcinfo)
+columns_text(RowScan *scan, FunctionCallInfo fcinfo, const KeyColumn *columns, int n, bool object)
 {
 	StringInfoData buf;
 
 	initStringInfo(&buf);
-	for (int i = 0; i < scan->nkeys; i++)
+	appendStringInfoChar(&buf, object ? '{' : '[');
+	for (int i = 0; i < n; i++)
 	{
-		appendStringInfoString(&buf, i ? ", " : "{");
-		escape_json(&buf, scan->keys[i].name);
-		appendStringInfo(&buf, ": %s", json_text(scan, fcinfo, scan->keys[i].arg));
+		appendStringInfoString(&buf, i ? ", " : "");
+		if (object)
+		{
+			escape_json(&buf, columns[i].name);
+			appendStringInfoString(&buf, ": ");
+		}
+		appendStringInfoString(&buf, json_text(scan, fcinfo, columns[i].arg));
 	}
-	appendStringInfoChar(&buf, '}');
+	appendStringInfoChar(&buf, object ? '}' : ']');
 	return buf.data;
 }
 
 /* Keep an unexpected value, and the key of its row. */
 static pg_noinline void
-keep_sample(CheckState *state, Counts *counts, FunctionCallInfo fcinfo,
-			int arg, MemoryContext context)
+keep_sample(CheckState *state, int i, FunctionCallInfo fcinfo, MemoryContext context)
 {
-	char	   *value = json_text(state->scan, fcinfo, arg);
-	char	   *key = state->scan->nkeys ? key_text(state->scan, fcinfo) : NULL;
+	RowScan	   *scan = state->scan;
+	Counts	   *counts = &state->counts[i];
+	Shown	   *shown = &scan->shown[i];
+	char	   *value;
+	char	   *key = scan->nkeys ? columns_text(scan, fcinfo, scan->keys, scan->nkeys, true) : NULL;
 
+	if (shown->n == 0)
+		value = json_text(scan, fcinfo, scan->checks[i].arg);
+	else if (shown->n == 1 && !shown->object)
+		value = json_text(scan, fcinfo, shown->columns[0].arg);
+	else
+		value = columns_text(scan, fcinfo, shown->columns, shown->n, shown->object);
+	init_samples(counts, context);
 	counts->values[counts->nsamples] = MemoryContextStrdup(context, value);
 	counts->keys[counts->nsamples] = key ? MemoryContextStrdup(context, key) : NULL;
 	counts->nsamples++;
+}
+
+/* Is an argument unexpected?  *missing when it is not judged. */
+static inline bool
+unexpected_argument(CompiledCheck *check, FunctionCallInfo fcinfo, bool *missing)
+{
+	*missing = false;
+	if (check->op == OP_NOT_NULL || check->op == OP_NULL)
+		return PG_ARGISNULL(check->arg + 2) == (check->op == OP_NOT_NULL);
+	*missing = PG_ARGISNULL(check->arg + 2);
+	if (check->op == OP_INT_RANGE && !*missing)
+	{
+		Datum		value = PG_GETARG_DATUM(check->arg + 2);
+		int64		v = check->typlen == 8 ? DatumGetInt64(value) :
+			check->typlen == 4 ? DatumGetInt32(value) : DatumGetInt16(value);
+
+		return v < check->int_min || v > check->int_max;
+	}
+	if (check->op == OP_EXPRESSION)
+		return !*missing && !DatumGetBool(PG_GETARG_DATUM(check->arg + 2));
+	return !*missing && pipeline_check_unexpected(check, PG_GETARG_DATUM(check->arg + 2));
+}
+
+/* Does the condition of a check leave this row out? */
+static inline bool
+is_left_out(const CompiledCheck *check, FunctionCallInfo fcinfo)
+{
+	return check->condition >= 0 &&
+		(PG_ARGISNULL(check->condition + 2) ||
+		 !DatumGetBool(PG_GETARG_DATUM(check->condition + 2)));
 }
 
 /* One check on one row. */
@@ -291,29 +332,20 @@ check_row(CheckState *state, int i, FunctionCallInfo fcinfo, MemoryContext conte
 {
 	CompiledCheck *check = &state->scan->checks[i];
 	Counts	   *counts = &state->counts[i];
-	bool		unexpected;
+	bool		missing;
 
-	if (check->condition >= 0 &&
-		(PG_ARGISNULL(check->condition + 2) ||
-		 !DatumGetBool(PG_GETARG_DATUM(check->condition + 2))))
+	if (is_left_out(check, fcinfo))
 		return;
 	counts->elements++;
 	if (check->op == OP_COUNT)
 		return;
-	if (check->op == OP_NOT_NULL || check->op == OP_NULL)
-		unexpected = PG_ARGISNULL(check->arg + 2) == (check->op == OP_NOT_NULL);
-	else if (PG_ARGISNULL(check->arg + 2))
+	if (unexpected_argument(check, fcinfo, &missing))
 	{
-		counts->missing++;
-		return;
+		counts->unexpected++;
+		if (counts->nsamples < counts->limit)
+			keep_sample(state, i, fcinfo, context);
 	}
-	else
-		unexpected = pipeline_check_unexpected(check, PG_GETARG_DATUM(check->arg + 2));
-	if (!unexpected)
-		return;
-	counts->unexpected++;
-	if (counts->nsamples < state->limit)
-		keep_sample(state, counts, fcinfo, check->arg, context);
+	counts->missing += missing;
 }
 
 static MemoryContext
@@ -353,10 +385,11 @@ pipeline_check_step(PG_FUNCTION_ARGS)
 
 /* Add the samples of one state to another, up to the limit. */
 static void
-combine_samples(CheckState *to, Counts *a, const Counts *b, MemoryContext context)
+combine_samples(Counts *a, const Counts *b, MemoryContext context)
 {
-	for (int i = 0; i < b->nsamples && a->nsamples < to->limit; i++)
+	for (int i = 0; i < b->nsamples && a->nsamples < a->limit; i++)
 	{
+		init_samples(a, context);
 		a->values[a->nsamples] = MemoryContextStrdup(context, b->values[i]);
 		a->keys[a->nsamples] = b->keys[i] ? MemoryContextStrdup(context, b->keys[i]) : NULL;
 		a->nsamples++;
@@ -382,9 +415,12 @@ pipeline_check_combine(PG_FUNCTION_ARGS)
 	if (a == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
+		int		   *limits = palloc_array(int, b->nchecks + 1);
 
+		for (int i = 0; i < b->nchecks; i++)
+			limits[i] = b->counts[i].limit;
 		a = palloc0(sizeof(CheckState));
-		init_counts(a, b->nchecks, b->limit);
+		init_counts(a, b->nchecks, limits);
 		MemoryContextSwitchTo(old);
 	}
 	if (a->nchecks != b->nchecks)
@@ -394,7 +430,7 @@ pipeline_check_combine(PG_FUNCTION_ARGS)
 		a->counts[i].elements += b->counts[i].elements;
 		a->counts[i].missing += b->counts[i].missing;
 		a->counts[i].unexpected += b->counts[i].unexpected;
-		combine_samples(a, &a->counts[i], &b->counts[i], context);
+		combine_samples(&a->counts[i], &b->counts[i], context);
 	}
 	PG_RETURN_POINTER(a);
 }
@@ -430,7 +466,6 @@ pipeline_check_serialize(PG_FUNCTION_ARGS)
 	state = (CheckState *) PG_GETARG_POINTER(0);
 	pq_begintypsend(&buf);
 	pq_sendint32(&buf, state->nchecks);
-	pq_sendint32(&buf, state->limit);
 	for (int i = 0; i < state->nchecks; i++)
 	{
 		Counts	   *counts = &state->counts[i];
@@ -438,6 +473,7 @@ pipeline_check_serialize(PG_FUNCTION_ARGS)
 		pq_sendint64(&buf, counts->elements);
 		pq_sendint64(&buf, counts->missing);
 		pq_sendint64(&buf, counts->unexpected);
+		pq_sendint32(&buf, counts->limit);
 		pq_sendint32(&buf, counts->nsamples);
 		for (int s = 0; s < counts->nsamples; s++)
 		{
@@ -464,7 +500,7 @@ pipeline_check_deserialize(PG_FUNCTION_ARGS)
 	initStringInfo(&buf);
 	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 	nchecks = pq_getmsgint(&buf, 4);
-	init_counts(state, nchecks, pq_getmsgint(&buf, 4));
+	init_counts(state, nchecks, palloc0_array(int, nchecks + 1));
 	for (int i = 0; i < nchecks; i++)
 	{
 		Counts	   *counts = &state->counts[i];
@@ -472,7 +508,9 @@ pipeline_check_deserialize(PG_FUNCTION_ARGS)
 		counts->elements = pq_getmsgint64(&buf);
 		counts->missing = pq_getmsgint64(&buf);
 		counts->unexpected = pq_getmsgint64(&buf);
+		counts->limit = pq_getmsgint(&buf, 4);
 		counts->nsamples = pq_getmsgint(&buf, 4);
+		init_samples(counts, CurrentMemoryContext);
 		for (int s = 0; s < counts->nsamples; s++)
 		{
 			counts->values[s] = receive_text(&buf);
@@ -521,4 +559,42 @@ pipeline_check_final(PG_FUNCTION_ARGS)
 	}
 	appendStringInfoChar(&buf, ']');
 	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data)));
+}
+
+/* ---- one row --------------------------------------------------------------------- */
+
+PG_FUNCTION_INFO_V1(pipeline_unexpected);
+
+/*
+ * SQL: _unexpected(NULL, plan, arguments...): the numbers, from 1, of the checks
+ * that the row fails, or NULL when it fails none.  The first argument holds the
+ * place that the state has in the aggregate.
+ */
+Datum
+pipeline_unexpected(PG_FUNCTION_ARGS)
+{
+	RowScan	   *scan = fcinfo->flinfo->fn_extra;
+	Datum	   *failed;
+	int			n = 0;
+
+	if (scan == NULL)
+	{
+		MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+
+		scan = compile_scan(fcinfo);
+		fcinfo->flinfo->fn_extra = scan;
+		MemoryContextSwitchTo(old);
+	}
+	failed = palloc_array(Datum, scan->nchecks + 1);
+	for (int i = 0; i < scan->nchecks; i++)
+	{
+		bool		missing;
+
+		if (!is_left_out(&scan->checks[i], fcinfo) && scan->checks[i].op != OP_COUNT &&
+			unexpected_argument(&scan->checks[i], fcinfo, &missing))
+			failed[n++] = Int32GetDatum(i + 1);
+	}
+	if (n == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_ARRAYTYPE_P(construct_array(failed, n, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }

@@ -331,12 +331,41 @@ compile_length(CompiledCheck *check, const Jsonb *kwargs)
 		check->int_min = value + pipeline_kwarg_bool(kwargs, "strict_min");
 	if (pipeline_kwarg_int(kwargs, "max_value", &value))
 		check->int_max = value - pipeline_kwarg_bool(kwargs, "strict_max");
+	if (pipeline_kwarg_int(kwargs, "value", &value))
+		check->int_min = check->int_max = value;
+}
+
+/* One pattern, or a list of which any or all must match. */
+static void
+compile_regexes(CompiledCheck *check, const Jsonb *kwargs)
+{
+	char	   *pattern = pipeline_kwarg_text(kwargs, "regex");
+	char	   *match_on = pipeline_kwarg_text(kwargs, "match_on");
+	List	   *patterns = pattern ? list_make1(pattern) : pipeline_kwarg_list(kwargs, "regex_list");
+	ListCell   *lc;
+
+	check->op = OP_REGEX;
+	check->match_all = match_on != NULL && strcmp(match_on, "all") == 0;
+	check->regexes = palloc_array(Regex *, list_length(patterns) + 1);
+	foreach(lc, patterns)
+		check->regexes[check->nregexes++] = pipeline_regex_compile(lfirst(lc), check->collation);
+}
+
+static void
+compile_parse(CompiledCheck *check, const ExpectationType *type, const Jsonb *kwargs)
+{
+	check->op = OP_PARSE;
+	check->sub = type->sub;
+	if (type->sub == SUB_STRFTIME)
+		check->format = pipeline_kwarg_text(kwargs, "strftime_format");
+	if (type->sub == SUB_JSON_SCHEMA)
+		check->schema = pipeline_kwarg_json(kwargs, "json_schema");
 }
 
 static void
 check_column_type(const ExpectationType *type, const Jsonb *kwargs, Oid typid)
 {
-	if ((type->kind == CHECK_REGEX || type->kind == CHECK_LENGTH) &&
+	if ((type->kind == CHECK_REGEX || type->kind == CHECK_LENGTH || type->kind == CHECK_PARSE) &&
 		!pipeline_is_text_type(typid))
 		ereport(ERROR,
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
@@ -365,6 +394,17 @@ pipeline_check_compile(CompiledCheck *check, const ExpectationType *type,
 	check->op = OP_COUNT;
 	if (type->kind == CHECK_COUNT)
 		return;
+	if (type->kind == CHECK_EXPRESSION || type->kind == CHECK_DEVIATION ||
+		type->kind == CHECK_WINDOW || type->sub == SUB_UNIQUE)
+	{
+		if (typid != BOOLOID)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATATYPE_MISMATCH),
+					 errmsg("%s is evaluated by a boolean", type->name)));
+		check->op = OP_EXPRESSION;
+		check->negate = false;
+		return;
+	}
 	check->typid = getBaseType(typid);
 	check->typlen = get_typlen(check->typid);
 	check->collation = collation;
@@ -384,9 +424,10 @@ pipeline_check_compile(CompiledCheck *check, const ExpectationType *type,
 											  check->datetimes, collation);
 			break;
 		case CHECK_REGEX:
-			check->op = OP_REGEX;
-			check->regex = pipeline_regex_compile(pipeline_kwarg_text(kwargs, "regex"),
-												  collation);
+			compile_regexes(check, kwargs);
+			break;
+		case CHECK_PARSE:
+			compile_parse(check, type, kwargs);
 			break;
 		case CHECK_LENGTH:
 			compile_length(check, kwargs);
@@ -396,4 +437,35 @@ pipeline_check_compile(CompiledCheck *check, const ExpectationType *type,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("%s is not evaluated row by row", type->name)));
 	}
+}
+
+static void
+compile_bounds(CompiledCheck *check, const Jsonb *kwargs, Oid typid)
+{
+	memset(check, 0, sizeof(*check));
+	check->arg = check->condition = -1;
+	check->typid = getBaseType(typid);
+	check->typlen = get_typlen(check->typid);
+	check->collation = get_typcollation(check->typid);
+	check->datetimes = pipeline_kwarg_bool(kwargs, "parse_strings_as_datetimes");
+	compile_range(check, kwargs);
+}
+
+/* Raise what is wrong with min_value and max_value for values of a type. */
+void
+pipeline_bounds_check(const Jsonb *kwargs, Oid typid)
+{
+	CompiledCheck check;
+
+	compile_bounds(&check, kwargs, typid);
+}
+
+/* Is a value within min_value and max_value? */
+bool
+pipeline_bounds_hold(const Jsonb *kwargs, Datum value, Oid typid)
+{
+	CompiledCheck check;
+
+	compile_bounds(&check, kwargs, typid);
+	return !pipeline_check_unexpected(&check, value);
 }

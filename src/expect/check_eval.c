@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "mb/pg_wchar.h"
 #include "utils/float.h"
+#include "utils/fmgrprotos.h"
 
 #include "expect/check.h"
 
@@ -79,6 +80,50 @@ text_length(const CompiledCheck *check, const char *data, int len)
 	return pg_mbstrlen_with_len(data, len);
 }
 
+/* \u0000 is JSON, but jsonb cannot hold it. */
+static bool
+has_null_escape(const char *data, int len)
+{
+	for (int i = 0; i + 6 <= len; i++)
+		if (memcmp(data + i, "\\u0000", 6) == 0)
+			return true;
+	return false;
+}
+
+static Jsonb *
+text_jsonb(const char *data, int len)
+{
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(pnstrdup(data, len))));
+}
+
+static bool
+matches_patterns(const CompiledCheck *check, const char *data, int len)
+{
+	for (int i = 0; i < check->nregexes; i++)
+		if (pipeline_regex_matches(check->regexes[i], data, len) != check->match_all)
+			return !check->match_all;
+	return check->match_all;
+}
+
+/* Does the text parse as what the check wants? */
+static bool
+parses(const CompiledCheck *check, struct varlena *value, const char *data, int len)
+{
+	switch (check->sub)
+	{
+		case SUB_DATE:
+			return pipeline_is_datetime(data, len);
+		case SUB_STRFTIME:
+			return pipeline_matches_strftime(check->format, data, len);
+		case SUB_JSON_SCHEMA:
+			return json_validate((text *) value, false, false) &&
+				!has_null_escape(data, len) &&
+				pipeline_json_schema_matches(check->schema, text_jsonb(data, len));
+		default:
+			return json_validate((text *) value, false, false);
+	}
+}
+
 static bool
 expected_text(CompiledCheck *check, Datum value)
 {
@@ -92,7 +137,9 @@ expected_text(CompiledCheck *check, Datum value)
 		case OP_SET:
 			return pipeline_set_has(check->set, PointerGetDatum(text));
 		case OP_REGEX:
-			return pipeline_regex_matches(check->regex, data, len);
+			return matches_patterns(check, data, len);
+		case OP_PARSE:
+			return parses(check, text, data, len);
 		default:
 			chars = text_length(check, data, len);
 			return chars >= check->int_min && chars <= check->int_max;
@@ -107,6 +154,8 @@ pipeline_check_unexpected(CompiledCheck *check, Datum value)
 
 	switch (check->op)
 	{
+		case OP_EXPRESSION:
+			return !DatumGetBool(value);
 		case OP_INT_RANGE:
 			return !in_int_range(check, value);
 		case OP_FLOAT_RANGE:

@@ -2,20 +2,22 @@
  * check_plan.c
  *	  The statement of the shared scan.
  *
- * SELECT pipeline._check(plan, columns and conditions...), ... FROM target
+ * SELECT pipeline._check(plan, columns and conditions...), ...,
+ *        pipeline._distribution(plan, column, condition), ..., avg(column), ...
+ * FROM target
  *
- * A call takes at most MAX_CHECK_ARGS arguments, so the checks are dealt out
- * to as many calls as they need; a column or condition that several checks
- * use is one argument.  The columns of the row key ride along raw: their JSON
- * is made for the sampled rows only.
+ * A call of _check takes at most MAX_CHECK_ARGS arguments, so the checks are
+ * dealt out to as many calls as they need; a column or condition that several
+ * checks use is one argument.  The columns of the row key ride along raw: their
+ * JSON is made for the sampled rows only.  Checks of one column's distribution
+ * under one condition share one call, and with it one sort; aggregates that are
+ * the same are one.
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/json.h"
-#include "utils/lsyscache.h"
 
 #include "expect/check.h"
 
@@ -26,74 +28,24 @@ typedef struct Call
 	StringInfoData keys;
 	StringInfoData checks;
 	int			nchecks;
+	List	   *members;		/* the checks */
 } Call;
 
-static char *
-column_reference(const ScanTarget *target, int column)
+/* The statement in the making. */
+typedef struct Statement
 {
-	const char *name = NameStr(TupleDescAttr(target->source->columns, column - 1)->attname);
+	const ScanTarget *target;
+	StringInfoData list;		/* what is selected */
+	List	   *texts;			/* of the aggregates of the server */
+	List	   *columns;		/* ScanColumn */
+} Statement;
 
-	return psprintf("%s.%s", target->alias, quote_identifier(name));
-}
-
-/* The column of a check, from 1; 42703 if the target has none of that name. */
-static int
-check_column(const ScanTarget *target, const Check *check)
+/* Is it evaluated by a boolean expression? */
+bool
+pipeline_is_row_expression(const Check *check)
 {
-	return pipeline_source_column(target->source,
-								  pipeline_kwarg_text(check->kwargs, "column"),
-								  "kwargs");
-}
-
-/*
- * What a check looks at: its column; as text if it is of a type like citext
- * and the check wants characters.
- */
-char *
-pipeline_check_argument(const ScanTarget *target, const Check *check)
-{
-	int			column = check_column(target, check);
-	Oid			typid = getBaseType(TupleDescAttr(target->source->columns, column - 1)->atttypid);
-	char	   *reference = column_reference(target, column);
-	char		category;
-	bool		preferred;
-
-	if (check->type->kind != CHECK_REGEX && check->type->kind != CHECK_LENGTH)
-		return reference;
-	get_type_category_preferred(typid, &category, &preferred);
-	if (category == TYPCATEGORY_STRING && !pipeline_is_text_type(typid))
-		return psprintf("%s::pg_catalog.text", reference);
-	return reference;
-}
-
-/* The row condition of a check, ready for pasting, or NULL. */
-char *
-pipeline_check_condition(const Check *check)
-{
-	if (check->row_condition == NULL)
-		return NULL;
-	return psprintf("%s::pg_catalog.bool",
-					pipeline_expression(check->row_condition, "row_condition"));
-}
-
-/* An expression of type jsonb for the key of a row. */
-char *
-pipeline_key_expression(const ScanTarget *target)
-{
-	StringInfoData buf;
-	ListCell   *lc;
-
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "pg_catalog.jsonb_build_object(");
-	foreach(lc, target->row_key)
-	{
-		int			column = pipeline_source_column(target->source, lfirst(lc), "row_key");
-
-		appendStringInfo(&buf, "%s%s::pg_catalog.text, %s", foreach_current_index(lc) ? ", " : "",
-						 quote_literal_cstr(lfirst(lc)), column_reference(target, column));
-	}
-	appendStringInfoChar(&buf, ')');
-	return buf.data;
+	return check->type->kind == CHECK_EXPRESSION || check->type->kind == CHECK_DEVIATION ||
+		check->type->kind == CHECK_WINDOW || check->type->sub == SUB_UNIQUE;
 }
 
 /* The position of an argument in a call; it is added if it is new. */
@@ -121,12 +73,10 @@ new_call(const ScanTarget *target)
 	initStringInfo(&call->checks);
 	foreach(lc, target->row_key)
 	{
-		int			column = pipeline_source_column(target->source, lfirst(lc), "row_key");
-
 		appendStringInfoString(&call->keys, foreach_current_index(lc) ? ", {\"name\": " : "{\"name\": ");
 		escape_json(&call->keys, lfirst(lc));
 		appendStringInfo(&call->keys, ", \"arg\": %d}",
-						 argument(call, column_reference(target, column)));
+						 argument(call, pipeline_column_reference(target, lfirst(lc))));
 	}
 	return call;
 }
@@ -135,21 +85,49 @@ new_call(const ScanTarget *target)
 static Oid
 check_collation(const ScanTarget *target, const Check *check)
 {
-	return TupleDescAttr(target->source->columns, check_column(target, check) - 1)->attcollation;
+	return pipeline_column_attribute(target, pipeline_kwarg_text(check->kwargs, "column"))->attcollation;
+}
+
+/* The columns that a sample shows. */
+static void
+add_shown(Call *call, const ScanTarget *target, const Check *check)
+{
+	StringInfo	buf = &call->checks;
+	ListCell   *lc;
+
+	appendStringInfo(buf, ", \"object\": %s, \"shown\": [", check->shown_as_object ? "true" : "false");
+	foreach(lc, check->shown)
+	{
+		appendStringInfoString(buf, foreach_current_index(lc) ? ", {\"name\": " : "{\"name\": ");
+		escape_json(buf, lfirst(lc));
+		appendStringInfo(buf, ", \"arg\": %d}",
+						 argument(call, pipeline_column_reference(target, lfirst(lc))));
+	}
+	appendStringInfoChar(buf, ']');
 }
 
 /* Add a check to a call. */
 static void
-add_check(Call *call, const ScanTarget *target, const Check *check)
+add_check(Call *call, const ScanTarget *target, Check *check)
 {
 	StringInfo	buf = &call->checks;
-	char	   *condition = pipeline_check_condition(check);
+	/* The query under a check over windows has applied the condition. */
+	char	   *condition = check->type->kind == CHECK_WINDOW || check->type->sub == SUB_UNIQUE ? NULL :
+		pipeline_check_condition(check);
 
+	call->members = lappend(call->members, check);
 	appendStringInfoString(buf, call->nchecks++ ? ", {\"type\": " : "{\"type\": ");
 	escape_json(buf, check->type->name);
-	appendStringInfo(buf, ", \"kwargs\": %s",
-					 JsonbToCString(NULL, &check->kwargs->root, VARSIZE(check->kwargs)));
-	if (check->type->kind != CHECK_COUNT)
+	appendStringInfo(buf, ", \"limit\": %d", Max(check->limit, 0));
+	if (pipeline_is_row_expression(check))
+	{
+		appendStringInfo(buf, ", \"arg\": %d", argument(call, check->expression));
+		add_shown(call, target, check);
+	}
+	else
+		appendStringInfo(buf, ", \"kwargs\": %s",
+						 JsonbToCString(NULL, &check->kwargs->root, VARSIZE(check->kwargs)));
+	if (check->type->kind != CHECK_COUNT && !pipeline_is_row_expression(check))
 		appendStringInfo(buf, ", \"arg\": %d, \"collation\": %u",
 						 argument(call, pipeline_check_argument(target, check)),
 						 check_collation(target, check));
@@ -158,14 +136,14 @@ add_check(Call *call, const ScanTarget *target, const Check *check)
 	appendStringInfoChar(buf, '}');
 }
 
+/* `start`: the function, and what comes before the plan. */
 static void
-append_call(StringInfo sql, const Call *call, const ScanTarget *target)
+append_call(StringInfo sql, const char *start, const Call *call)
 {
 	ListCell   *lc;
-	char	   *plan = psprintf("{\"limit\": %d, \"keys\": [%s], \"checks\": [%s]}",
-								target->sample_limit, call->keys.data, call->checks.data);
+	char	   *plan = psprintf("{\"keys\": [%s], \"checks\": [%s]}", call->keys.data, call->checks.data);
 
-	appendStringInfo(sql, "pipeline._check(%s::pg_catalog.jsonb", quote_literal_cstr(plan));
+	appendStringInfo(sql, "pipeline.%s%s::pg_catalog.jsonb", start, quote_literal_cstr(plan));
 	foreach(lc, call->args)
 		appendStringInfo(sql, ", %s", (char *) lfirst(lc));
 	/* A call that only counts still needs something to follow the plan. */
@@ -174,41 +152,215 @@ append_call(StringInfo sql, const Call *call, const ScanTarget *target)
 	appendStringInfoChar(sql, ')');
 }
 
-/*
- * Make the statement that evaluates the checks.  *calls gets, for each column
- * of its result, the list of the checks that are in it, in order.
- */
-char *
-pipeline_scan_statement(const ScanTarget *target, const List *checks, List **calls)
+/* Begin a column of the statement; returns its number. */
+static int
+add_column(Statement *s, char kind, List *checks)
 {
-	StringInfoData sql;
-	Call	   *call = new_call(target);
-	List	   *in_call = NIL;
+	ScanColumn *column = palloc0(sizeof(ScanColumn));
+
+	column->kind = kind;
+	column->checks = checks;
+	s->columns = lappend(s->columns, column);
+	if (list_length(s->columns) > 1)
+		appendStringInfoString(&s->list, ", ");
+	return list_length(s->columns);
+}
+
+/* How many arguments can a check add? */
+static int
+most_arguments(const Check *check)
+{
+	return 2 + list_length(check->shown);
+}
+
+/* Deal the row-level checks out to calls of _check. */
+static void
+add_calls(Statement *s, const List *checks)
+{
+	Call	   *call = NULL;
 	ListCell   *lc;
 
-	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	*calls = NIL;
 	foreach(lc, checks)
 	{
 		Check	   *check = lfirst(lc);
 
-		/* A check adds at most two arguments. */
-		if (list_length(call->args) > MAX_CHECK_ARGS - 2 && in_call != NIL)
+		if (check->aggregates != NIL && check->expression == NULL)
+			continue;
+		if (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL)
+			continue;
+		if (call != NULL && list_length(call->args) + most_arguments(check) > MAX_CHECK_ARGS)
 		{
-			append_call(&sql, call, target);
-			appendStringInfoString(&sql, ", ");
-			*calls = lappend(*calls, in_call);
+			add_column(s, 'c', call->members);
+			append_call(&s->list, "_check(", call);
+			call = NULL;
+		}
+		if (call == NULL)
+			call = new_call(s->target);
+		add_check(call, s->target, check);
+	}
+	if (call != NULL)
+	{
+		add_column(s, 'c', call->members);
+		append_call(&s->list, "_check(", call);
+	}
+}
+
+static void
+add_aggregates(Statement *s, Check *check)
+{
+	ListCell   *lc;
+
+	foreach(lc, check->aggregates)
+	{
+		ListCell   *lc2;
+		int			number = 0;
+
+		foreach(lc2, s->columns)
+		{
+			if (((ScanColumn *) lfirst(lc2))->kind == 'a' &&
+				strcmp(list_nth(s->texts, foreach_current_index(lc2)), lfirst(lc)) == 0)
+				number = foreach_current_index(lc2) + 1;
+		}
+		if (number == 0)
+		{
+			number = add_column(s, 'a', NIL);
+			appendStringInfoString(&s->list, lfirst(lc));
+			s->texts = lappend(s->texts, lfirst(lc));
+		}
+		check->columns[foreach_current_index(lc)] = number;
+	}
+}
+
+/* What tells the calls of _distribution apart. */
+static char *
+distribution_arguments(const ScanTarget *target, const Check *check)
+{
+	char	   *condition = pipeline_check_condition(check);
+
+	return psprintf("%s, %s", pipeline_check_argument(target, check), condition ? condition : "true");
+}
+
+/* A check of a distribution, and the arguments of its call. */
+typedef struct Member
+{
+	Check	   *check;
+	char	   *arguments;
+	bool		done;
+} Member;
+
+/* One call for the members of the same arguments, from the i-th on. */
+static void
+add_distribution(Statement *s, Member *members, int n, int i)
+{
+	StringInfoData plan;
+	List	   *checks = NIL;
+	const char *arguments = members[i].arguments;
+
+	initStringInfo(&plan);
+	for (; i < n; i++)
+	{
+		Check	   *check = members[i].check;
+		Jsonb	   *kwargs = check->reference ? check->reference : check->kwargs;
+
+		if (members[i].done || strcmp(members[i].arguments, arguments) != 0)
+			continue;
+		members[i].done = true;
+		appendStringInfoString(&plan, checks ? ", {\"type\": " : "{\"type\": ");
+		escape_json(&plan, check->type->name);
+		appendStringInfo(&plan, ", \"limit\": %d, \"collation\": %u, \"kwargs\": %s}", Max(check->limit, 0),
+						 check_collation(s->target, check),
+						 JsonbToCString(NULL, &kwargs->root, VARSIZE(kwargs)));
+		checks = lappend(checks, check);
+	}
+	add_column(s, 'd', checks);
+	appendStringInfo(&s->list, "pipeline._distribution(%s::pg_catalog.jsonb, %s)",
+					 quote_literal_cstr(psprintf("[%s]", plan.data)), arguments);
+}
+
+static void
+add_distributions(Statement *s, const List *checks)
+{
+	Member	   *members = palloc0_array(Member, list_length(checks) + 1);
+	int			n = 0;
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+
+		if (check->type->kind != CHECK_DISTRIBUTION || check->expression != NULL)
+			continue;
+		members[n].check = check;
+		members[n++].arguments = distribution_arguments(s->target, check);
+	}
+	for (int i = 0; i < n; i++)
+		if (!members[i].done)
+			add_distribution(s, members, n, i);
+}
+
+/*
+ * Make the statement that evaluates the checks, over the target or over `from`
+ * in its place.  *columns gets a ScanColumn for each column of its result.
+ */
+char *
+pipeline_scan_statement(const ScanTarget *target, const char *from,
+						const List *checks, List **columns)
+{
+	Statement	s = {.target = target};
+	ListCell   *lc;
+
+	initStringInfo(&s.list);
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+
+		if (check->expression == NULL)
+			add_aggregates(&s, check);
+	}
+	add_calls(&s, checks);
+	add_distributions(&s, checks);
+	*columns = s.columns;
+	if (from)
+		return psprintf("SELECT %s FROM %s", s.list.data, from);
+	return psprintf("SELECT %s %s", s.list.data, pipeline_from_where(target, NULL));
+}
+
+/*
+ * Calls of _unexpected that tell for a row of the target which of the checks it
+ * fails.  *members gets, for each call, the checks that its numbers mean.
+ */
+List *
+pipeline_unexpected_calls(const ScanTarget *target, const List *checks, List **members)
+{
+	List	   *calls = NIL;
+	Call	   *call = NULL;
+
+	*members = NIL;
+	for (int i = 0; i <= list_length(checks); i++)
+	{
+		Check	   *check = i < list_length(checks) ? list_nth(checks, i) : NULL;
+
+		if (call != NULL && (check == NULL ||
+							 list_length(call->args) + most_arguments(check) > MAX_CHECK_ARGS))
+		{
+			StringInfoData sql;
+
+			initStringInfo(&sql);
+			append_call(&sql, "_unexpected(NULL::pg_catalog.int4, ", call);
+			calls = lappend(calls, sql.data);
+			*members = lappend(*members, call->members);
+			call = NULL;
+		}
+		if (check == NULL)
+			break;
+		if (call == NULL)
+		{
 			call = new_call(target);
-			in_call = NIL;
+			/* Samples and their keys are not asked for. */
+			call->args = NIL;
+			resetStringInfo(&call->keys);
 		}
 		add_check(call, target, check);
-		in_call = lappend(in_call, check);
 	}
-	append_call(&sql, call, target);
-	*calls = lappend(*calls, in_call);
-	appendStringInfo(&sql, " FROM %s AS %s", target->source->from, target->alias);
-	if (target->where)
-		appendStringInfo(&sql, " WHERE %s", target->where);
-	return sql.data;
+	return calls;
 }

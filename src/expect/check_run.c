@@ -3,29 +3,33 @@
  *	  From definitions to results.
  *
  * First each check is prepared by itself: its column, its kwargs against the
- * column's type, its condition.  Then all that look at rows share one scan.
- * If that errs (a condition that divides by zero, say) they run again half by
- * half, until only the check at fault has no verdict.  Uniqueness is a query
- * of its own that sorts the values, and two more if it finds duplicates: how
- * many rows have them, and a sample.  Whatever can err runs in a
- * subtransaction.  All statements see one snapshot.
+ * column's type, its condition.  Then all that look at single rows or at single
+ * columns share one scan (two, where the table is big enough for a parallel one,
+ * which sorts do not take part in).  If that errs (a condition that divides by
+ * zero, say) they run again half by half, until only the check at fault has no
+ * verdict.  Checks of deviations share a second scan, with the constants of the
+ * first; the keys of duplicates, checks over windows and queries have statements
+ * of their own.  Whatever can err runs in a subtransaction.  All statements see
+ * one snapshot.
  */
 #include "postgres.h"
 
+#include "access/relation.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "optimizer/cost.h"
+#include "optimizer/paths.h"
+#include "storage/bufmgr.h"
 #include "utils/elog.h"
-#include "utils/fmgrprotos.h"
-#include "utils/json.h"
+#include "utils/float.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/resowner.h"
-#include "utils/snapmgr.h"
-#include "utils/typcache.h"
 
 #include "expect/check.h"
 
@@ -33,6 +37,7 @@ typedef struct Run
 {
 	const ScanTarget *target;
 	MemoryContext context;		/* of the results */
+	int64		rows;			/* of the target; -1: not known */
 } Run;
 
 typedef void (*Attempt) (Run *run, void *arg);
@@ -97,77 +102,6 @@ set_error(Check *check, char *error)
 	check->result.error = error;
 }
 
-/* ---- checks that need the columns only ------------------------------------- */
-
-static void
-column_exists(Run *run, Check *check)
-{
-	TupleDesc	columns = run->target->source->columns;
-	char	   *column = pipeline_kwarg_text(check->kwargs, "column");
-	int64		index;
-
-	check->result.done = true;
-	for (int i = 0; i < columns->natts; i++)
-	{
-		if (strcmp(NameStr(TupleDescAttr(columns, i)->attname), column) != 0)
-			continue;
-		check->result.success = check->result.success ||
-			!pipeline_kwarg_int(check->kwargs, "column_index", &index) || index == i;
-		check->result.observed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-																	 CStringGetDatum(psprintf("%d", i))));
-	}
-}
-
-/* The name that SQLAlchemy, and so Great Expectations, has for a type. */
-static char *
-sqlalchemy_name(Oid typid)
-{
-	static const struct
-	{
-		Oid			typid;
-		const char *name;
-	}			names[] = {
-		{BOOLOID, "BOOLEAN"}, {INT2OID, "SMALLINT"}, {INT4OID, "INTEGER"},
-		{INT8OID, "BIGINT"}, {FLOAT4OID, "REAL"}, {FLOAT8OID, "DOUBLE_PRECISION"},
-		{NUMERICOID, "NUMERIC"}, {TEXTOID, "TEXT"}, {VARCHAROID, "VARCHAR"},
-		{BPCHAROID, "CHAR"}, {DATEOID, "DATE"}, {TIMEOID, "TIME"},
-		{TIMETZOID, "TIME"}, {TIMESTAMPOID, "TIMESTAMP"},
-		{TIMESTAMPTZOID, "TIMESTAMP"}, {INTERVALOID, "INTERVAL"},
-		{BYTEAOID, "BYTEA"}, {UUIDOID, "UUID"}, {JSONOID, "JSON"},
-		{JSONBOID, "JSONB"}, {BITOID, "BIT"}, {OIDOID, "OID"},
-		{INETOID, "INET"}, {CIDROID, "CIDR"}, {MACADDROID, "MACADDR"},
-		{MONEYOID, "MONEY"}
-	};
-
-	for (int i = 0; i < lengthof(names); i++)
-		if (names[i].typid == typid)
-			return pstrdup(names[i].name);
-	return OidIsValid(get_element_type(typid)) ? pstrdup("ARRAY") : format_type_be(typid);
-}
-
-static void
-column_type(Run *run, Check *check)
-{
-	int			column = pipeline_source_column(run->target->source,
-												pipeline_kwarg_text(check->kwargs, "column"),
-												"kwargs");
-	Form_pg_attribute att = TupleDescAttr(run->target->source->columns, column - 1);
-	char	   *wanted = pipeline_kwarg_text(check->kwargs, "type_");
-	char	   *name = sqlalchemy_name(att->atttypid);
-	char	   *full = format_type_with_typemod(att->atttypid, att->atttypmod);
-	const char *key = "type";
-	StringInfoData buf;
-
-	check->result.done = true;
-	check->result.success = strcmp(wanted, name) == 0 || strcmp(wanted, full) == 0 ||
-		strcmp(wanted, format_type_be(att->atttypid)) == 0;
-	initStringInfo(&buf);
-	escape_json(&buf, name);
-	check->result.observed = DatumGetJsonbP(DirectFunctionCall1(jsonb_in,
-																 CStringGetDatum(buf.data)));
-	check->result.details = pipeline_jsonb_object(1, &key, (const char *const *) &full);
-}
-
 /* ---- preparation ------------------------------------------------------------- */
 
 /* Raise whatever is wrong with a condition over the target. */
@@ -178,46 +112,125 @@ check_condition(const ScanTarget *target, const char *condition)
 										   target->source->from, target->alias, condition));
 }
 
-/* Find out all that can be known of a check before the scan. */
+/* The set of a check of distinct values must fit the column. */
+static void
+check_set(const ScanTarget *target, const Check *check)
+{
+	Form_pg_attribute att = pipeline_column_attribute(target, pipeline_kwarg_text(check->kwargs, "column"));
+
+	(void) pipeline_set_compile(check->kwargs, getBaseType(att->atttypid),
+								pipeline_kwarg_bool(check->kwargs, "parse_strings_as_datetimes"),
+								att->attcollation);
+}
+
+/* The type of an expression over the target, or over what stands for it. */
+static Form_pg_attribute
+expression_type(const ScanTarget *target, const char *expression, const char *from)
+{
+	TupleDesc	columns = pipeline_query_columns(from == NULL ?
+												 psprintf("SELECT %s FROM %s AS %s", expression,
+														  target->source->from, target->alias) :
+												 psprintf("SELECT %s FROM %s", expression, from));
+
+	return TupleDescAttr(columns, 0);
+}
+
+static void
+prepare_aggregate(Run *run, Check *check)
+{
+	Form_pg_attribute type;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	pipeline_prepare_aggregates(run->target, check);
+	MemoryContextSwitchTo(old);
+	type = expression_type(run->target, pipeline_list_join(check->aggregates, ", "), NULL);
+	if (check->type->sub != SUB_FRESHNESS && check->type->kind == CHECK_AGGREGATE)
+		pipeline_bounds_check(check->kwargs, type->atttypid);
+}
+
+static void
+prepare_row_check(const ScanTarget *target, Check *check)
+{
+	Form_pg_attribute type = expression_type(target, pipeline_check_argument(target, check), NULL);
+	CompiledCheck compiled;
+
+	pipeline_check_compile(&compiled, check->type, check->kwargs, type->atttypid, type->attcollation);
+}
+
+/* Run a preparation whose results stay. */
+static void
+prepare_kept(Run *run, Check *check, void (*function) (const ScanTarget *, Check *))
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	function(run->target, check);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+refer_to_past(const ScanTarget *target, Check *check)
+{
+	check->reference = pipeline_drift_reference(target, check);
+}
+
+/*
+ * Find out all that can be known of a check before the scan, in a context that
+ * is short-lived.
+ */
 static void
 prepare(Run *run, void *arg)
 {
 	Check	   *check = arg;
-	MemoryContext old;
-	char	   *condition;
-	TupleDesc	columns;
-	CompiledCheck compiled;
+	const ScanTarget *target = run->target;
+	char	   *condition = pipeline_check_condition(check);
 
-	old = MemoryContextSwitchTo(run->context);
-	if (check->type->kind == CHECK_EXISTS)
-		column_exists(run, check);
-	else if (check->type->kind == CHECK_TYPE)
-		column_type(run, check);
-	MemoryContextSwitchTo(old);
-	if (check->result.done)
-		return;
-	condition = pipeline_check_condition(check);
 	if (condition)
-		check_condition(run->target, condition);
-	if (check->type->kind == CHECK_COUNT || check->type->kind == CHECK_UNIQUE)
+		check_condition(target, condition);
+	switch (check->type->kind)
 	{
-		if (check->type->kind == CHECK_UNIQUE)
-			(void) pipeline_check_argument(run->target, check);
-		return;
+		case CHECK_COLUMNS:
+			prepare_kept(run, check, pipeline_columns_verdict);
+			break;
+		case CHECK_COUNT:
+		case CHECK_QUERY:
+			break;
+		case CHECK_AGGREGATE:
+		case CHECK_DEVIATION:
+			prepare_aggregate(run, check);
+			break;
+		case CHECK_DISTRIBUTION:
+			(void) pipeline_check_argument(target, check);
+			if (check->type->sub == SUB_DRIFT)
+				prepare_kept(run, check, refer_to_past);
+			else if (check->type->sub != SUB_UNIQUE)
+				check_set(target, check);
+			break;
+		case CHECK_EXPRESSION:
+			prepare_kept(run, check, pipeline_prepare_expression);
+			(void) expression_type(target, check->expression, NULL);
+			break;
+		case CHECK_WINDOW:
+			prepare_kept(run, check, pipeline_prepare_window);
+			(void) expression_type(target, check->expression, pipeline_window_from(target, check));
+			break;
+		default:
+			prepare_row_check(target, check);
 	}
-	columns = pipeline_query_columns(psprintf("SELECT %s FROM %s AS %s",
-											  pipeline_check_argument(run->target, check),
-											  run->target->source->from, run->target->alias));
-	pipeline_check_compile(&compiled, check->type, check->kwargs,
-						   TupleDescAttr(columns, 0)->atttypid,
-						   TupleDescAttr(columns, 0)->attcollation);
 }
 
-/* ---- the shared scan ---------------------------------------------------------- */
+/* ---- statements ------------------------------------------------------------------ */
+
+/* A verdict in the making. */
+typedef struct Verdict
+{
+	Check	   *check;
+	Jsonb	   *found;			/* NULL: no rows */
+	Oid			typid;			/* of the column of a distribution */
+} Verdict;
 
 /* The object of the i-th check of a call, or NULL when there were no rows. */
 static Jsonb *
-call_counts(int column, int i)
+call_object(int column, int i)
 {
 	bool		isnull;
 	Datum		value = pipeline_sql_datum(0, column, &isnull);
@@ -229,172 +242,97 @@ call_counts(int column, int i)
 	return JsonbValueToJsonb(getIthJsonbValueFromContainer(&array->root, i));
 }
 
-/* Run the shared scan of a list of checks. */
 static void
-scan(Run *run, void *arg)
+decide(Run *run, void *arg)
 {
-	List	   *calls;
-	ListCell   *lc;
-	char	   *sql = pipeline_scan_statement(run->target, arg, &calls);
+	Verdict    *v = arg;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
 
-	pipeline_sql_generated(sql, SPI_OK_SELECT, true);
-	foreach(lc, calls)
-	{
-		List	   *checks = lfirst(lc);
-		int			column = foreach_current_index(lc) + 1;
-		ListCell   *lc2;
-
-		foreach(lc2, checks)
-		{
-			Jsonb	   *counts = call_counts(column, foreach_current_index(lc2));
-			MemoryContext old = MemoryContextSwitchTo(run->context);
-
-			pipeline_check_counted(lfirst(lc2), counts, run->target->row_key != NIL);
-			MemoryContextSwitchTo(old);
-		}
-	}
-	SPI_freetuptable(SPI_tuptable);
-}
-
-/* ---- uniqueness ---------------------------------------------------------------- */
-
-/* FROM and WHERE of a query of its own. */
-static char *
-from_where(const ScanTarget *target, const char *condition)
-{
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	appendStringInfo(&buf, "FROM %s AS %s", target->source->from, target->alias);
-	if (target->where || condition)
-		appendStringInfo(&buf, " WHERE %s%s%s", target->where ? target->where : "",
-						 target->where && condition ? " AND " : "",
-						 condition ? condition : "");
-	return buf.data;
-}
-
-/*
- * Sample the rows whose value occurs more than once, in the order of the
- * values.  Grouping, not an operator of ours, decides what is equal; values
- * that cannot be sorted (xid) are grouped by their text here.
- */
-static void
-sample_duplicates(Run *run, Check *check, const char *column, const char *from,
-				  bool sortable)
-{
-	bool		has_key = run->target->row_key != NIL;
-	bool		isnull;
-	MemoryContext old;
-
-	pipeline_sql_generated(psprintf("SELECT pg_catalog.jsonb_agg(CASE WHEN pg_catalog.octet_length(s.v::pg_catalog.text) OPERATOR(pg_catalog.>) %d"
-									" THEN pg_catalog.to_jsonb(pg_catalog.left(s.v::pg_catalog.text, %d) OPERATOR(pg_catalog.||) '...'::pg_catalog.text)"
-									" ELSE pg_catalog.to_jsonb(s.v) END), pg_catalog.jsonb_agg(s.k) FROM ("
-									"SELECT d.v, d.k FROM ("
-									"SELECT %s AS v, %s AS k, pg_catalog.count(*) OVER (PARTITION BY %s%s) AS n %s) AS d"
-									" WHERE d.n OPERATOR(pg_catalog.>) 1 AND pg_catalog.num_nulls(d.v) OPERATOR(pg_catalog.=) 0"
-									" LIMIT %d) AS s",
-									MAX_SAMPLE_BYTES, MAX_SAMPLE_BYTES / 4, column,
-									has_key ? pipeline_key_expression(run->target) : "NULL::pg_catalog.jsonb",
-									column, sortable ? "" : "::pg_catalog.text", from,
-									run->target->sample_limit),
-						   SPI_OK_SELECT, true);
-	old = MemoryContextSwitchTo(run->context);
-	for (int i = 1; i <= (has_key ? 2 : 1); i++)
-	{
-		Datum		value = pipeline_sql_datum(0, i, &isnull);
-
-		if (isnull)
-			continue;
-		*(i == 1 ? &check->result.values : &check->result.keys) =
-			(Jsonb *) PG_DETOAST_DATUM_COPY(value);
-	}
+	if (v->check->type->kind == CHECK_AGGREGATE)
+		pipeline_aggregate_verdict(v->check);
+	else if (v->check->type->kind == CHECK_DISTRIBUTION && v->check->type->sub != SUB_UNIQUE)
+		pipeline_distribution_verdict(v->check, v->found, v->typid);
+	else
+		pipeline_check_counted(v->check, v->found, run->target->row_key != NIL);
 	MemoryContextSwitchTo(old);
-	SPI_freetuptable(SPI_tuptable);
 }
 
-/* Can the values of a column be sorted? */
-static bool
-is_sortable(const ScanTarget *target, const Check *check)
-{
-	int			column = pipeline_source_column(target->source,
-												pipeline_kwarg_text(check->kwargs, "column"),
-												"kwargs");
-
-	return OidIsValid(lookup_type_cache(TupleDescAttr(target->source->columns, column - 1)->atttypid,
-										TYPECACHE_LT_OPR)->lt_opr);
-}
-
-/* Run a query of three counts: elements, missing, unexpected. */
 static void
-count_values(const char *sql, int64 counts[3])
+set_verdict(Run *run, Check *check, Jsonb *found)
 {
-	pipeline_sql_generated(sql, SPI_OK_SELECT, true);
-	for (int i = 0; i < 3; i++)
+	Verdict		v = {.check = check, .found = found};
+	char	   *error;
+
+	if (check->type->kind == CHECK_DISTRIBUTION && check->type->sub != SUB_UNIQUE)
+		v.typid = pipeline_column_attribute(run->target, pipeline_kwarg_text(check->kwargs, "column"))->atttypid;
+	else if (check->type->kind != CHECK_AGGREGATE)
+	{
+		/* Counts cannot err. */
+		decide(run, &v);
+		return;
+	}
+	error = attempt(decide, run, &v);
+	if (error)
+		set_error(check, error);
+}
+
+/* What the first scan found for a check of deviations. */
+static void
+keep_parameters(Check *check)
+{
+	check->has_parameters = true;
+	for (int i = 0; i < list_length(check->aggregates); i++)
 	{
 		bool		isnull;
-		Datum		value = pipeline_sql_datum(0, i + 1, &isnull);
+		Datum		value = pipeline_sql_datum(0, check->columns[i], &isnull);
 
-		counts[i] = isnull ? 0 : DatumGetInt64(value);
+		check->parameters[i] = DatumGetFloat8(value);
+		check->has_parameters = check->has_parameters && !isnull;
 	}
-	SPI_freetuptable(SPI_tuptable);
 }
 
-/*
- * Evaluate uniqueness: every row whose value is not alone is unexpected.  As a
- * rule there is none, and sorting the values finds that out several times
- * sooner than grouping the rows, which is left for when there are some.
- */
+/* Run one statement for some checks, over the target or `from`. */
 static void
-unique(Run *run, void *arg)
+run_statement(Run *run, List *checks, const char *from)
 {
-	Check	   *check = arg;
-	char	   *column = pipeline_check_argument(run->target, check);
-	char	   *from = from_where(run->target, pipeline_check_condition(check));
-	bool		sortable = is_sortable(run->target, check);
-	int64		counts[3] = {0};
-	char	   *json;
-	MemoryContext old;
-
-	if (sortable)
-		count_values(psprintf("SELECT pg_catalog.count(*), pg_catalog.count(*) OPERATOR(pg_catalog.-) pg_catalog.count(%s),"
-							  " pg_catalog.count(%s) OPERATOR(pg_catalog.-) pg_catalog.count(DISTINCT %s) %s",
-							  column, column, column, from), counts);
-	if (!sortable || counts[2] > 0)
-		count_values(psprintf("SELECT pg_catalog.sum(g.n)::pg_catalog.int8,"
-							  " pg_catalog.sum(g.n) FILTER (WHERE pg_catalog.num_nulls(g.v) OPERATOR(pg_catalog.=) 1)::pg_catalog.int8,"
-							  " pg_catalog.sum(g.n) FILTER (WHERE pg_catalog.num_nulls(g.v) OPERATOR(pg_catalog.=) 0"
-							  " AND g.n OPERATOR(pg_catalog.>) 1)::pg_catalog.int8"
-							  " FROM (SELECT %s AS v, pg_catalog.count(*) AS n %s GROUP BY 1) AS g",
-							  column, from), counts);
-	json = psprintf("{\"elements\": " INT64_FORMAT ", \"missing\": " INT64_FORMAT ", \"unexpected\": " INT64_FORMAT "}",
-					counts[0], counts[1], counts[2]);
-
-	old = MemoryContextSwitchTo(run->context);
-	pipeline_check_counted(check,
-						   DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json))),
-						   run->target->row_key != NIL);
-	MemoryContextSwitchTo(old);
-	if (counts[2] > 0 && run->target->sample_limit > 0)
-		sample_duplicates(run, check, column, from, sortable);
-}
-
-/* ---- all of it ------------------------------------------------------------------ */
-
-/* Those that share the scan: prepared, without a result, not uniqueness. */
-static List *
-scanned(const List *checks)
-{
-	List	   *list = NIL;
+	List	   *columns;
 	ListCell   *lc;
+	char	   *sql = pipeline_scan_statement(run->target, from, checks, &columns);
+	SPITupleTable *table;
 
+	pipeline_sql_generated(sql, SPI_OK_SELECT, true);
+	table = SPI_tuptable;
+	foreach(lc, columns)
+	{
+		ScanColumn *column = lfirst(lc);
+		int			number = foreach_current_index(lc) + 1;
+		ListCell   *lc2;
+
+		foreach(lc2, column->checks)
+		{
+			Jsonb	   *found = call_object(number, foreach_current_index(lc2));
+
+			set_verdict(run, lfirst(lc2), found);
+			SPI_tuptable = table;
+		}
+	}
 	foreach(lc, checks)
 	{
 		Check	   *check = lfirst(lc);
 
-		if (!check->result.done && check->type->kind != CHECK_UNIQUE)
-			list = lappend(list, check);
+		if (check->type->kind == CHECK_AGGREGATE)
+			set_verdict(run, check, NULL);
+		else if (check->type->kind == CHECK_DEVIATION && check->expression == NULL)
+			keep_parameters(check);
+		SPI_tuptable = table;
 	}
-	return list;
+	SPI_freetuptable(table);
+}
+
+static void
+scan(Run *run, void *arg)
+{
+	run_statement(run, arg, NULL);
 }
 
 /*
@@ -406,8 +344,11 @@ scan_shared(Run *run, List *checks)
 {
 	int			half = list_length(checks) / 2;
 	ListCell   *lc;
-	char	   *error = attempt(scan, run, checks);
+	char	   *error;
 
+	if (checks == NIL)
+		return;
+	error = attempt(scan, run, checks);
 	if (error == NULL)
 		return;
 	CHECK_FOR_INTERRUPTS();
@@ -422,6 +363,294 @@ scan_shared(Run *run, List *checks)
 	scan_shared(run, list_copy_tail(checks, half));
 }
 
+/* Would the planner think of a parallel scan? */
+static bool
+is_big(const ScanTarget *target)
+{
+	Relation	rel;
+	bool		big;
+
+	if (!OidIsValid(target->source->relid) || max_parallel_workers_per_gather == 0)
+		return false;
+	rel = relation_open(target->source->relid, NoLock);
+	big = rel->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ||
+		((rel->rd_rel->relkind == RELKIND_RELATION || rel->rd_rel->relkind == RELKIND_MATVIEW) &&
+		 RelationGetNumberOfBlocks(rel) >= min_parallel_table_scan_size);
+	relation_close(rel, NoLock);
+	return big;
+}
+
+/* Does it hold rows or values of one process back until the end? */
+static bool
+sorts(const Check *check)
+{
+	return check->type->kind == CHECK_DISTRIBUTION || check->type->sub == SUB_OUTLIERS;
+}
+
+/* Columns that a check may add to a statement. */
+static int
+statement_columns(const Check *check)
+{
+	return list_length(check->aggregates) + (check->type->kind == CHECK_DISTRIBUTION);
+}
+
+/* Scan for the checks, as many at a time as a statement has columns. */
+static void
+scan_in_chunks(Run *run, const List *checks)
+{
+	List	   *chunk = NIL;
+	int			columns = 0;
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		columns += statement_columns(lfirst(lc));
+		if (columns > MAX_SCAN_COLUMNS)
+		{
+			scan_shared(run, chunk);
+			chunk = NIL;
+			columns = statement_columns(lfirst(lc));
+		}
+		chunk = lappend(chunk, lfirst(lc));
+	}
+	scan_shared(run, chunk);
+}
+
+/* The first scan, or two where one can be parallel and the other cannot. */
+static void
+scan_target(Run *run, const List *checks)
+{
+	List	   *sorting = NIL;
+	List	   *others = NIL;
+	ListCell   *lc;
+
+	if (!is_big(run->target))
+	{
+		scan_in_chunks(run, checks);
+		return;
+	}
+	foreach(lc, checks)
+	{
+		if (sorts(lfirst(lc)))
+			sorting = lappend(sorting, lfirst(lc));
+		else
+			others = lappend(others, lfirst(lc));
+	}
+	scan_in_chunks(run, others);
+	scan_in_chunks(run, sorting);
+}
+
+/* ---- deviations ---------------------------------------------------------------- */
+
+/* The median of the distances from the median. */
+static double
+median_distance(Run *run, const Check *check, const char *value)
+{
+	bool		isnull;
+	Datum		datum;
+
+	pipeline_sql_generated(psprintf("SELECT pg_catalog.percentile_cont(0.5) WITHIN GROUP (ORDER BY pg_catalog.abs(%s OPERATOR(pg_catalog.-) %s)) %s",
+									value, float8out_internal(check->parameters[2]),
+									pipeline_from_where(run->target, pipeline_check_condition(check))),
+						   SPI_OK_SELECT, true);
+	datum = pipeline_sql_datum(0, 1, &isnull);
+	SPI_freetuptable(SPI_tuptable);
+	return isnull ? 0 : DatumGetFloat8(datum);
+}
+
+/* A double as an SQL literal. */
+static char *
+literal(double value)
+{
+	return psprintf("'%s'::pg_catalog.float8", float8out_internal(value));
+}
+
+/* Further from a center than a distance?  A spread of nothing excludes no one. */
+static void
+prepare_deviation(Run *run, void *arg)
+{
+	Check	   *check = arg;
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+	char	   *column = pipeline_kwarg_text(check->kwargs, "column");
+	char	   *value = psprintf("%s::pg_catalog.float8", pipeline_column_reference(run->target, column));
+	char	   *method = pipeline_kwarg_text(check->kwargs, "method");
+	bool		z_scores = check->type->sub == SUB_Z_SCORE || (method && strcmp(method, "z_score") == 0);
+	bool		mad = method != NULL && strcmp(method, "mad") == 0;
+	double		threshold = pipeline_kwarg_number(check->kwargs, "threshold", z_scores ? 3 : mad ? 3.5 : 1.5);
+	double		low;
+	double		high;
+
+	check->shown = list_make1(column);
+	if (!check->has_parameters)
+		check->expression = psprintf("(%s IS NULL OR NULL::pg_catalog.bool)", value);
+	else if (z_scores)
+	{
+		char	   *score = psprintf("((%s OPERATOR(pg_catalog.-) %s) OPERATOR(pg_catalog./) nullif(%s, 0))", value,
+									 literal(check->parameters[0]), literal(check->parameters[1]));
+
+		if (check->type->sub == SUB_OUTLIERS || pipeline_kwarg_bool(check->kwargs, "double_sided"))
+			score = psprintf("pg_catalog.abs(%s)", score);
+		check->expression = psprintf("CASE WHEN %s IS NOT NULL THEN coalesce(%s OPERATOR(pg_catalog.<) %s, true) END",
+									 value, score, literal(threshold));
+	}
+	else
+	{
+		if (mad)
+		{
+			/* 0.6745: a deviation of a normal distribution in units of its MAD. */
+			double		reach = threshold * median_distance(run, check, value) / 0.6745;
+
+			low = check->parameters[2] - reach;
+			high = check->parameters[2] + reach;
+		}
+		else
+		{
+			double		reach = threshold * (check->parameters[1] - check->parameters[0]);
+
+			low = check->parameters[0] - reach;
+			high = check->parameters[1] + reach;
+		}
+		check->expression = psprintf("(%s BETWEEN %s AND %s)", value, literal(low), literal(high));
+		check->result.details = pipeline_jsonb_from(psprintf("{\"low\": \"%s\", \"high\": \"%s\"}",
+															 float8out_internal(low), float8out_internal(high)));
+	}
+	MemoryContextSwitchTo(old);
+}
+
+/* ---- windows and queries -------------------------------------------------------- */
+
+/* Without a key twice there is no need to look at the rows. */
+static bool
+no_compound_twice(Run *run, Check *check)
+{
+	StringInfoData columns;
+	char	   *rule = pipeline_kwarg_text(check->kwargs, "ignore_row_if");
+	const char *ignored = rule != NULL && strcmp(rule, "never") == 0 ? "false" :
+		rule != NULL && strcmp(rule, "any_value_is_missing") == 0 ? "g.nulls OPERATOR(pg_catalog.>) 0" :
+		psprintf("g.nulls OPERATOR(pg_catalog.=) %d", list_length(check->shown));
+	int64		counts[3];
+	ListCell   *lc;
+	MemoryContext old;
+
+	initStringInfo(&columns);
+	foreach(lc, check->shown)
+		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "",
+						 pipeline_column_reference(run->target, lfirst(lc)));
+	pipeline_sql_generated(psprintf("SELECT pg_catalog.sum(g.n)::pg_catalog.int8, pg_catalog.sum(g.n) FILTER (WHERE %s)::pg_catalog.int8,"
+									" pg_catalog.sum(g.n) FILTER (WHERE g.n OPERATOR(pg_catalog.>) 1 AND NOT (%s))::pg_catalog.int8"
+									" FROM (SELECT pg_catalog.count(*) AS n, pg_catalog.num_nulls(%s) AS nulls %s GROUP BY %s) AS g",
+									ignored, ignored, columns.data,
+									pipeline_from_where(run->target, pipeline_check_condition(check)), columns.data),
+						   SPI_OK_SELECT, true);
+	for (int i = 0; i < 3; i++)
+	{
+		bool		isnull;
+		Datum		value = pipeline_sql_datum(0, i + 1, &isnull);
+
+		counts[i] = isnull ? 0 : DatumGetInt64(value);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	if (counts[2] > 0)
+		return false;
+	old = MemoryContextSwitchTo(run->context);
+	pipeline_check_counted(check, pipeline_jsonb_from(psprintf("{\"elements\": " INT64_FORMAT ", \"missing\": " INT64_FORMAT ", \"unexpected\": 0}",
+															   counts[0], counts[1])), run->target->row_key != NIL);
+	MemoryContextSwitchTo(old);
+	return true;
+}
+
+/* A check over windows, or the keys of a column's duplicates. */
+static void
+window(Run *run, void *arg)
+{
+	Check	   *check = arg;
+	int			guc_level = NewGUCNestLevel();
+
+	/* Rows come in the order of the table, where that is what counts. */
+	if (check->type->sub == SUB_ORDER)
+	{
+		(void) set_config_option("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+		(void) set_config_option("synchronize_seqscans", "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+	}
+	if (check->type->sub != SUB_COMPOUND || !no_compound_twice(run, check))
+		run_statement(run, list_make1(check), pipeline_window_from(run->target, check));
+	AtEOXact_GUC(true, guc_level);
+}
+
+static void
+query(Run *run, void *arg)
+{
+	MemoryContext old = MemoryContextSwitchTo(run->context);
+
+	pipeline_query_verdict(run->target, arg, run->rows);
+	MemoryContextSwitchTo(old);
+}
+
+/* Try something for each check of a kind that has no result yet. */
+static void
+attempt_each(Run *run, const List *checks, CheckKind kind, Attempt function)
+{
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+		char	   *error;
+
+		if (check->type->kind != kind || check->result.done)
+			continue;
+		CHECK_FOR_INTERRUPTS();
+		error = attempt(function, run, check);
+		if (error)
+			set_error(check, error);
+	}
+}
+
+/* The rows of duplicates have keys: a statement that finds them. */
+static void
+find_duplicates(Run *run, const List *checks)
+{
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+		char	   *error;
+
+		if (check->type->sub != SUB_UNIQUE || check->result.error || check->result.unexpected == 0 ||
+			run->target->row_key == NIL || check->limit <= 0)
+			continue;
+		check->shown = list_make1(pipeline_kwarg_text(check->kwargs, "column"));
+		check->expression = psprintf("%s.\"?pipeline verdict\"", run->target->alias);
+		error = attempt(window, run, check);
+		if (error)
+			set_error(check, error);
+	}
+}
+
+/* ---- all of it ------------------------------------------------------------------ */
+
+/* Those without a result that are in the list of kinds. */
+static List *
+of_kinds(const List *checks, bool deviations)
+{
+	List	   *list = NIL;
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+
+		if (check->result.done || check->type->kind == CHECK_WINDOW || check->type->kind == CHECK_QUERY ||
+			(deviations && check->type->kind != CHECK_DEVIATION))
+			continue;
+		list = lappend(list, check);
+	}
+	return list;
+}
+
 /* A check that counts the rows of the target. */
 static Check *
 row_counter(void)
@@ -434,11 +663,36 @@ row_counter(void)
 	return check;
 }
 
+/* Prepare every check; what that leaves behind is freed check by check. */
+static void
+prepare_all(Run *run, List *checks)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "preparation of a check",
+												  ALLOCSET_DEFAULT_SIZES);
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+		char	   *error;
+
+		CHECK_FOR_INTERRUPTS();
+		check->limit = pipeline_result_format(check->kwargs, run->target->sample_limit);
+		MemoryContextSwitchTo(scratch);
+		error = attempt(prepare, run, check);
+		MemoryContextSwitchTo(run->context);
+		MemoryContextReset(scratch);
+		if (error)
+			set_error(check, error);
+	}
+	MemoryContextDelete(scratch);
+}
+
 /*
  * Evaluate the checks on the target and leave the results in them, allocated
  * in the current context.  Returns the number of rows of the target, or -1 if
  * it cannot be read.  Inside an SPI connection, as the user whose rights
- * count.  The condition of the target is checked here: it is the caller's
+ * count, under the active snapshot.  The condition of the target is checked here: it is the caller's
  * error, not a check's.
  */
 int64
@@ -450,24 +704,15 @@ pipeline_checks_run(const ScanTarget *target, List *checks)
 
 	if (target->where)
 		check_condition(target, target->where);
-	CommandCounterIncrement();
-	PushActiveSnapshot(GetTransactionSnapshot());
+	prepare_all(&run, checks);
+	scan_target(&run, lcons(counter, of_kinds(checks, false)));
+	run.rows = counter->result.error ? -1 : counter->result.elements;
+	attempt_each(&run, checks, CHECK_DEVIATION, prepare_deviation);
+	scan_in_chunks(&run, of_kinds(checks, true));
+	attempt_each(&run, checks, CHECK_WINDOW, window);
+	find_duplicates(&run, checks);
+	attempt_each(&run, checks, CHECK_QUERY, query);
 	foreach(lc, checks)
-	{
-		char	   *error = attempt(prepare, &run, lfirst(lc));
-
-		if (error)
-			set_error(lfirst(lc), error);
-	}
-	scan_shared(&run, lcons(counter, scanned(checks)));
-	foreach(lc, checks)
-	{
-		Check	   *check = lfirst(lc);
-		char	   *error = check->result.done ? NULL : attempt(unique, &run, check);
-
-		if (error)
-			set_error(check, error);
-	}
-	PopActiveSnapshot();
-	return counter->result.error ? -1 : counter->result.elements;
+		pipeline_check_trim(lfirst(lc));
+	return run.rows;
 }

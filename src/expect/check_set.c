@@ -17,6 +17,9 @@
 
 #include "expect/check.h"
 
+/* So few are compared one by one: that is done sooner than a hash. */
+#define FEW_MEMBERS 8
+
 typedef enum SetKind
 {
 	SET_ALL,					/* no set was given: everything is a member */
@@ -32,6 +35,7 @@ struct ValueSet
 	int			typlen;
 	Oid			collation;
 	int			n;
+	int			never;			/* members that no value can equal */
 	Datum	   *values;
 	int64	   *ints;
 	uint32	   *hashes;
@@ -66,7 +70,7 @@ hash_of(ValueSet *set, Datum value)
 	return DatumGetUInt32(FunctionCall1Coll(&set->hash, set->collation, value));
 }
 
-static bool
+static inline bool
 same_value(ValueSet *set, Datum a, Datum b)
 {
 	if (set->kind == SET_BYTES)
@@ -168,7 +172,9 @@ pipeline_set_compile(const Jsonb *kwargs, Oid typid, bool datetimes,
 		if (e.type == jbvBinary)
 			elog(ERROR, "value_set holds what is not a scalar");
 		value = pipeline_kwarg_datum(&e, typid, datetimes, "value_set", &never);
-		if (!never)
+		if (never)
+			set->never++;
+		else
 			set->values[set->n++] = value;
 	}
 	if (set->kind == SET_INT)
@@ -227,6 +233,13 @@ pipeline_set_has(ValueSet *set, Datum value)
 	}
 	if (set->n == 0)
 		return false;
+	if (set->kind == SET_BYTES && set->n <= FEW_MEMBERS)
+	{
+		for (int i = 0; i < set->n; i++)
+			if (same_value(set, set->values[i], value))
+				return true;
+		return false;
+	}
 	hash = hash_of(set, value);
 	for (uint32 slot = hash & set->mask; set->slots[slot] != 0;
 		 slot = (slot + 1) & set->mask)
@@ -237,4 +250,33 @@ pipeline_set_has(ValueSet *set, Datum value)
 			return true;
 	}
 	return false;
+}
+
+/* Was no set given, so that everything is in it? */
+bool
+pipeline_set_is_all(const ValueSet *set)
+{
+	return set->kind == SET_ALL;
+}
+
+/* How many members has it, each counted once? */
+int64
+pipeline_set_size(const ValueSet *set)
+{
+	int64		size = set->never;
+
+	for (int i = 0; i < set->n; i++)
+	{
+		int			same = 0;
+
+		if (set->kind == SET_INT)
+			size += i == 0 || set->ints[i] != set->ints[i - 1];
+		else
+		{
+			while (same < i && !same_value((ValueSet *) set, set->values[i], set->values[same]))
+				same++;
+			size += same == i;
+		}
+	}
+	return size;
 }

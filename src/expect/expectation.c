@@ -18,7 +18,7 @@ char *
 pipeline_expectation_name(const char *type, const Jsonb *kwargs)
 {
 	char	   *column = kwargs != NULL && JB_ROOT_IS_OBJECT(kwargs) ?
-		pipeline_kwarg_text(kwargs, "column") : NULL;
+		pipeline_check_columns_text(kwargs) : NULL;
 
 	return column ? psprintf("%s(%s)", type, column) : pstrdup(type);
 }
@@ -54,7 +54,7 @@ write_expectation(const Suite *suite, const ExpectationType *type,
 	pipeline_extension_begin(&scope);
 	pipeline_sql("INSERT INTO pipeline.expectations AS e (suite, name, owner, type, kwargs, severity, row_condition)"
 				 " VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (suite, name) DO UPDATE"
-				 " SET type = $4, kwargs = $5, severity = $6, row_condition = $7"
+				 " SET type = $4, kwargs = $5, severity = $6, row_condition = $7, defined_at = now()"
 				 " RETURNING expectation_id, to_jsonb(e)", SPI_OK_INSERT_RETURNING,
 				 sql_text(suite->name), sql_text(name), sql_role(suite->owner),
 				 sql_text(type->name), sql_jsonb(kwargs), sql_text(severity),
@@ -79,6 +79,7 @@ pipeline_expect(PG_FUNCTION_ARGS)
 	char	   *severity;
 	char	   *name;
 	char	   *row_condition;
+	char	   *condition;
 	Suite	   *suite;
 	int64		id;
 
@@ -92,13 +93,16 @@ pipeline_expect(PG_FUNCTION_ARGS)
 	name = PG_ARGISNULL(4) ? pipeline_expectation_name(type->name, kwargs) : pipeline_arg_text(fcinfo, 4);
 	pipeline_check_name("check", name);
 	row_condition = pipeline_arg_text(fcinfo, 5);
-	if (row_condition)
-		(void) pipeline_expression(row_condition, "row_condition");
+	condition = pipeline_row_condition(kwargs, row_condition);
+	if (condition)
+		(void) pipeline_expression(condition, "row_condition");
 
 	SPI_connect();
 	suite = pipeline_suite(pipeline_arg_text(fcinfo, 0), false, true);
-	if (row_condition)
+	if (condition)
 		pipeline_check_author(suite->owner, "suite", suite->name, "row_condition");
+	if (type->kind == CHECK_QUERY || type->kind == CHECK_WINDOW || type->sub == SUB_DRIFT)
+		pipeline_check_author(suite->owner, "suite", suite->name, "kwargs");
 	id = write_expectation(suite, type, kwargs, severity, name, row_condition);
 	SPI_finish();
 	PG_RETURN_INT64(id);

@@ -1,60 +1,168 @@
 /*
  * expectation_types.c
- *	  The types of expectations and their kwargs: names, defaults and NULL
- *	  rules are those of Great Expectations.
+ *	  The types of expectations and the kwargs that each takes.
  *
- * kwargs are checked when an expectation is defined, as far as that can be
- * done without the table: keys, types of values, patterns.  Whether a column
- * exists and a value fits its type is known only at validation.  A kwarg that
- * is null counts as absent.
+ * Names, defaults and NULL rules are those of Great Expectations; the last
+ * group is ours.
  */
 #include "postgres.h"
 
-#include <math.h>
-
-#include "catalog/pg_collation.h"
-#include "fmgr.h"
 #include "lib/stringinfo.h"
-#include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
-#include "utils/numeric.h"
 
 #include "expect/check.h"
 
 #define COLUMN {"column", KWARG_COLUMN, true}
+#define COLUMN_LIST {"column_list", KWARG_COLUMNS, true}
+#define PAIR {"column_A", KWARG_COLUMN, true}, {"column_B", KWARG_COLUMN, true}
+#define IGNORE {"ignore_row_if", KWARG_IGNORE, false}
 #define MOSTLY {"mostly", KWARG_FRACTION, false}
 #define DATETIMES {"parse_strings_as_datetimes", KWARG_BOOLEAN, false}
 #define STRICT {"strict_min", KWARG_BOOLEAN, false}, {"strict_max", KWARG_BOOLEAN, false}
+#define BOUNDS {"min_value", KWARG_BOUND, false}, {"max_value", KWARG_BOUND, false}, STRICT
+#define NUMBERS {"min_value", KWARG_NUMBER, false}, {"max_value", KWARG_NUMBER, false}, STRICT
 #define INTEGERS {"min_value", KWARG_INTEGER, false}, {"max_value", KWARG_INTEGER, false}, STRICT
+#define VALUE_SET {"value_set", KWARG_VALUES, false}
+#define MATCH_ON {"match_on", KWARG_MATCH_ON, false}
 
+/* name, kind, sub, negate, per_row, needs_bound, kwargs */
 static const ExpectationType types[] = {
-	{"expect_column_values_to_not_be_null", CHECK_NULL, true, true, false,
+	/* maps of one column */
+	{"expect_column_values_to_not_be_null", CHECK_NULL, SUB_NONE, true, true, false,
 	{COLUMN, MOSTLY}},
-	{"expect_column_values_to_be_null", CHECK_NULL, false, true, false,
+	{"expect_column_values_to_be_null", CHECK_NULL, SUB_NONE, false, true, false,
 	{COLUMN, MOSTLY}},
-	{"expect_column_values_to_be_unique", CHECK_UNIQUE, false, true, false,
+	{"expect_column_values_to_be_unique", CHECK_DISTRIBUTION, SUB_UNIQUE, false, true, false,
 	{COLUMN, MOSTLY}},
-	{"expect_column_values_to_be_between", CHECK_RANGE, false, true, true,
-		{COLUMN, MOSTLY, {"min_value", KWARG_BOUND, false}, {"max_value", KWARG_BOUND, false},
-	STRICT, DATETIMES, {"allow_cross_type_comparisons", KWARG_BOOLEAN, false}}},
-	{"expect_column_values_to_be_in_set", CHECK_SET, false, true, false,
-	{COLUMN, MOSTLY, {"value_set", KWARG_VALUES, false}, DATETIMES}},
-	{"expect_column_values_to_not_be_in_set", CHECK_SET, true, true, false,
+	{"expect_column_values_to_be_between", CHECK_RANGE, SUB_NONE, false, true, true,
+	{COLUMN, MOSTLY, BOUNDS, DATETIMES, {"allow_cross_type_comparisons", KWARG_BOOLEAN, false}}},
+	{"expect_column_values_to_be_in_set", CHECK_SET, SUB_NONE, false, true, false,
+	{COLUMN, MOSTLY, VALUE_SET, DATETIMES}},
+	{"expect_column_values_to_not_be_in_set", CHECK_SET, SUB_NONE, true, true, false,
 	{COLUMN, MOSTLY, {"value_set", KWARG_VALUES, true}, DATETIMES}},
-	{"expect_column_values_to_match_regex", CHECK_REGEX, false, true, false,
+	{"expect_column_values_to_match_regex", CHECK_REGEX, SUB_NONE, false, true, false,
 	{COLUMN, MOSTLY, {"regex", KWARG_REGEX, true}}},
-	{"expect_column_values_to_not_match_regex", CHECK_REGEX, true, true, false,
+	{"expect_column_values_to_not_match_regex", CHECK_REGEX, SUB_NONE, true, true, false,
 	{COLUMN, MOSTLY, {"regex", KWARG_REGEX, true}}},
-	{"expect_column_value_lengths_to_be_between", CHECK_LENGTH, false, true, true,
+	{"expect_column_values_to_match_regex_list", CHECK_REGEX, SUB_NONE, false, true, false,
+	{COLUMN, MOSTLY, {"regex_list", KWARG_REGEXES, true}, MATCH_ON}},
+	{"expect_column_values_to_not_match_regex_list", CHECK_REGEX, SUB_NONE, true, true, false,
+	{COLUMN, MOSTLY, {"regex_list", KWARG_REGEXES, true}}},
+	{"expect_column_values_to_match_like_pattern", CHECK_EXPRESSION, SUB_LIKE, false, true, false,
+	{COLUMN, MOSTLY, {"like_pattern", KWARG_TEXT, true}}},
+	{"expect_column_values_to_not_match_like_pattern", CHECK_EXPRESSION, SUB_LIKE, true, true, false,
+	{COLUMN, MOSTLY, {"like_pattern", KWARG_TEXT, true}}},
+	{"expect_column_values_to_match_like_pattern_list", CHECK_EXPRESSION, SUB_LIKE, false, true, false,
+	{COLUMN, MOSTLY, {"like_pattern_list", KWARG_TEXTS, true}, MATCH_ON}},
+	{"expect_column_values_to_not_match_like_pattern_list", CHECK_EXPRESSION, SUB_LIKE, true, true, false,
+	{COLUMN, MOSTLY, {"like_pattern_list", KWARG_TEXTS, true}}},
+	{"expect_column_value_lengths_to_be_between", CHECK_LENGTH, SUB_NONE, false, true, true,
 	{COLUMN, MOSTLY, INTEGERS}},
-	{"expect_table_row_count_to_be_between", CHECK_COUNT, false, false, false,
+	{"expect_column_value_lengths_to_equal", CHECK_LENGTH, SUB_NONE, false, true, false,
+	{COLUMN, MOSTLY, {"value", KWARG_INTEGER, true}}},
+	{"expect_column_values_to_be_of_type", CHECK_COLUMNS, SUB_TYPE, false, false, false,
+	{COLUMN, MOSTLY, {"type_", KWARG_TEXT, true}}},
+	{"expect_column_values_to_be_in_type_list", CHECK_COLUMNS, SUB_TYPE, false, false, false,
+	{COLUMN, MOSTLY, {"type_list", KWARG_TEXTS, false}}},
+	{"expect_column_values_to_be_increasing", CHECK_WINDOW, SUB_ORDER, false, true, false,
+	{COLUMN, MOSTLY, {"strictly", KWARG_BOOLEAN, false}, DATETIMES, {"order_by", KWARG_COLUMNS, false}}},
+	{"expect_column_values_to_be_decreasing", CHECK_WINDOW, SUB_ORDER, true, true, false,
+	{COLUMN, MOSTLY, {"strictly", KWARG_BOOLEAN, false}, DATETIMES, {"order_by", KWARG_COLUMNS, false}}},
+	{"expect_column_values_to_be_json_parseable", CHECK_PARSE, SUB_JSON, false, true, false,
+	{COLUMN, MOSTLY}},
+	{"expect_column_values_to_be_dateutil_parseable", CHECK_PARSE, SUB_DATE, false, true, false,
+	{COLUMN, MOSTLY}},
+	{"expect_column_values_to_match_strftime_format", CHECK_PARSE, SUB_STRFTIME, false, true, false,
+	{COLUMN, MOSTLY, {"strftime_format", KWARG_STRFTIME, true}}},
+	{"expect_column_values_to_match_json_schema", CHECK_PARSE, SUB_JSON_SCHEMA, false, true, false,
+	{COLUMN, MOSTLY, {"json_schema", KWARG_SCHEMA, true}}},
+	{"expect_column_value_z_scores_to_be_less_than", CHECK_DEVIATION, SUB_Z_SCORE, false, true, false,
+	{COLUMN, MOSTLY, {"threshold", KWARG_NUMBER, true}, {"double_sided", KWARG_BOOLEAN, true}}},
+	/* aggregates of one column */
+	{"expect_column_min_to_be_between", CHECK_AGGREGATE, SUB_MIN, false, false, false,
+	{COLUMN, BOUNDS, DATETIMES}},
+	{"expect_column_max_to_be_between", CHECK_AGGREGATE, SUB_MAX, false, false, false,
+	{COLUMN, BOUNDS, DATETIMES}},
+	{"expect_column_sum_to_be_between", CHECK_AGGREGATE, SUB_TOTAL, false, false, false,
+	{COLUMN, BOUNDS}},
+	{"expect_column_mean_to_be_between", CHECK_AGGREGATE, SUB_MEAN, false, false, false,
+	{COLUMN, BOUNDS}},
+	{"expect_column_stdev_to_be_between", CHECK_AGGREGATE, SUB_STDEV, false, false, false,
+	{COLUMN, NUMBERS}},
+	{"expect_column_median_to_be_between", CHECK_DISTRIBUTION, SUB_MEDIAN, false, false, false,
+	{COLUMN, BOUNDS}},
+	{"expect_column_quantile_values_to_be_between", CHECK_DISTRIBUTION, SUB_QUANTILES, false, false, false,
+	{COLUMN, {"quantile_ranges", KWARG_QUANTILES, true}, {"allow_relative_error", KWARG_RELATIVE, false}}},
+	{"expect_column_unique_value_count_to_be_between", CHECK_DISTRIBUTION, SUB_UNIQUE_COUNT, false, false, false,
+	{COLUMN, INTEGERS}},
+	{"expect_column_proportion_of_unique_values_to_be_between", CHECK_DISTRIBUTION, SUB_PROPORTION, false, false, false,
+	{COLUMN, NUMBERS}},
+	{"expect_column_distinct_values_to_be_in_set", CHECK_DISTRIBUTION, SUB_DISTINCT_IN, false, false, false,
+	{COLUMN, VALUE_SET, DATETIMES}},
+	{"expect_column_distinct_values_to_contain_set", CHECK_DISTRIBUTION, SUB_DISTINCT_CONTAIN, false, false, false,
+	{COLUMN, VALUE_SET, DATETIMES}},
+	{"expect_column_distinct_values_to_equal_set", CHECK_DISTRIBUTION, SUB_DISTINCT_EQUAL, false, false, false,
+	{COLUMN, VALUE_SET, DATETIMES}},
+	{"expect_column_most_common_value_to_be_in_set", CHECK_DISTRIBUTION, SUB_MOST_COMMON, false, false, false,
+	{COLUMN, VALUE_SET, {"ties_okay", KWARG_BOOLEAN, false}, DATETIMES}},
+	{"expect_column_kl_divergence_to_be_less_than", CHECK_DISTRIBUTION, SUB_KL, false, false, false,
+	{COLUMN, {"partition_object", KWARG_PARTITION, false}, {"threshold", KWARG_NUMBER, false}, {"tail_weight_holdout", KWARG_NUMBER, false}, {"internal_weight_holdout", KWARG_NUMBER, false}, {"bucketize_data", KWARG_BOOLEAN, false}}},
+	/* pairs and lists of columns */
+	{"expect_column_pair_values_to_be_equal", CHECK_EXPRESSION, SUB_PAIR_EQUAL, false, true, false,
+	{PAIR, MOSTLY, IGNORE}},
+	{"expect_column_pair_values_a_to_be_greater_than_b", CHECK_EXPRESSION, SUB_PAIR_GREATER, false, true, false,
+	{PAIR, MOSTLY, IGNORE, {"or_equal", KWARG_BOOLEAN, false}, DATETIMES, {"allow_cross_type_comparisons", KWARG_BOOLEAN, false}}},
+	{"expect_column_pair_values_to_be_in_set", CHECK_EXPRESSION, SUB_PAIR_SET, false, true, false,
+	{PAIR, MOSTLY, IGNORE, {"value_pairs_set", KWARG_PAIRS, true}}},
+	{"expect_column_pair_cramers_phi_value_to_be_less_than", CHECK_QUERY, SUB_CRAMER, false, false, false,
+	{PAIR, {"threshold", KWARG_NUMBER, false}}},
+	{"expect_multicolumn_sum_to_equal", CHECK_EXPRESSION, SUB_SUM, false, true, false,
+	{COLUMN_LIST, MOSTLY, IGNORE, {"sum_total", KWARG_NUMBER, true}}},
+	{"expect_select_column_values_to_be_unique_within_record", CHECK_EXPRESSION, SUB_WITHIN_RECORD, false, true, false,
+	{COLUMN_LIST, MOSTLY, IGNORE}},
+	{"expect_multicolumn_values_to_be_unique", CHECK_EXPRESSION, SUB_WITHIN_RECORD, false, true, false,
+	{COLUMN_LIST, MOSTLY, IGNORE}},
+	{"expect_compound_columns_to_be_unique", CHECK_WINDOW, SUB_COMPOUND, false, true, false,
+	{COLUMN_LIST, MOSTLY, IGNORE}},
+	/* the table */
+	{"expect_table_row_count_to_be_between", CHECK_COUNT, SUB_NONE, false, false, false,
 	{INTEGERS}},
-	{"expect_table_row_count_to_equal", CHECK_COUNT, false, false, false,
+	{"expect_table_row_count_to_equal", CHECK_COUNT, SUB_NONE, false, false, false,
 	{{"value", KWARG_INTEGER, true}}},
-	{"expect_column_to_exist", CHECK_EXISTS, false, false, false,
+	{"expect_table_row_count_to_equal_other_table", CHECK_QUERY, SUB_OTHER_COUNT, false, false, false,
+	{{"other_table_name", KWARG_SOURCE, true}}},
+	{"expect_table_column_count_to_be_between", CHECK_COLUMNS, SUB_COLUMN_COUNT, false, false, false,
+	{INTEGERS}},
+	{"expect_table_column_count_to_equal", CHECK_COLUMNS, SUB_COLUMN_COUNT, false, false, false,
+	{{"value", KWARG_INTEGER, true}}},
+	{"expect_table_columns_to_match_ordered_list", CHECK_COLUMNS, SUB_COLUMN_LIST, false, false, false,
+	{{"column_list", KWARG_TEXTS, false}}},
+	{"expect_table_columns_to_match_set", CHECK_COLUMNS, SUB_COLUMN_SET, false, false, false,
+	{{"column_set", KWARG_TEXTS, false}, {"exact_match", KWARG_BOOLEAN, false}}},
+	{"expect_column_to_exist", CHECK_COLUMNS, SUB_EXISTS, false, false, false,
 	{COLUMN, {"column_index", KWARG_INTEGER, false}}},
-	{"expect_column_values_to_be_of_type", CHECK_TYPE, false, false, false,
-	{COLUMN, {"type_", KWARG_TEXT, true}}},
+	{"unexpected_rows_expectation", CHECK_QUERY, SUB_ROWS, false, false, false,
+	{{"unexpected_rows_query", KWARG_TEXT, true}}},
+	/* beyond Great Expectations */
+	{"expect_table_freshness", CHECK_AGGREGATE, SUB_FRESHNESS, false, false, false,
+	{COLUMN, {"max_age", KWARG_INTERVAL, true}, {"as_of", KWARG_TEXT, false}}},
+	{"expect_row_count_to_be_near_history", CHECK_QUERY, SUB_NEAR_HISTORY, false, false, false,
+	{{"window", KWARG_INTEGER, false}, {"tolerance", KWARG_NUMBER, false}, {"min_history", KWARG_INTEGER, false}, {"same_weekday", KWARG_BOOLEAN, false}}},
+	{"expect_schema_unchanged", CHECK_COLUMNS, SUB_SCHEMA, false, false, false,
+	{{"columns", KWARG_TEXTS, false}, {"allow_new_columns", KWARG_BOOLEAN, false}}},
+	{"expect_foreign_key", CHECK_WINDOW, SUB_FOREIGN_KEY, false, true, false,
+	{COLUMN_LIST, MOSTLY, {"references", KWARG_SOURCE, true}, {"referenced_columns", KWARG_TEXTS, false}}},
+	{"expect_tables_to_reconcile", CHECK_QUERY, SUB_RECONCILE, false, false, false,
+	{{"other_table", KWARG_SOURCE, true}, {"key_columns", KWARG_COLUMNS, false}, {"compare_columns", KWARG_COLUMNS, false}, {"sum_columns", KWARG_COLUMNS, false}, {"group_by", KWARG_COLUMNS, false}, {"tolerance", KWARG_NUMBER, false}}},
+	{"expect_column_drift", CHECK_DISTRIBUTION, SUB_DRIFT, false, false, false,
+	{COLUMN, {"method", KWARG_CHOICE, false}, {"threshold", KWARG_NUMBER, true}, {"reference_table", KWARG_SOURCE, false}, {"reference_column", KWARG_TEXT, false}, {"bins", KWARG_INTEGER, false}}, "psi|kl|ks|chi_square"},
+	{"expect_metric_not_anomalous", CHECK_QUERY, SUB_ANOMALY, false, false, false,
+	{{"metric", KWARG_CHOICE, false}, {"column", KWARG_COLUMN, false}, {"threshold", KWARG_NUMBER, false}, {"window", KWARG_INTEGER, false}, {"min_history", KWARG_INTEGER, false}, {"season", KWARG_SEASON, false}}, "row_count|mean|sum|min|max|stdev|distinct_count|null_fraction"},
+	{"expect_column_values_without_outliers", CHECK_DEVIATION, SUB_OUTLIERS, false, true, false,
+	{COLUMN, MOSTLY, {"method", KWARG_CHOICE, false}, {"threshold", KWARG_NUMBER, false}}, "iqr|z_score|mad"},
+	{"expect_functional_dependency", CHECK_WINDOW, SUB_DEPENDENCY, false, true, false,
+	{{"determinant", KWARG_COLUMNS, true}, {"dependent", KWARG_COLUMNS, true}, MOSTLY}},
+	{"expect_sql", CHECK_QUERY, SUB_SQL, false, false, false,
+	{{"query", KWARG_TEXT, true}}},
 };
 
 /* Find a type by name; 22023 with the names there are if there is none. */
@@ -75,210 +183,4 @@ pipeline_expectation_type(const char *name)
 			 errmsg("unknown type of expectation \"%s\"", name),
 			 errhint("Available types: %s.", all.data)));
 	return NULL;
-}
-
-/* A kwarg's value, or NULL when it is absent or null. */
-JsonbValue *
-pipeline_kwarg(const Jsonb *kwargs, const char *name, JsonbValue *buf)
-{
-	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &kwargs->root,
-												 name, strlen(name), buf);
-
-	return v == NULL || v->type == jbvNull ? NULL : v;
-}
-
-/* A kwarg as text, or NULL. */
-char *
-pipeline_kwarg_text(const Jsonb *kwargs, const char *name)
-{
-	return pipeline_jsonb_key(kwargs, name);
-}
-
-/* A boolean kwarg; absent is false. */
-bool
-pipeline_kwarg_bool(const Jsonb *kwargs, const char *name)
-{
-	JsonbValue	buf;
-	JsonbValue *v = pipeline_kwarg(kwargs, name, &buf);
-
-	return v != NULL && v->type == jbvBool && v->val.boolean;
-}
-
-/* The fraction of the non-missing values that must be as expected. */
-double
-pipeline_kwarg_mostly(const Jsonb *kwargs)
-{
-	JsonbValue	buf;
-	JsonbValue *v = pipeline_kwarg(kwargs, "mostly", &buf);
-
-	if (v == NULL || v->type != jbvNumeric)
-		return 1.0;
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8,
-											  NumericGetDatum(v->val.numeric)));
-}
-
-/* An integer kwarg; false when it is absent. */
-bool
-pipeline_kwarg_int(const Jsonb *kwargs, const char *name, int64 *value)
-{
-	JsonbValue	buf;
-	JsonbValue *v = pipeline_kwarg(kwargs, name, &buf);
-
-	if (v == NULL || v->type != jbvNumeric)
-		return false;
-	*value = DatumGetInt64(DirectFunctionCall1(numeric_int8,
-											   NumericGetDatum(v->val.numeric)));
-	return true;
-}
-
-static void
-bad_kwarg(const Jsonb *kwargs, const char *name, const char *must)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("key \"%s\" in argument \"kwargs\" must be %s", name, must),
-			 errdetail("It is %s.", pipeline_jsonb_key(kwargs, name))));
-}
-
-static bool
-is_integer(const JsonbValue *v)
-{
-	double		d;
-
-	if (v->type != jbvNumeric)
-		return false;
-	d = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-										   NumericGetDatum(v->val.numeric)));
-	return d == floor(d) && fabs(d) < 9e18;
-}
-
-static bool
-is_fraction(const JsonbValue *v)
-{
-	double		d;
-
-	if (v->type != jbvNumeric)
-		return false;
-	d = DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow,
-										   NumericGetDatum(v->val.numeric)));
-	return d >= 0 && d <= 1;
-}
-
-/* An array of scalars, nulls among them? */
-static bool
-is_value_set(const JsonbValue *v)
-{
-	JsonbIterator *it;
-	JsonbValue	e;
-	JsonbIteratorToken token;
-
-	if (v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data) ||
-		JsonContainerIsScalar(v->val.binary.data))
-		return false;
-	it = JsonbIteratorInit(v->val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &e, true)) != WJB_DONE)
-	{
-		if (token == WJB_ELEM && e.type == jbvBinary)
-			return false;
-	}
-	return true;
-}
-
-/* Check the value of one kwarg that is there. */
-static void
-check_value(const Kwarg *kwarg, const Jsonb *kwargs, const JsonbValue *v)
-{
-	switch (kwarg->kind)
-	{
-		case KWARG_COLUMN:
-		case KWARG_TEXT:
-			if (v->type != jbvString || v->val.string.len == 0)
-				bad_kwarg(kwargs, kwarg->name, "a string that is not empty");
-			break;
-		case KWARG_INTEGER:
-			if (!is_integer(v))
-				bad_kwarg(kwargs, kwarg->name, "an integer");
-			break;
-		case KWARG_BOOLEAN:
-			if (v->type != jbvBool)
-				bad_kwarg(kwargs, kwarg->name, "true or false");
-			break;
-		case KWARG_FRACTION:
-			if (!is_fraction(v))
-				bad_kwarg(kwargs, kwarg->name, "a number from 0 to 1");
-			break;
-		case KWARG_BOUND:
-			if (v->type != jbvNumeric && v->type != jbvString)
-				bad_kwarg(kwargs, kwarg->name, "a number or a string");
-			break;
-		case KWARG_VALUES:
-			if (!is_value_set(v))
-				bad_kwarg(kwargs, kwarg->name, "an array of numbers, strings or booleans");
-			break;
-		case KWARG_REGEX:
-			if (v->type != jbvString)
-				bad_kwarg(kwargs, kwarg->name, "a string");
-			pipeline_regex_compile(pnstrdup(v->val.string.val, v->val.string.len),
-								   DEFAULT_COLLATION_OID);
-			break;
-	}
-}
-
-/* Two numeric bounds the wrong way round leave nothing to expect. */
-static void
-check_bounds(const ExpectationType *type, const Jsonb *kwargs)
-{
-	JsonbValue	min_buf;
-	JsonbValue	max_buf;
-	JsonbValue *min = pipeline_kwarg(kwargs, "min_value", &min_buf);
-	JsonbValue *max = pipeline_kwarg(kwargs, "max_value", &max_buf);
-
-	if (min == NULL && max == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("argument \"kwargs\" of %s has neither \"min_value\" nor \"max_value\"",
-						type->name),
-				 errhint("Give at least one of them.")));
-	if (type->kind == CHECK_RANGE && min != NULL && max != NULL &&
-		min->type == jbvNumeric && max->type == jbvNumeric &&
-		DatumGetInt32(DirectFunctionCall2(numeric_cmp,
-										  NumericGetDatum(min->val.numeric),
-										  NumericGetDatum(max->val.numeric))) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"min_value\" is greater than \"max_value\" in argument \"kwargs\""),
-				 errdetail("They are %s and %s.", pipeline_jsonb_key(kwargs, "min_value"),
-						   pipeline_jsonb_key(kwargs, "max_value"))));
-}
-
-/*
- * Check the kwargs of an expectation as far as that can be done without the
- * table.  Raises 22023 naming the key, 2201B for a bad pattern.
- */
-void
-pipeline_check_kwargs(const ExpectationType *type, const Jsonb *kwargs)
-{
-	const char *allowed[MAX_KWARGS + 1] = {0};
-
-	for (int i = 0; i < MAX_KWARGS && type->kwargs[i].name; i++)
-		allowed[i] = type->kwargs[i].name;
-	pipeline_check_keys(kwargs, "kwargs", allowed);
-	for (int i = 0; i < MAX_KWARGS && type->kwargs[i].name; i++)
-	{
-		const Kwarg *kwarg = &type->kwargs[i];
-		JsonbValue	buf;
-		JsonbValue *v = pipeline_kwarg(kwargs, kwarg->name, &buf);
-
-		if (v != NULL)
-			check_value(kwarg, kwargs, v);
-		else if (kwarg->required)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("argument \"kwargs\" of %s lacks the key \"%s\"",
-							type->name, kwarg->name),
-					 errdetail("It is %s.", JsonbToCString(NULL, (JsonbContainer *) &kwargs->root,
-														   VARSIZE(kwargs)))));
-	}
-	if (type->needs_bound)
-		check_bounds(type, kwargs);
 }

@@ -6,6 +6,7 @@
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/guc.h"
 
 #include "expect/check.h"
 #include "pipeline.h"
@@ -31,7 +32,10 @@ lock_suite(const char *name)
 				 SPI_OK_SELECT, sql_text(name));
 }
 
-/* Say what there is to define; at load of the library. */
+/* pipeline.validation_days */
+int			pipeline_validation_days = 0;
+
+/* Say what there is to define, and to set; at load of the library. */
 void
 pipeline_expect_init(void)
 {
@@ -61,6 +65,10 @@ pipeline_expect_init(void)
 		.listed_name = listed_name
 	};
 
+	DefineCustomIntVariable("pipeline.validation_days",
+							"How many days validations are kept; 0: all of them.",
+							"Older ones of a suite go when it is validated, with their results and the rows that they quarantined, unless rows are still held.",
+							&pipeline_validation_days, 0, 0, 36500, PGC_SUSET, 0, NULL, NULL, NULL);
 	pipeline_register_kind(&suites);
 	pipeline_register_kind(&expectations);
 }

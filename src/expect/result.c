@@ -20,12 +20,6 @@
 
 #include "expect/check.h"
 
-static Jsonb *
-jsonb_from(const char *text)
-{
-	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(pstrdup(text))));
-}
-
 static int64
 count_of(const Jsonb *counts, const char *key)
 {
@@ -50,12 +44,12 @@ pipeline_check_counted(Check *check, const Jsonb *counts, bool has_keys)
 	r->elements = counts ? count_of(counts, "elements") : 0;
 	r->missing = counts ? count_of(counts, "missing") : 0;
 	r->unexpected = counts ? count_of(counts, "unexpected") : 0;
-	r->has_counts = check->type->per_row;
+	r->has_counts = r->has_unexpected = check->type->per_row;
 	r->has_missing = check->type->per_row && check->type->kind != CHECK_NULL;
 	if (check->type->per_row)
 	{
-		r->values = jsonb_from(values ? values : "[]");
-		r->keys = has_keys ? jsonb_from(keys ? keys : "[]") : NULL;
+		r->values = pipeline_jsonb_from(values ? values : "[]");
+		r->keys = has_keys ? pipeline_jsonb_from(keys ? keys : "[]") : NULL;
 	}
 	pipeline_check_verdict(check);
 }
@@ -88,7 +82,7 @@ pipeline_check_verdict(Check *check)
 	if (check->type->kind == CHECK_COUNT)
 	{
 		r->success = count_fits(check, r->elements);
-		r->observed = jsonb_from(psprintf(INT64_FORMAT, r->elements));
+		r->observed = pipeline_jsonb_from(psprintf(INT64_FORMAT, r->elements));
 		return;
 	}
 	r->success = r->unexpected == 0 ||
@@ -130,18 +124,19 @@ pipeline_result_values(const Check *check, Datum *values, bool *nulls)
 {
 	const CheckResult *r = &check->result;
 	bool		counts = r->has_counts && r->error == NULL;
+	bool		unexpected = r->has_unexpected && r->error == NULL;
 
 	set_text(values, nulls, 0, check->type->name);
-	set_text(values, nulls, 1, pipeline_kwarg_text(check->kwargs, "column"));
+	set_text(values, nulls, 1, pipeline_check_columns_text(check->kwargs));
 	set_text(values, nulls, 2, check->severity);
 	nulls[3] = r->error != NULL;
 	values[3] = BoolGetDatum(r->success);
 	set_jsonb(values, nulls, 4, r->observed);
 	set_int8(values, nulls, 5, !counts, r->elements);
 	set_int8(values, nulls, 6, !counts || !r->has_missing, r->missing);
-	set_int8(values, nulls, 7, !counts, r->unexpected);
-	set_percent(values, nulls, 8, counts, r->unexpected, r->elements - r->missing);
-	set_percent(values, nulls, 9, counts, r->unexpected, r->elements);
+	set_int8(values, nulls, 7, !unexpected, r->unexpected);
+	set_percent(values, nulls, 8, counts && unexpected, r->unexpected, r->elements - r->missing);
+	set_percent(values, nulls, 9, counts && unexpected, r->unexpected, r->elements);
 	set_jsonb(values, nulls, 10, r->values);
 	set_jsonb(values, nulls, 11, r->keys);
 	set_jsonb(values, nulls, 12, r->details);
@@ -179,14 +174,15 @@ pipeline_result_json(const Check *check)
 		appendStringInfoString(&buf, ", \"error\": ");
 		escape_json(&buf, r->error);
 	}
-	else if (r->has_counts)
+	else if (r->has_counts && r->has_unexpected)
 		appendStringInfo(&buf, ", \"element_count\": " INT64_FORMAT ", \"unexpected_count\": " INT64_FORMAT,
 						 r->elements, r->unexpected);
 	append_json(&buf, "observed_value", r->observed);
 	append_json(&buf, "partial_unexpected_list", r->values);
 	append_json(&buf, "partial_unexpected_keys", r->keys);
+	append_json(&buf, "details", r->details);
 	appendStringInfoChar(&buf, '}');
-	return jsonb_from(buf.data);
+	return pipeline_jsonb_from(buf.data);
 }
 
 static void
@@ -204,12 +200,21 @@ append_clipped(StringInfo buf, const Jsonb *value)
 		appendStringInfoString(buf, text);
 }
 
+static void
+append_examples(StringInfo buf, const CheckResult *r)
+{
+	if (r->values == NULL || JB_ROOT_COUNT(r->values) == 0)
+		return;
+	appendStringInfoString(buf, ", such as ");
+	append_clipped(buf, r->keys ? r->keys : r->values);
+}
+
 /* What went wrong, in one line: what was expected, how many, some of them. */
 char *
 pipeline_result_summary(const Check *check)
 {
 	const CheckResult *r = &check->result;
-	char	   *column = pipeline_kwarg_text(check->kwargs, "column");
+	char	   *column = pipeline_check_columns_text(check->kwargs);
 	StringInfoData buf;
 
 	initStringInfo(&buf);
@@ -219,22 +224,52 @@ pipeline_result_summary(const Check *check)
 		appendStringInfo(&buf, column ? "%s(%s): " : "%s: ", check->type->name, column);
 	if (r->error)
 		appendStringInfo(&buf, "could not be evaluated: %s", r->error);
-	else if (r->has_counts)
+	else if (r->has_counts && r->has_unexpected)
 	{
 		appendStringInfo(&buf, INT64_FORMAT " of " INT64_FORMAT " %s unexpected", r->unexpected,
 						 r->elements - r->missing, r->elements - r->missing == 1 ? "value" : "values");
-		if (r->unexpected > 0 && JB_ROOT_COUNT(r->values) > 0)
-		{
-			appendStringInfoString(&buf, ", such as ");
-			append_clipped(&buf, r->keys ? r->keys : r->values);
-		}
+		append_examples(&buf, r);
 	}
 	else if (r->observed)
 	{
 		appendStringInfoString(&buf, "observed ");
 		append_clipped(&buf, r->observed);
+		append_examples(&buf, r);
 	}
-	else
+	else if (check->type->sub == SUB_EXISTS)
 		appendStringInfoString(&buf, "no such column");
+	else if (check->limit < 0)
+		appendStringInfoString(&buf, "failed");
+	else
+		appendStringInfoString(&buf, "there is no value");
 	return buf.data;
+}
+
+/* BOOLEAN_ONLY: nothing but the verdict. */
+void
+pipeline_check_trim(Check *check)
+{
+	CheckResult *r = &check->result;
+
+	if (check->limit >= 0 || r->error)
+		return;
+	r->has_counts = r->has_missing = r->has_unexpected = false;
+	r->observed = r->values = r->keys = r->details = NULL;
+}
+
+/* The columns that a check names, or NULL. */
+char *
+pipeline_check_columns_text(const Jsonb *kwargs)
+{
+	static const char *const lists[] = {"column_list", "determinant", "key_columns"};
+	char	   *column = pipeline_kwarg_text(kwargs, "column");
+	List	   *list = NIL;
+
+	if (column)
+		return column;
+	if ((column = pipeline_kwarg_text(kwargs, "column_A")) != NULL)
+		return psprintf("%s, %s", column, pipeline_kwarg_text(kwargs, "column_B"));
+	for (int i = 0; i < lengthof(lists) && list == NIL; i++)
+		list = pipeline_kwarg_list(kwargs, lists[i]);
+	return list ? pipeline_list_join(list, ", ") : NULL;
 }

@@ -7,9 +7,10 @@ CREATE TABLE pipeline.suites (
   search_path text NOT NULL,
   sample_limit integer NOT NULL,
   row_key text[],
-  quarantine text NOT NULL CHECK (quarantine = 'none'),
+  quarantine text NOT NULL CHECK (quarantine IN ('none', 'copy', 'move')),
   labels jsonb NOT NULL,
   description text,
+  watermark text,
   created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE pipeline.suites IS
@@ -20,9 +21,10 @@ COMMENT ON COLUMN pipeline.suites.target IS 'What is checked: the name of a tabl
 COMMENT ON COLUMN pipeline.suites.search_path IS 'search_path of whoever made it, with which target and conditions are read.';
 COMMENT ON COLUMN pipeline.suites.sample_limit IS 'How many unexpected values a result keeps per check.';
 COMMENT ON COLUMN pipeline.suites.row_key IS 'Columns that identify a row, kept with each unexpected value; NULL: none.';
-COMMENT ON COLUMN pipeline.suites.quarantine IS 'What is done with rows that fail: none.';
+COMMENT ON COLUMN pipeline.suites.quarantine IS 'What is done with rows that fail: none, copy (kept, with the reasons), move (and deleted from the target).';
 COMMENT ON COLUMN pipeline.suites.labels IS 'Labels for the alerts of its checks, strings by name.';
 COMMENT ON COLUMN pipeline.suites.description IS 'What it is for, in words.';
+COMMENT ON COLUMN pipeline.suites.watermark IS 'Column that grows from row to row, for incremental validation; NULL: none.';
 COMMENT ON COLUMN pipeline.suites.created_at IS 'When it was made.';
 
 CREATE TABLE pipeline.expectations (
@@ -35,6 +37,7 @@ CREATE TABLE pipeline.expectations (
   severity pipeline.severity NOT NULL,
   row_condition text,
   created_at timestamptz NOT NULL DEFAULT now(),
+  defined_at timestamptz NOT NULL DEFAULT now(),
   UNIQUE (suite, name)
 );
 COMMENT ON TABLE pipeline.expectations IS 'The checks of the suites.';
@@ -47,6 +50,7 @@ COMMENT ON COLUMN pipeline.expectations.kwargs IS 'Its arguments, by Great Expec
 COMMENT ON COLUMN pipeline.expectations.severity IS 'How bad a failure is; only error and critical fail a validation.';
 COMMENT ON COLUMN pipeline.expectations.row_condition IS 'SQL boolean expression: only rows for which it is true are looked at. NULL: all.';
 COMMENT ON COLUMN pipeline.expectations.created_at IS 'When it was first defined.';
+COMMENT ON COLUMN pipeline.expectations.defined_at IS 'When it was last defined: earlier validations are no history for it.';
 
 CREATE TABLE pipeline.validations (
   validation_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -96,6 +100,8 @@ CREATE TABLE pipeline.expectation_results (
   owner regrole NOT NULL,
   name text NOT NULL,
   type text NOT NULL,
+  kwargs jsonb NOT NULL,
+  row_condition text,
   "column" text,
   severity pipeline.severity NOT NULL,
   success boolean,
@@ -118,6 +124,8 @@ COMMENT ON COLUMN pipeline.expectation_results.ordinal IS 'Place of the check in
 COMMENT ON COLUMN pipeline.expectation_results.owner IS 'Owner of the suite.';
 COMMENT ON COLUMN pipeline.expectation_results.name IS 'Name of the expectation.';
 COMMENT ON COLUMN pipeline.expectation_results.type IS 'Its type.';
+COMMENT ON COLUMN pipeline.expectation_results.kwargs IS 'Its arguments then.';
+COMMENT ON COLUMN pipeline.expectation_results.row_condition IS 'Its row condition then, in SQL.';
 COMMENT ON COLUMN pipeline.expectation_results."column" IS 'Its column, if it has one.';
 COMMENT ON COLUMN pipeline.expectation_results.severity IS 'Its severity.';
 COMMENT ON COLUMN pipeline.expectation_results.success IS 'The verdict; NULL if it could not be evaluated.';
@@ -132,6 +140,105 @@ COMMENT ON COLUMN pipeline.expectation_results.partial_unexpected_keys IS 'The k
 COMMENT ON COLUMN pipeline.expectation_results.details IS 'More, by type of check.';
 COMMENT ON COLUMN pipeline.expectation_results.proved IS 'Was the verdict proved from constraints, without looking at rows?';
 COMMENT ON COLUMN pipeline.expectation_results.error IS 'Why it could not be evaluated, with the SQLSTATE.';
+
+CREATE TABLE pipeline.validation_states (
+  suite text NOT NULL REFERENCES pipeline.suites ON DELETE CASCADE,
+  slice text NOT NULL,
+  owner regrole NOT NULL,
+  high text,
+  rows bigint NOT NULL,
+  states jsonb NOT NULL,
+  validated_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (suite, slice)
+);
+COMMENT ON TABLE pipeline.validation_states IS
+'What the checks of a suite found in the slices of its target, so that a verdict on all of them needs the rows of one.';
+COMMENT ON COLUMN pipeline.validation_states.suite IS 'The suite.';
+COMMENT ON COLUMN pipeline.validation_states.slice IS 'Name of the slice; empty: the rows up to the watermark.';
+COMMENT ON COLUMN pipeline.validation_states.owner IS 'Owner of the suite.';
+COMMENT ON COLUMN pipeline.validation_states.high IS 'How far the watermark has come, as text; NULL for other slices.';
+COMMENT ON COLUMN pipeline.validation_states.rows IS 'Rows of the slice.';
+COMMENT ON COLUMN pipeline.validation_states.states IS 'What each check found, by name: counts, and what aggregates need to go on.';
+COMMENT ON COLUMN pipeline.validation_states.validated_at IS 'When it was last validated.';
+
+CREATE TABLE pipeline.quarantined_rows (
+  quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  validation_id bigint NOT NULL REFERENCES pipeline.validations,
+  suite text NOT NULL,
+  owner regrole NOT NULL,
+  run_id bigint,
+  row_key jsonb,
+  "row" jsonb NOT NULL,
+  reasons text[] NOT NULL,
+  moved boolean NOT NULL,
+  quarantined_at timestamptz NOT NULL DEFAULT now(),
+  repaired_at timestamptz,
+  released_at timestamptz,
+  released_into text
+);
+CREATE INDEX quarantined_rows_validation ON pipeline.quarantined_rows (validation_id);
+CREATE INDEX quarantined_rows_run ON pipeline.quarantined_rows (run_id, suite) WHERE run_id IS NOT NULL AND released_at IS NULL;
+COMMENT ON TABLE pipeline.quarantined_rows IS
+'Rows that failed a check of severity error or critical of a suite with a quarantine: what they held, and every reason.';
+COMMENT ON COLUMN pipeline.quarantined_rows.quarantine_id IS 'Number of the row, for repair_quarantined().';
+COMMENT ON COLUMN pipeline.quarantined_rows.validation_id IS 'The validation that found it.';
+COMMENT ON COLUMN pipeline.quarantined_rows.suite IS 'Its suite.';
+COMMENT ON COLUMN pipeline.quarantined_rows.owner IS 'Owner of the suite.';
+COMMENT ON COLUMN pipeline.quarantined_rows.run_id IS 'The run in which it was found; NULL outside a task.';
+COMMENT ON COLUMN pipeline.quarantined_rows.row_key IS 'Values of the columns of the suite''s row_key; NULL without one.';
+COMMENT ON COLUMN pipeline.quarantined_rows."row" IS 'The row, a value per column; repairs change it.';
+COMMENT ON COLUMN pipeline.quarantined_rows.reasons IS 'Names of all the expectations that it failed.';
+COMMENT ON COLUMN pipeline.quarantined_rows.moved IS 'Was it deleted from the target?';
+COMMENT ON COLUMN pipeline.quarantined_rows.quarantined_at IS 'When it was found.';
+COMMENT ON COLUMN pipeline.quarantined_rows.repaired_at IS 'When it was last repaired; NULL: never.';
+COMMENT ON COLUMN pipeline.quarantined_rows.released_at IS 'When it was released; NULL: it is held.';
+COMMENT ON COLUMN pipeline.quarantined_rows.released_into IS 'The table into which it was released; NULL: none.';
+
+CREATE TYPE pipeline.column_profile AS (
+  ordinal integer,
+  "column" text,
+  type text,
+  rows bigint,
+  null_percent double precision,
+  distinct_count bigint,
+  min text,
+  max text,
+  mean double precision,
+  stddev double precision,
+  quantiles jsonb,
+  min_length bigint,
+  max_length bigint,
+  top_values jsonb,
+  patterns jsonb
+);
+COMMENT ON TYPE pipeline.column_profile IS 'What profile() returns, a row per column.';
+COMMENT ON COLUMN pipeline.column_profile.ordinal IS 'Position of the column, from 1.';
+COMMENT ON COLUMN pipeline.column_profile."column" IS 'Its name.';
+COMMENT ON COLUMN pipeline.column_profile.type IS 'Its type.';
+COMMENT ON COLUMN pipeline.column_profile.rows IS 'Rows of the target.';
+COMMENT ON COLUMN pipeline.column_profile.null_percent IS 'Percentage of the rows that are NULL; NULL for no rows.';
+COMMENT ON COLUMN pipeline.column_profile.distinct_count IS 'Distinct values that are not NULL.';
+COMMENT ON COLUMN pipeline.column_profile.min IS 'Least value.';
+COMMENT ON COLUMN pipeline.column_profile.max IS 'Greatest value; NaN is the greatest number.';
+COMMENT ON COLUMN pipeline.column_profile.mean IS 'Mean of the finite numbers.';
+COMMENT ON COLUMN pipeline.column_profile.stddev IS 'Their sample standard deviation.';
+COMMENT ON COLUMN pipeline.column_profile.quantiles IS 'Quantiles 0.05, 0.25, 0.5, 0.75 and 0.95, values of the column.';
+COMMENT ON COLUMN pipeline.column_profile.min_length IS 'Characters of the shortest text.';
+COMMENT ON COLUMN pipeline.column_profile.max_length IS 'Characters of the longest text.';
+COMMENT ON COLUMN pipeline.column_profile.top_values IS 'The ten most common values, each with its count.';
+COMMENT ON COLUMN pipeline.column_profile.patterns IS 'The commonest patterns of texts with their counts: a and A for letters, 9 for digits, + for a run of four or more letters.';
+
+CREATE TYPE pipeline.release_result AS (
+  released bigint,
+  held bigint,
+  inserted bigint,
+  total_ms double precision
+);
+COMMENT ON TYPE pipeline.release_result IS 'What release_quarantine() returns.';
+COMMENT ON COLUMN pipeline.release_result.released IS 'Rows released by this call.';
+COMMENT ON COLUMN pipeline.release_result.held IS 'Rows of the validation that still fail, and are held.';
+COMMENT ON COLUMN pipeline.release_result.inserted IS 'Of those released, rows that were inserted into a table.';
+COMMENT ON COLUMN pipeline.release_result.total_ms IS 'How long it took, in milliseconds.';
 
 CREATE TYPE pipeline.validation_result AS (
   success boolean,
@@ -193,9 +300,14 @@ ALTER TABLE pipeline.suites ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.expectations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.validations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.expectation_results ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.quarantined_rows ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.validation_states ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('pipeline.suites', '');
 SELECT pg_extension_config_dump('pipeline.expectations', '');
 SELECT pg_extension_config_dump('pipeline.expectations_expectation_id_seq', '');
 SELECT pg_extension_config_dump('pipeline.validations', '');
 SELECT pg_extension_config_dump('pipeline.validations_validation_id_seq', '');
 SELECT pg_extension_config_dump('pipeline.expectation_results', '');
+SELECT pg_extension_config_dump('pipeline.quarantined_rows', '');
+SELECT pg_extension_config_dump('pipeline.quarantined_rows_quarantine_id_seq', '');
+SELECT pg_extension_config_dump('pipeline.validation_states', '');

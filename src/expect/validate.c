@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "fmgr.h"
@@ -15,6 +16,7 @@
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -36,8 +38,9 @@ typedef struct Tally
 	bool		success;
 } Tally;
 
-static ScanTarget *
-open_target(const char *text, const char *where)
+/* Open the target of a suite, or of check_now. */
+ScanTarget *
+pipeline_open_target(const char *text, const char *where)
 {
 	ScanTarget *target = palloc0(sizeof(ScanTarget));
 
@@ -45,6 +48,7 @@ open_target(const char *text, const char *where)
 	target->alias = OidIsValid(target->source->relid) ?
 		pstrdup(quote_identifier(get_rel_name(target->source->relid))) : pstrdup("target");
 	target->where = where ? pipeline_expression(where, "where_clause") : NULL;
+	target->where_text = where ? pstrdup(where) : NULL;
 	target->sample_limit = NOW_SAMPLE_LIMIT;
 	return target;
 }
@@ -56,8 +60,8 @@ is_failure(const Check *check)
 }
 
 /* Does a failure of this check fail the validation? */
-static bool
-is_grave(const Check *check)
+bool
+pipeline_check_is_grave(const Check *check)
 {
 	return strcmp(check->severity, "error") == 0 || strcmp(check->severity, "critical") == 0;
 }
@@ -80,7 +84,7 @@ count_up(const List *checks, int64 rows)
 		tally.evaluated++;
 		if (check->result.success)
 			continue;
-		if (is_grave(check))
+		if (pipeline_check_is_grave(check))
 			tally.failed++;
 		else
 			tally.warned++;
@@ -90,8 +94,8 @@ count_up(const List *checks, int64 rows)
 }
 
 /* The expectations of a suite, by name. */
-static List *
-suite_checks(const Suite *suite)
+List *
+pipeline_suite_checks(const Suite *suite)
 {
 	UserScope	scope;
 	List	   *checks = NIL;
@@ -109,7 +113,7 @@ suite_checks(const Suite *suite)
 		check->type = pipeline_expectation_type(pipeline_sql_text(i, 2));
 		check->kwargs = DatumGetJsonbPCopy(pipeline_sql_datum(i, 3, &isnull));
 		check->severity = pipeline_sql_text(i, 4);
-		check->row_condition = pipeline_sql_text(i, 5);
+		check->row_condition = pipeline_row_condition(check->kwargs, pipeline_sql_text(i, 5));
 		checks = lappend(checks, check);
 	}
 	pipeline_scope_end(&scope);
@@ -134,7 +138,7 @@ raise_failure(const Suite *suite, const List *checks, const Tally *tally)
 	{
 		const Check *check = lfirst(lc);
 
-		if (!is_failure(check) || !(check->result.error || is_grave(check)) || left-- <= 0)
+		if (!is_failure(check) || !(check->result.error || pipeline_check_is_grave(check)) || left-- <= 0)
 			continue;
 		appendStringInfo(&detail, "%s%s", detail.len ? "\n" : "", pipeline_result_summary(check));
 	}
@@ -178,7 +182,7 @@ store_result(int64 validation_id, int ordinal, const Suite *suite, const Check *
 	BOOLOID, TEXTOID};
 	Datum		values[RESULT_COLUMNS];
 	bool		nulls[RESULT_COLUMNS];
-	SqlArg		args[RESULT_COLUMNS + 4];
+	SqlArg		args[RESULT_COLUMNS + 6];
 
 	pipeline_result_values(check, values, nulls);
 	args[0] = sql_int8(validation_id);
@@ -187,11 +191,13 @@ store_result(int64 validation_id, int ordinal, const Suite *suite, const Check *
 	args[3] = sql_text(check->name);
 	for (int i = 0; i < RESULT_COLUMNS; i++)
 		args[i + 4] = sql_datum(types[i], values[i], nulls[i]);
+	args[RESULT_COLUMNS + 4] = sql_jsonb(check->kwargs);
+	args[RESULT_COLUMNS + 5] = sql_text(check->row_condition);
 	pipeline_sql_run("INSERT INTO pipeline.expectation_results (validation_id, ordinal, owner, name, type, \"column\","
 					 " severity, success, observed_value, element_count, missing_count, unexpected_count,"
 					 " unexpected_percent, unexpected_percent_total, partial_unexpected_list,"
-					 " partial_unexpected_keys, details, proved, error)"
-					 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
+					 " partial_unexpected_keys, details, proved, error, kwargs, row_condition)"
+					 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)",
 					 SPI_OK_INSERT, false, lengthof(args), args);
 }
 
@@ -245,28 +251,81 @@ tell(const Suite *suite, const List *checks, const char *dataset)
 	}
 }
 
-/* Evaluate as the owner of the suite.  *dataset is the target's name. */
+/* Evaluate as the owner of the suite, and leave the target for what follows. */
 static int64
-evaluate(const Suite *suite, const char *where, List *checks, char **dataset)
+evaluate(const Suite *suite, const char *where, bool incremental, const char *slice,
+		 List *checks, ScanTarget **target)
 {
 	UserScope	scope;
-	ScanTarget *target;
 	int64		rows;
 
 	pipeline_user_begin(&scope, suite->owner, suite->search_path);
-	target = open_target(suite->target, where);
-	target->sample_limit = suite->sample_limit;
-	target->row_key = suite->row_key;
-	rows = pipeline_checks_run(target, checks);
-	*dataset = OidIsValid(target->source->relid) ?
-		pipeline_qualified_name(target->source->relid) : NULL;
+	*target = pipeline_open_target(suite->target, where);
+	(*target)->sample_limit = suite->sample_limit;
+	(*target)->row_key = suite->row_key;
+	(*target)->suite = suite;
+	if (incremental)
+		rows = pipeline_validate_new(suite, *target, checks);
+	else if (slice)
+		rows = pipeline_validate_slice(suite, *target, checks, slice);
+	else
+		rows = pipeline_checks_run(*target, checks);
 	pipeline_scope_end(&scope);
 	return rows;
 }
 
+/* Put the rows that failed into the quarantine, as the owner of the suite. */
+static int64
+put_aside(const Suite *suite, ScanTarget *target, List *checks, int64 validation_id)
+{
+	UserScope	scope;
+	int64		rows;
+
+	pipeline_user_begin(&scope, suite->owner, suite->search_path);
+	rows = pipeline_quarantine(suite, target, checks, validation_id);
+	pipeline_scope_end(&scope);
+	if (rows > 0)
+	{
+		pipeline_extension_begin(&scope);
+		pipeline_sql("UPDATE pipeline.validations SET quarantined = $2 WHERE validation_id = $1", SPI_OK_UPDATE,
+					 sql_int8(validation_id), sql_int8(rows));
+		pipeline_scope_end(&scope);
+	}
+	return rows;
+}
+
+/*
+ * Forget validations of the suite that are older than the setting allows, a
+ * few at a time; those whose rows are still held in the quarantine stay.
+ */
+static void
+forget_old(const Suite *suite, int64 validation_id)
+{
+	UserScope	scope;
+
+	if (pipeline_validation_days == 0)
+		return;
+	pipeline_extension_begin(&scope);
+	pipeline_sql("WITH old AS (SELECT v.validation_id FROM pipeline.validations v WHERE v.suite = $1 AND v.owner = $2"
+				 "  AND v.validation_id < $3 AND v.started_at < now() - make_interval(days => $4)"
+				 "  AND NOT EXISTS (SELECT FROM pipeline.quarantined_rows q WHERE q.validation_id = v.validation_id AND q.released_at IS NULL)"
+				 "  ORDER BY v.validation_id LIMIT 1000)"
+				 " DELETE FROM pipeline.quarantined_rows q USING old WHERE q.validation_id = old.validation_id",
+				 SPI_OK_DELETE, sql_text(suite->name), sql_role(suite->owner), sql_int8(validation_id),
+				 sql_int4(pipeline_validation_days));
+	pipeline_sql("DELETE FROM pipeline.validations WHERE validation_id IN (SELECT v.validation_id FROM pipeline.validations v"
+				 "  WHERE v.suite = $1 AND v.owner = $2"
+				 "  AND v.validation_id < $3 AND v.started_at < now() - make_interval(days => $4)"
+				 "  AND NOT EXISTS (SELECT FROM pipeline.quarantined_rows q WHERE q.validation_id = v.validation_id)"
+				 "  ORDER BY v.validation_id LIMIT 1000)",
+				 SPI_OK_DELETE, sql_text(suite->name), sql_role(suite->owner), sql_int8(validation_id),
+				 sql_int4(pipeline_validation_days));
+	pipeline_scope_end(&scope);
+}
+
 static Datum
 validation_result(FunctionCallInfo fcinfo, const Tally *tally, int64 validation_id,
-				  double total_ms)
+				  int64 quarantined, double total_ms)
 {
 	TupleDesc	desc;
 	Datum		values[9];
@@ -281,15 +340,34 @@ validation_result(FunctionCallInfo fcinfo, const Tally *tally, int64 validation_
 	values[4] = Int32GetDatum(tally->errored);
 	values[5] = Int64GetDatum(tally->rows);
 	nulls[5] = tally->rows < 0;
-	values[6] = Int64GetDatum(0);
+	values[6] = Int64GetDatum(quarantined);
 	values[7] = Int64GetDatum(validation_id);
 	values[8] = Float8GetDatum(total_ms);
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
+/* Raise 22023 unless the arguments of an incremental validation go together. */
+static void
+check_increment(const Suite *suite, const char *where, bool incremental, const char *slice)
+{
+	if (incremental && (where || slice))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"incremental\" goes with neither \"where_clause\" nor \"slice\"")));
+	if (incremental && suite->watermark == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("suite \"%s\" has no watermark", suite->name),
+				 errhint("Name a column that grows from row to row: create_suite(..., watermark => 'id'), or alter_suite().")));
+	if (slice && (where == NULL || *slice == '\0'))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"slice\" needs a name, and \"where_clause\" to tell its rows")));
+}
+
 PG_FUNCTION_INFO_V1(pipeline_validate);
 
-/* SQL: validate(suite, where_clause, raise_on_failure) */
+/* SQL: validate(suite, where_clause, raise_on_failure, incremental, slice) */
 Datum
 pipeline_validate(PG_FUNCTION_ARGS)
 {
@@ -301,19 +379,27 @@ pipeline_validate(PG_FUNCTION_ARGS)
 	Suite	   *suite;
 	List	   *checks;
 	ListCell   *lc;
-	char	   *dataset;
+	ScanTarget *target;
+	int64		rows;
+	int64		quarantined;
 	Tally		tally;
 	int64		validation_id;
 
 	pipeline_not_null(fcinfo, 0, "suite");
 	pipeline_not_null(fcinfo, 2, "raise_on_failure");
+	pipeline_not_null(fcinfo, 3, "incremental");
 	INSTR_TIME_SET_CURRENT(start);
 	SPI_connect();
 	suite = pipeline_suite(pipeline_arg_text(fcinfo, 0), false, false);
 	if (where)
 		pipeline_check_author(suite->owner, "suite", suite->name, "where_clause");
-	checks = suite_checks(suite);
-	tally = count_up(checks, evaluate(suite, where, checks, &dataset));
+	check_increment(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4));
+	checks = pipeline_suite_checks(suite);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	rows = evaluate(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4), checks, &target);
+	pipeline_quarantine_held(suite, checks);
+	tally = count_up(checks, rows);
 	if (PG_GETARG_BOOL(2) && !tally.success)
 		raise_failure(suite, checks, &tally);
 
@@ -324,9 +410,13 @@ pipeline_validate(PG_FUNCTION_ARGS)
 	foreach(lc, checks)
 		store_result(validation_id, foreach_current_index(lc) + 1, suite, lfirst(lc));
 	pipeline_scope_end(&scope);
-	tell(suite, checks, dataset);
+	quarantined = put_aside(suite, target, checks, validation_id);
+	forget_old(suite, validation_id);
+	PopActiveSnapshot();
+	tell(suite, checks, OidIsValid(target->source->relid) ?
+		 pipeline_qualified_name(target->source->relid) : NULL);
 	SPI_finish();
-	PG_RETURN_DATUM(validation_result(fcinfo, &tally, validation_id, INSTR_TIME_GET_MILLISEC(now)));
+	PG_RETURN_DATUM(validation_result(fcinfo, &tally, validation_id, quarantined, INSTR_TIME_GET_MILLISEC(now)));
 }
 
 /* ---- check_now -------------------------------------------------------------- */
@@ -361,7 +451,7 @@ now_check(const JsonbValue *element, int number)
 	if (check->severity == NULL)
 		check->severity = pstrdup("error");
 	pipeline_check_choice("severity", check->severity, severities);
-	check->row_condition = pipeline_jsonb_key(object, "row_condition");
+	check->row_condition = pipeline_row_condition(check->kwargs, pipeline_jsonb_key(object, "row_condition"));
 	if (check->row_condition)
 		(void) pipeline_expression(check->row_condition, "row_condition");
 	return check;
@@ -406,8 +496,11 @@ pipeline_check_now(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	checks = now_checks(pipeline_arg_jsonb(fcinfo, 1));
-	target = open_target(pipeline_arg_text(fcinfo, 0), NULL);
+	target = pipeline_open_target(pipeline_arg_text(fcinfo, 0), NULL);
+	CommandCounterIncrement();
+	PushActiveSnapshot(GetTransactionSnapshot());
 	(void) pipeline_checks_run(target, checks);
+	PopActiveSnapshot();
 	foreach(lc, checks)
 	{
 		Datum		values[RESULT_COLUMNS];

@@ -11,6 +11,9 @@
  * wrote itself cannot be told from those that it writes later: after them,
  * there is no watermark.
  *
+ * Blocks that were not written since need not be read for that; see
+ * block_ranges.c.
+ *
  * That holds for tables that are read directly, by expressions that depend on
  * nothing but the row.  A new event reaches the rows of the spine around it;
  * per entity, the least and the greatest time of a row reached are kept.
@@ -32,6 +35,7 @@
 
 #include "feature/changes.h"
 #include "feature/direct_scan.h"
+#include "feature/progress.h"
 
 /* A time moved, but not past the infinities. */
 static int64
@@ -80,30 +84,77 @@ note_event(ChangeSearch *search, DirectScan *scan, HeapTuple tuple, Buffer buffe
 				  same_axis ? moved(time, stream->back, 1) : PG_INT64_MAX);
 }
 
-/* Count the old rows of a table, and note the new ones if they are events. */
-static void
-search_table(ChangeSearch *search, DirectScan *scan, int stream)
+/* The first of the columns that decide whether a row has its place in time. */
+static int
+first_decisive(const DirectScan *scan)
 {
-	TableScanDesc heap = table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL, 0);
-	TableMark  *mark = palloc0(sizeof(TableMark));
+	/* A row of the spine without an entity is counted wherever it is. */
+	return scan->receiver->stream == NULL ? scan->receiver->first : scan->time;
+}
+
+/* The column of the times, if what decides is as stored; else -1. */
+static int
+time_column(const DirectScan *scan)
+{
+	for (int i = first_decisive(scan); i <= scan->time; i++)
+	{
+		if (scan->outputs[i].kind == OUTPUT_EXPRESSION)
+			return -1;
+	}
+	return scan->outputs[scan->time].att;
+}
+
+/*
+ * Let the range have the row.  One that has no place in time makes it a range
+ * of all times.
+ */
+static void
+add_row(BlockRange *range, DirectScan *scan, HeapTupleHeader tuple, bool times)
+{
+	bool		known = times;
+	bool		isnull;
+	int64		time = 0;
+
+	range->rows++;
+	if (times)
+	{
+		direct_deform(scan, tuple, scan->natts_early);
+		for (int i = first_decisive(scan); i <= scan->time; i++)
+			known &= !scan->nulls[scan->outputs[i].att];
+	}
+	if (known)
+		time = DatumGetInt64(direct_output(scan, scan->time, &isnull));
+	if (!known || TIMESTAMP_NOT_FINITE(time))
+	{
+		range->least = PG_INT64_MIN;
+		range->greatest = PG_INT64_MAX;
+		return;
+	}
+	range->least = Min(range->least, time);
+	range->greatest = Max(range->greatest, time);
+}
+
+/* Count the old rows of the blocks, and note the new ones if they are events. */
+static void
+search_blocks(ChangeSearch *search, DirectScan *scan, TableScanDesc heap,
+			  TableMark *mark, BlockRange *range)
+{
+	const bool	compares = TransactionIdIsValid(search->since.xmin);
+	const bool	times = time_column(scan) >= 0;
 	HeapTuple	tuple;
 	uint32		n = 0;
-	MemoryContext before;
 
-	mark->relid = RelationGetRelid(scan->rel);
-	mark->file = scan->rel->rd_rel->relfilenode;
-	mark->natts = RelationGetDescr(scan->rel)->natts;
-	mark->stream = stream;
-	before = MemoryContextSwitchTo(scan->econtext->ecxt_per_tuple_memory);
+	*range = (BlockRange) {0, PG_INT64_MAX, PG_INT64_MIN, false};
 	while ((tuple = heap_getnext(heap, ForwardScanDirection)) != NULL)
 	{
 		if ((++n & 1023) == 0)
 			CHECK_FOR_INTERRUPTS();
+		add_row(range, scan, tuple->t_data, times);
 		if (tuple_is_older(tuple->t_data, &search->now))
 			mark->older_now++;
 		else
 			search->has_own = true;
-		if (!TransactionIdIsValid(search->since.xmin))
+		if (!compares)
 			continue;
 		if (tuple_is_older(tuple->t_data, &search->since))
 			mark->older_since++;
@@ -112,6 +163,63 @@ search_table(ChangeSearch *search, DirectScan *scan, int stream)
 			note_event(search, scan, tuple, ((HeapScanDesc) heap)->rs_cbuf);
 			ResetExprContext(scan->econtext);
 		}
+	}
+}
+
+/* Search one range of blocks, or take over what is known of it. */
+static void
+search_range(ChangeSearch *search, DirectScan *scan, TableScanDesc heap,
+			 TableMark *mark, int number)
+{
+	HeapScanDesc pages = (HeapScanDesc) heap;
+	BlockRange *range = &mark->blocks->ranges[number];
+	BlockNumber first = (BlockNumber) number * mark->blocks->width;
+	BlockNumber end = Min(pages->rs_nblocks, first + mark->blocks->width);
+
+	if (first >= end)
+	{
+		/* Blocks that are no more: their rows, if any, are missed. */
+		range->rows = 0;
+		return;
+	}
+	if (TransactionIdIsValid(search->since.xmin) && number < mark->blocks->known &&
+		block_range_is_unchanged(scan->rel, first, end, search->unchanged_to,
+								 pages->rs_strategy))
+	{
+		range->unchanged = true;
+		mark->older_since += range->rows;
+		mark->older_now += range->rows;
+		return;
+	}
+	heap_rescan(heap, NULL, false, false, false, false);
+	heap_setscanlimits(heap, first, end - first);
+	search_blocks(search, scan, heap, mark, range);
+	search->next_unchanged_to = Min(search->next_unchanged_to,
+									block_range_settled(search, scan->rel, first, end,
+														pages->rs_strategy));
+}
+
+/* Search one table. */
+static void
+search_table(ChangeSearch *search, DirectScan *scan, int stream)
+{
+	TableScanDesc heap = table_beginscan_strat(scan->rel, GetActiveSnapshot(), 0,
+											   NULL, true, false);
+	TableMark  *mark = palloc0(sizeof(TableMark));
+	MemoryContext before;
+
+	mark->relid = RelationGetRelid(scan->rel);
+	mark->file = scan->rel->rd_rel->relfilenode;
+	mark->natts = RelationGetDescr(scan->rel)->natts;
+	mark->stream = stream;
+	mark->blocks = block_ranges_start(search, scan->rel, stream < 0, time_column(scan),
+									  ((HeapScanDesc) heap)->rs_nblocks);
+	before = MemoryContextSwitchTo(scan->econtext->ecxt_per_tuple_memory);
+	progress_phase(PROGRESS_SEARCHING, ((HeapScanDesc) heap)->rs_nblocks);
+	for (int i = 0; i < mark->blocks->nranges; i++)
+	{
+		search_range(search, scan, heap, mark, i);
+		progress_advance(mark->blocks->width);
 	}
 	MemoryContextSwitchTo(before);
 	if (scan->any_expression)
@@ -200,6 +308,7 @@ change_search(ChangeSearch *search)
 
 	if (!snapshot_mark(&search->now, GetActiveSnapshot()))
 		return false;
+	block_ranges_lsn(search);
 	search->reached = key_table_create(search->plan);
 	if (!search_source(search, NULL, -1))
 		return false;

@@ -13,9 +13,11 @@
 #include "utils/memutils.h"
 
 #include "feature/feature.h"
+#include "feature/progress.h"
 
 #define PREFETCH_ENTITIES 4
 #define PREFETCH_RECORDS 16
+#define PROGRESS_ENTITIES 64		/* a power of two */
 
 typedef struct Computation
 {
@@ -309,6 +311,8 @@ compute_part(const RecordRun *runs, int nruns, uint64 nrecords, uint32 divisor,
 							&offsets[(uint64) (slot + PREFETCH_ENTITIES) * groups],
 							groups);
 		compute_entity(c, grouped, &offsets[(uint64) slot * groups]);
+		if ((slot & (PROGRESS_ENTITIES - 1)) == 0)
+			progress_advance(Min(PROGRESS_ENTITIES, nslots - slot));
 	}
 	pfree(grouped);
 	pfree(offsets);
@@ -356,6 +360,7 @@ feature_compute(FeatureRun *run)
 										  "pipeline feature row",
 										  ALLOCSET_DEFAULT_SIZES);
 	create_states(run->plan);
+	progress_phase(PROGRESS_COMPUTING, key_table_size(run->keys));
 	if (key_table_size(run->keys) > 0)
 		record_store_finish(run->store, key_table_size(run->keys),
 							c.nstreams + 1, compute_part, &c);

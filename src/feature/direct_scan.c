@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "feature/direct_scan.h"
+#include "feature/progress.h"
 
 /* ---- out of a tuple ------------------------------------------------------------- */
 
@@ -341,7 +342,9 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 	if (receiver->stream == NULL ? !count_spine_row(scan, tuple->t_data, has_null, row->time) :
 		!count_event(scan, has_null))
 		return false;
-	if (!key_table_words(scan->run->keys, scan->keys, receiver->stream == NULL,
+	if ((receiver->stream != NULL &&
+		 !key_table_may_have(scan->run->keys, scan->keys[0])) ||
+		!key_table_words(scan->run->keys, scan->keys, receiver->stream == NULL,
 						 &scan->words[scan->nrows * plan->nkeys], &row->hash))
 	{
 		scan->run->counts.events_unknown++;
@@ -352,11 +355,11 @@ take_tuple(DirectScan *scan, HeapTuple tuple, Buffer buffer)
 	return true;
 }
 
-/* Read one table. */
+/* Read the tuples of a scan. */
 static void
-scan_table(DirectScan *scan)
+scan_tuples(DirectScan *scan, TableScanDesc heap)
 {
-	TableScanDesc heap = table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL, 0);
+	BlockNumber block = InvalidBlockNumber;
 	HeapTuple	tuple;
 	MemoryContext before;
 
@@ -366,11 +369,14 @@ scan_table(DirectScan *scan)
 	{
 		Buffer		buffer = ((HeapScanDesc) heap)->rs_cbuf;
 
-		if (buffer != scan->buffer)
+		if (((HeapScanDesc) heap)->rs_cblock != block)
 		{
-			flush_rows(scan);
+			block = ((HeapScanDesc) heap)->rs_cblock;
+			progress_advance(1);
 			CHECK_FOR_INTERRUPTS();
 		}
+		if (buffer != scan->buffer)
+			flush_rows(scan);
 		if (!take_tuple(scan, tuple, buffer))
 		{
 			if (scan->nrows == 0)
@@ -387,6 +393,92 @@ scan_table(DirectScan *scan)
 	}
 	flush_rows(scan);
 	MemoryContextSwitchTo(before);
+}
+
+/* What the search for changes learned of the table's blocks, or NULL. */
+static const BlockRanges *
+known_blocks(const DirectScan *scan)
+{
+	int			stream = (int) scan->receiver->number - 1;
+	ListCell   *lc;
+
+	if (scan->run->changes == NULL ||
+		(scan->receiver->stream == NULL ? scan->qual != NULL : !scan->simple))
+		return NULL;
+	foreach(lc, scan->run->changes->marks)
+	{
+		const TableMark *mark = lfirst(lc);
+
+		if (mark->stream == stream && mark->relid == RelationGetRelid(scan->rel))
+			return mark->blocks;
+	}
+	return NULL;
+}
+
+/*
+ * Need these blocks not be read?  Those of a stream, when no time of theirs is
+ * within the bounds; those of the spine, when they are as they were and no new
+ * event reaches a row of theirs.
+ */
+static bool
+can_skip(DirectScan *scan, const BlockRange *range)
+{
+	const SpineChanges *changes = scan->run->changes;
+	const ScanBounds *bounds = scan->bounds;
+
+	if (scan->receiver->stream != NULL)
+		return block_range_beyond(range, bounds->from ? *bounds->from : PG_INT64_MIN,
+								  bounds->to ? *bounds->to : PG_INT64_MAX);
+	/* Rows without a time or an entity are counted apart. */
+	if (!range->unchanged || range->least == PG_INT64_MIN || (changes->reached_from <= changes->reached_to &&
+							  !block_range_beyond(range, changes->reached_from,
+												  changes->reached_to)))
+		return false;
+	scan->run->counts.rows_read += range->rows;
+	scan->run->counts.rows_unchanged += range->rows;
+	return true;
+}
+
+/* Read those blocks of a table that matter, of which something is known. */
+static void
+scan_blocks(DirectScan *scan, const BlockRanges *blocks)
+{
+	TableScanDesc heap = table_beginscan_strat(scan->rel, GetActiveSnapshot(), 0,
+											   NULL, true, false);
+	const BlockNumber nblocks = ((HeapScanDesc) heap)->rs_nblocks;
+
+	for (int i = 0; i < blocks->nranges; i++)
+	{
+		BlockNumber first = (BlockNumber) i * blocks->width;
+
+		if (first >= nblocks || can_skip(scan, &blocks->ranges[i]))
+		{
+			progress_advance(blocks->width);
+			continue;
+		}
+		heap_rescan(heap, NULL, false, false, false, false);
+		heap_setscanlimits(heap, first, Min(blocks->width, nblocks - first));
+		scan_tuples(scan, heap);
+	}
+	table_endscan(heap);
+}
+
+/* Read one table. */
+static void
+scan_table(DirectScan *scan)
+{
+	const BlockRanges *blocks = known_blocks(scan);
+	TableScanDesc heap;
+
+	progress_phase(scan->receiver->stream ? PROGRESS_EVENTS : PROGRESS_SPINE,
+				   RelationGetNumberOfBlocks(scan->rel));
+	if (blocks != NULL)
+	{
+		scan_blocks(scan, blocks);
+		return;
+	}
+	heap = table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL, 0);
+	scan_tuples(scan, heap);
 	table_endscan(heap);
 }
 

@@ -1,7 +1,7 @@
 /*
  * export.c
- *	  Feature sets and their features as kinds of objects for apply(),
- *	  export() and alter_X().
+ *	  Feature sets, their features, and rollups as kinds of objects for
+ *	  apply(), export() and alter_X().
  */
 #include "postgres.h"
 
@@ -12,6 +12,13 @@ static void
 lock_set(const char *name)
 {
 	pipeline_sql("SELECT 1 FROM pipeline.feature_sets WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
+static void
+lock_rollup(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.rollups WHERE name = $1 FOR UPDATE",
 				 SPI_OK_SELECT, sql_text(name));
 }
 
@@ -43,6 +50,19 @@ pipeline_feature_init(void)
 		" to_jsonb(f) AS arguments FROM pipeline.features f ORDER BY f.feature_set COLLATE \"C\", f.position"
 	};
 
+	static const ObjectKind rollups = {
+		.kind = "rollup",
+		.key = "rollups",
+		.create = "create_rollup",
+		.drop = "drop_rollup",
+		.name_argument = "name",
+		.has_path = true,
+		.list = "SELECT NULL::text AS parent, r.name, r.owner::oid AS owner, r.search_path,"
+		" to_jsonb(r) AS arguments FROM pipeline.rollups r ORDER BY r.name COLLATE \"C\"",
+		.lock = lock_rollup
+	};
+
 	pipeline_register_kind(&sets);
 	pipeline_register_kind(&features);
+	pipeline_register_kind(&rollups);
 }

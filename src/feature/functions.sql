@@ -131,6 +131,31 @@ CREATE OR REPLACE FUNCTION pipeline.last_complete(unit text,
 COMMENT ON FUNCTION pipeline.last_complete(text, timestamptz, text) IS
 'The last whole unit (hour, day, week, month, quarter, year, ...) that ended at or before a time, in a time zone: with its lower and upper bound a refresh covers the last complete week. Errors: 22023 unknown unit or time zone.';
 
+CREATE OR REPLACE FUNCTION pipeline.feature_backends(OUT pid int, OUT role regrole, OUT set_hash bigint, OUT phase text, OUT done bigint, OUT total bigint)
+RETURNS SETOF record LANGUAGE c STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'pipeline_feature_backends';
+COMMENT ON FUNCTION pipeline.feature_backends() IS
+'How far the computations of features of this database are that you may see: those of roles whose privileges you have, or all with pg_read_all_stats. Behind the view feature_progress.';
+
+CREATE OR REPLACE FUNCTION pipeline.feature_name_hash(name text)
+RETURNS bigint LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'pipeline_feature_name_hash';
+COMMENT ON FUNCTION pipeline.feature_name_hash(text) IS
+'The hash of the name of a feature set as feature_backends() gives it.';
+
+CREATE OR REPLACE VIEW pipeline.feature_progress
+  WITH (security_invoker = true) AS
+SELECT b.pid, s.name AS feature_set, b.role, b.phase, b.done, b.total
+FROM pipeline.feature_backends() b
+LEFT JOIN pipeline.feature_sets s ON pipeline.feature_name_hash(s.name) OPERATOR(pg_catalog.=) b.set_hash;
+GRANT SELECT ON pipeline.feature_progress TO PUBLIC;
+COMMENT ON VIEW pipeline.feature_progress IS
+'Computations of features that run now: refreshes, materialize_features() and features(). A task that runs one reports the same as its progress.';
+COMMENT ON COLUMN pipeline.feature_progress.pid IS 'Process that computes.';
+COMMENT ON COLUMN pipeline.feature_progress.feature_set IS 'Set that is refreshed; NULL: features(), or a set that you may not see.';
+COMMENT ON COLUMN pipeline.feature_progress.role IS 'Role of its session.';
+COMMENT ON COLUMN pipeline.feature_progress.phase IS 'starting; searching for changes, reading the spine, reading events (counted in blocks of tables, or in rows kept of views and queries; once for every source); computing (in entities); writing (in rows). Then an index may be built: see pg_stat_progress_create_index.';
+COMMENT ON COLUMN pipeline.feature_progress.done IS 'How many of these are done.';
+COMMENT ON COLUMN pipeline.feature_progress.total IS 'How many there are; NULL: not known.';
+
 CREATE OR REPLACE VIEW pipeline.feature_catalog
   WITH (security_invoker = true) AS
 SELECT f.feature_set, f.feature, f.position, s.owner, f.aggregate, f.value,
@@ -243,9 +268,9 @@ COMMENT ON FUNCTION pipeline.create_rollup(text, text, text, text, jsonb, interv
 CREATE OR REPLACE FUNCTION pipeline.alter_rollup(name text, changes jsonb)
   RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
-  AS 'MODULE_PATHNAME', 'pipeline_alter_rollup';
+  AS 'MODULE_PATHNAME', 'pipeline_alter_object';
 COMMENT ON FUNCTION pipeline.alter_rollup(text, jsonb) IS
-'Change a rollup. changes: an object with the keys of create_rollup()''s arguments; null sets one back to its default. The next refresh computes everything by the new definition. Errors: 42704 no such rollup; 42501 not a member of its owner; 22023 unknown keys, or as create_rollup().';
+'Change some of the definition of a rollup. changes: a JSON object whose keys are arguments of create_rollup(); null sets one back to its default, what is not named stays. Its search_path stays. The next refresh computes everything by the new definition. Errors: 42704 when there is none that you may see, 22023 for unknown keys, 0A000 for what cannot be altered, and those of create_rollup().';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_rollup(name text, drop_target boolean DEFAULT false)
   RETURNS void

@@ -82,9 +82,12 @@ struct KeyTable
 	char	   *entries;
 	Bucket	   *buckets;
 	uint32		mask;
+	uint64	   *first;			/* see key_table_seal() */
+	uint64		first_mask;
 };
 
 #define FIRST_MASK 255
+#define MAX_SEALED (1024 * 1024)	/* entities: the bits of more leave the cache */
 
 static inline KeyEntry *
 key_entry(const KeyTable *table, uint32 number)
@@ -424,6 +427,50 @@ key_table_add(KeyTable *table, const Datum *words, uint32 hash, int64 time)
 	entry->least = Min(entry->least, time);
 	entry->greatest = Max(entry->greatest, time);
 	return number;
+}
+
+static inline uint64
+first_bit(const KeyTable *table, Datum value)
+{
+	return (((uint64) value * UINT64CONST(0x9E3779B97F4A7C15)) >> 20) &
+		table->first_mask;
+}
+
+/*
+ * All entities are known: get ready to tell by the first column alone, if it
+ * is cheaper than the others, that an event's is none of them.
+ */
+void
+key_table_seal(KeyTable *table)
+{
+	uint64		bits = 1024;
+
+	if (table->ncolumns == 1 || table->columns[0].kind != KEY_INT ||
+		table->nkeys > MAX_SEALED)
+		return;
+	while (bits < (uint64) table->nkeys * 8)
+		bits *= 2;
+	table->first_mask = bits - 1;
+	table->first = MemoryContextAllocExtended(table->context, bits / 8,
+											  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint32 i = 0; i < table->nkeys; i++)
+	{
+		uint64		bit = first_bit(table, key_entry(table, i)->words[0]);
+
+		table->first[bit / 64] |= UINT64CONST(1) << (bit % 64);
+	}
+}
+
+/* Can there be an entity whose first column has this value? */
+bool
+key_table_may_have(const KeyTable *table, Datum first)
+{
+	uint64		bit;
+
+	if (table->first == NULL)
+		return true;
+	bit = first_bit(table, canonical_datum(first, table->columns[0].typlen));
+	return (table->first[bit / 64] >> (bit % 64)) & 1;
 }
 
 /* How many entities there are. */

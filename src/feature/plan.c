@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 
-#include "feature/plan.h"
+#include "feature/analysis.h"
 
 static void
 feature_context(void *arg)

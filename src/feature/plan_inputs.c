@@ -16,7 +16,7 @@
 #include "utils/lsyscache.h"
 #include "utils/regproc.h"
 
-#include "feature/plan.h"
+#include "feature/analysis.h"
 
 /* Follow FROM in statements in which user expressions are evaluated. */
 static char *

@@ -9,7 +9,7 @@
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
-#include "feature/plan.h"
+#include "feature/analysis.h"
 
 static void
 refuse_type(const Feature *feature, Oid type, const char *hint)

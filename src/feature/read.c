@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "feature/progress.h"
 #include "feature/read.h"
 
 static void
@@ -162,6 +163,7 @@ scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds,
 		way = psprintf("executor: %s", plan_name(stmt->planTree));
 		if (whole)
 			elog(ERROR, "the spine cannot be read directly");
+		progress_phase(receiver->stream ? PROGRESS_EVENTS : PROGRESS_SPINE, 0);
 		query = CreateQueryDesc(stmt, sql, GetActiveSnapshot(), InvalidSnapshot,
 								&receiver->pub, params, NULL, 0);
 		ExecutorStart(query, 0);
@@ -277,6 +279,7 @@ feature_read(FeatureRun *run)
 		 run->changes != NULL);
 	if (key_table_size(run->keys) == 0)
 		return;
+	key_table_seal(run->keys);
 	bounds.to_counts = true;
 	foreach(lc, plan->streams)
 	{

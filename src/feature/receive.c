@@ -14,6 +14,7 @@
 #include "executor/tuptable.h"
 #include "utils/memutils.h"
 
+#include "feature/progress.h"
 #include "feature/read.h"
 
 #define BATCH_BYTES (64 * 1024)
@@ -59,6 +60,7 @@ flush_batch(FeatureReceiver *receiver)
 		flush_events(receiver);
 	else
 		flush_spine(receiver);
+	progress_advance(batch->nrows);
 	batch->nrows = 0;
 	batch->used = 0;
 }

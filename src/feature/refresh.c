@@ -30,6 +30,7 @@
 #include "utils/snapmgr.h"
 
 #include "feature/changes.h"
+#include "feature/progress.h"
 #include "feature/refresh.h"
 
 static double
@@ -103,10 +104,14 @@ find_changes(Refresh *refresh, Oid target, ChangeSearch *search, bool *counted,
 	{
 		/* Rows of an interval are newer than the watermark: it stays good. */
 		if (mark.json != NULL && watermark_changed_specs(&mark, refresh->set) == NIL)
+		{
 			refresh->watermark = mark.json;
+			refresh->blocks = mark.blocks;
+		}
 		return false;
 	}
 	search->since = mark.snapshot;
+	search->blocks = mark.blocks;
 	*counted = change_search(search);
 	if (!*counted || !TransactionIdIsValid(search->since.xmin))
 	{
@@ -134,6 +139,18 @@ compute_keyed(Refresh *refresh, Oid target, ChangeSearch *search, bool *counted)
 	refresh->incremental = find_changes(refresh, target, search, counted, &changed);
 	changes.since = search->since;
 	changes.reached = search->reached;
+	changes.marks = search->marks;
+	changes.reached_from = PG_INT64_MAX;
+	changes.reached_to = PG_INT64_MIN;
+	for (uint32 i = 0; refresh->incremental && i < key_table_size(search->reached); i++)
+	{
+		int64		least;
+		int64		greatest;
+
+		key_table_times(search->reached, i, &least, &greatest);
+		changes.reached_from = Min(changes.reached_from, least);
+		changes.reached_to = Max(changes.reached_to, greatest);
+	}
 	refresh->rows = compute(refresh, refresh->plan,
 							refresh->incremental ? &changes : NULL,
 							&refresh->statistics);
@@ -174,12 +191,16 @@ refresh_as_owner(Refresh *refresh)
 	PopActiveSnapshot();
 
 	INSTR_TIME_SET_CURRENT(start);
+	progress_phase(PROGRESS_WRITING, tuplestore_tuple_count(refresh->rows));
 	target_write(refresh, !OidIsValid(target));
 	if (!OidIsValid(target))
 		target_create_index(refresh);
 	tuplestore_end(refresh->rows);
 	if (counted)
+	{
 		refresh->watermark = watermark_make(set, target_oid(set), &search);
+		refresh->blocks = block_ranges_json(&search);
+	}
 	refresh->write_ms = milliseconds_since(start);
 	pipeline_scope_end(&scope);
 }
@@ -236,9 +257,9 @@ record_refresh(Refresh *refresh)
 				 " rows_read, rows_computed, rows_rejected, rows_beyond_as_of, rows_deleted,"
 				 " events_read, events_used, events_rejected, events_unknown, events_unreached, events_filtered,"
 				 " spilled_bytes, read_ms, compute_ms, write_ms, total_ms,"
-				 " target, incremental, rows_unchanged, rows_inserted, rows_updated, watermark)"
+				 " target, incremental, rows_unchanged, rows_inserted, rows_updated, watermark, blocks)"
 				 " VALUES ($1, $2, $3, $4, clock_timestamp(), $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,"
-				 " $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30) RETURNING refresh_id",
+				 " $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31) RETURNING refresh_id",
 				 SPI_OK_INSERT_RETURNING,
 				 sql_text(refresh->set->name), sql_role(refresh->set->owner),
 				 sql_role(GetSessionUserId()), sql_time(refresh->started_at),
@@ -256,8 +277,16 @@ record_refresh(Refresh *refresh)
 				 sql_float8(refresh->write_ms), sql_float8(refresh->total_ms),
 				 sql_text(refresh->set->target), sql_bool(refresh->incremental),
 				 sql_int8(c->rows_unchanged), sql_int8(refresh->inserted),
-				 sql_int8(refresh->updated), sql_jsonb(refresh->watermark));
+				 sql_int8(refresh->updated), sql_jsonb(refresh->watermark),
+				 sql_jsonb(refresh->blocks));
 	refresh->refresh_id = pipeline_sql_int8(0, 1);
+	pipeline_scope_end(&scope);
+	/* Only the last one is of use, and it is large. */
+	pipeline_extension_begin(&scope);
+	pipeline_sql("UPDATE pipeline.feature_refreshes SET blocks = NULL"
+				 " WHERE feature_set = $1 AND target = $2 AND refresh_id < $3 AND blocks IS NOT NULL",
+				 SPI_OK_UPDATE, sql_text(refresh->set->name),
+				 sql_text(refresh->set->target), sql_int8(refresh->refresh_id));
 	pipeline_scope_end(&scope);
 	record_statistics(refresh, refresh->plan, refresh->statistics);
 	if (refresh->columns_plan != NULL)
@@ -362,10 +391,12 @@ run_refresh(FunctionCallInfo fcinfo, Refresh *refresh, MemoryContext context)
 	instr_time	start;
 
 	INSTR_TIME_SET_CURRENT(start);
+	progress_begin(refresh->set->name);
 	check_range(refresh);
 	refresh_as_owner(refresh);
 	refresh->total_ms = milliseconds_since(start);
 	record_refresh(refresh);
+	progress_end();
 	MemoryContextSwitchTo(context);
 	return refresh_result(fcinfo, refresh);
 }

@@ -22,6 +22,7 @@ typedef struct Refresh
 	Tuplestorestate *columns;	/* of its result, for every row */
 	FeatureStatistic *column_statistics;
 	Jsonb	   *watermark;		/* for the next refresh, or NULL */
+	Jsonb	   *blocks;			/* the same */
 	TimestampTz started_at;
 	int64		refresh_id;
 	int64		deleted;

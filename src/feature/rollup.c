@@ -1,6 +1,6 @@
 /*
  * rollup.c
- *	  Rollups defined: create, alter, drop; and load, for the refresh.
+ *	  Rollups defined: create, drop; and load, for the refresh.
  */
 #include "postgres.h"
 
@@ -19,13 +19,7 @@
 
 static const char *const kinds[] = {"tumbling", "hopping", "session", NULL};
 
-static const char *const keys[] = {
-	"source", "event_time", "kind", "aggregates", "width", "slide", "gap",
-	"group_by", "allowed_lateness", "target", "timezone", "labels",
-	"description", NULL
-};
-
-/* ---- from arguments, from jsonb ----------------------------------------------------------- */
+/* ---- from arguments --------------------------------------------------------------------------- */
 
 /* A definition as given. */
 typedef struct RollupText
@@ -78,7 +72,7 @@ strings_member(const Jsonb *object, const char *key)
 	if (!JB_ROOT_IS_ARRAY(array) || JB_ROOT_IS_SCALAR(array))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"%s\" of argument \"changes\" must be an array of strings", key)));
+				 errmsg("key \"%s\" of a rollup must be an array of strings", key)));
 	it = JsonbIteratorInit((JsonbContainer *) &array->root);
 	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
 	{
@@ -368,7 +362,7 @@ store_rollup(const RollupText *text)
 
 /* Check a definition whole, as its owner, and store it. */
 static void
-define_rollup(RollupText *text, const char *action, const Jsonb *before)
+define_rollup(RollupText *text, const Jsonb *before)
 {
 	Rollup	   *r = &text->rollup;
 	Source	   *source;
@@ -381,7 +375,7 @@ define_rollup(RollupText *text, const char *action, const Jsonb *before)
 	pipeline_scope_end(&scope);
 	check_target_free(r);
 	store_rollup(text);
-	pipeline_record_change(action, KIND, r->name, before, rollup_as_jsonb(r->name), NULL);
+	pipeline_record_change("create_rollup", KIND, r->name, before, rollup_as_jsonb(r->name), NULL);
 }
 
 /* Wait for refreshes and other changes of it. */
@@ -427,41 +421,7 @@ pipeline_create_rollup(PG_FUNCTION_ARGS)
 		r->owner = rollup_load(r->name)->owner;
 		pipeline_check_author(r->owner, KIND, r->name, "source");
 	}
-	define_rollup(&text, "create_rollup", before);
-	SPI_finish();
-	PG_RETURN_VOID();
-}
-
-PG_FUNCTION_INFO_V1(pipeline_alter_rollup);
-
-/* SQL: alter_rollup(name, changes). */
-Datum
-pipeline_alter_rollup(PG_FUNCTION_ARGS)
-{
-	RollupText	text = {0};
-	Rollup	   *old;
-	Jsonb	   *before;
-	Jsonb	   *changes;
-	UserScope	scope;
-	bool		isnull;
-
-	pipeline_not_null(fcinfo, 0, "name");
-	pipeline_not_null(fcinfo, 1, "changes");
-	changes = pipeline_arg_jsonb(fcinfo, 1);
-	pipeline_check_keys(changes, "changes", keys);
-	SPI_connect();
-	lock_rollup(pipeline_arg_text(fcinfo, 0));
-	old = rollup_load(pipeline_arg_text(fcinfo, 0));
-	pipeline_check_author(old->owner, KIND, old->name, "changes");
-	before = rollup_as_jsonb(old->name);
-	pipeline_extension_begin(&scope);
-	pipeline_sql("SELECT $1 || $2", SPI_OK_SELECT, sql_jsonb(before), sql_jsonb(changes));
-	text_from_jsonb(&text, DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull)));
-	pipeline_scope_end(&scope);
-	text.rollup.name = old->name;
-	text.rollup.owner = old->owner;
-	text.rollup.search_path = old->search_path;
-	define_rollup(&text, "alter_rollup", before);
+	define_rollup(&text, before);
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -2,7 +2,7 @@
  * rollup.h
  *	  A rollup: aggregates over windows of time, kept in a table.
  *
- *	  rollup.c			definitions: create, alter, drop, load
+ *	  rollup.c			definitions: create, drop, load
  *	  rollup_sql.c		the statements that a definition means
  *	  rollup_refresh.c	the table made equal to them; late rows
  */

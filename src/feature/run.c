@@ -9,6 +9,7 @@
 #include "utils/memutils.h"
 
 #include "feature/feature.h"
+#include "feature/progress.h"
 
 static double
 milliseconds_since(instr_time *start)
@@ -72,6 +73,8 @@ features_run(FeaturePlan *plan, const FeatureRange *range,
 												  ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before;
 
+	const bool	begun = progress_begin(NULL);
+
 	INSTR_TIME_SET_CURRENT(start);
 	before = MemoryContextSwitchTo(context);
 	run.plan = plan;
@@ -93,5 +96,7 @@ features_run(FeaturePlan *plan, const FeatureRange *range,
 
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
+	if (begun)
+		progress_end();
 	*counts = run.counts;
 }

@@ -140,7 +140,8 @@ CREATE TABLE pipeline.feature_refreshes (
   rows_unchanged bigint NOT NULL,
   rows_inserted bigint NOT NULL,
   rows_updated bigint NOT NULL,
-  watermark jsonb
+  watermark jsonb,
+  blocks jsonb
 );
 COMMENT ON TABLE pipeline.feature_refreshes IS
 'One row per refresh that succeeded, kept when the set is dropped. rows_read = rows_computed + rows_rejected + rows_beyond_as_of + rows_unchanged; events_read = events_used + events_rejected + events_unknown + events_unreached + events_filtered.';
@@ -176,6 +177,7 @@ COMMENT ON COLUMN pipeline.feature_refreshes.rows_unchanged IS 'Rows of the spin
 COMMENT ON COLUMN pipeline.feature_refreshes.rows_inserted IS 'Rows of the target that were written.';
 COMMENT ON COLUMN pipeline.feature_refreshes.rows_updated IS 'Rows of the target that got new values for changed features only.';
 COMMENT ON COLUMN pipeline.feature_refreshes.watermark IS 'What the next refresh compares with to be incremental: the oldest transaction then running, digests of the definitions, and the number of older rows of each table; NULL: nothing to compare with.';
+COMMENT ON COLUMN pipeline.feature_refreshes.blocks IS 'What the next refresh need not read again: for each table, by ranges of blocks, how many rows there are and between which times, and the place in the write-ahead log up to which that holds. Only the last refresh of a set and target has it.';
 CREATE INDEX feature_refreshes_set ON pipeline.feature_refreshes (feature_set, refresh_id);
 ALTER TABLE pipeline.feature_refreshes ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('pipeline.feature_refreshes', '');

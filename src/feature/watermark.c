@@ -96,20 +96,22 @@ watermark_load(Watermark *mark, const FeatureSet *set, Oid target)
 
 	memset(mark, 0, sizeof(Watermark));
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT watermark FROM pipeline.feature_refreshes"
+	if (pipeline_sql("SELECT watermark, blocks FROM pipeline.feature_refreshes"
 					 " WHERE feature_set = $1 AND target = $2"
 					 " ORDER BY refresh_id DESC LIMIT 1", SPI_OK_SELECT,
 					 sql_text(set->name), sql_text(set->target)) > 0)
 	{
 		json = pipeline_sql_datum(0, 1, &isnull);
 		mark->json = isnull ? NULL : DatumGetJsonbPCopy(json);
+		json = pipeline_sql_datum(0, 2, &isnull);
+		mark->blocks = isnull ? NULL : DatumGetJsonbPCopy(json);
 	}
 	pipeline_scope_end(&scope);
 	if (mark->json == NULL || !OidIsValid(target) ||
 		!says(mark, "target", target_text(target)) ||
 		!says(mark, "set", set_digest(set)))
 	{
-		mark->json = NULL;
+		mark->json = mark->blocks = NULL;
 		return;
 	}
 	snapshot_parse(&mark->snapshot, pipeline_jsonb_key(mark->json, "snapshot"));

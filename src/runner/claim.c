@@ -73,28 +73,33 @@ may_run(List **known, const char *pipeline)
 static List *
 ready_tasks(Oid role, const char *pool, int most, List **known)
 {
-	Datum		key[] = {ObjectIdGetDatum(role), CStringGetTextDatum(pool)};
+	TimestampTz *start = runner_pool_start(pool);
+	Datum		key[] = {ObjectIdGetDatum(role), CStringGetTextDatum(pool), TimestampTzGetDatum(*start)};
+	TimestampTz first = DT_NOEND;
 	RowScan		scan;
 	List	   *list = NIL;
 	bool		isnull;
 
-	pipeline_rows_begin(&runner_task_runs, &scan, "task_runs_ready", 2, key);
+	pipeline_rows_begin_from(&runner_task_runs, &scan, "task_runs_ready", 3, key);
 	while (list_length(list) < most && pipeline_rows_next(&runner_task_runs, &scan))
 	{
 		Candidate  *c;
 		char	   *pipeline = pipeline_row_text(&runner_task_runs, TR_pipeline);
+		TimestampTz rank = DatumGetTimestampTz(pipeline_row_get(&runner_task_runs, TR_rank, &isnull));
 
+		first = Min(first, rank);
 		if (!may_run(known, pipeline))
 			continue;
 		c = palloc0_object(Candidate);
 		c->run_id = DatumGetInt64(pipeline_row_get(&runner_task_runs, TR_run_id, &isnull));
 		c->task = pipeline_row_text(&runner_task_runs, TR_task);
 		c->pipeline = pipeline;
-		c->rank = DatumGetTimestampTz(pipeline_row_get(&runner_task_runs, TR_rank, &isnull));
+		c->rank = rank;
 		c->slots = pipeline_row_int4(&runner_task_runs, TR_pool_slots);
 		list = lappend(list, c);
 	}
 	pipeline_rows_end(&runner_task_runs, &scan);
+	*start = first;
 	return list;
 }
 
@@ -281,18 +286,22 @@ take(Oid role, MemoryContext context)
  * Take the most urgent ready task of a role that may run now, if there is
  * one, and open an attempt at it; allocated in `context`.  NULL when there is
  * nothing to do.  Sets *more to how many others may run now, as far as that
- * matters: `want` at most.  The caller publishes claim->attempt_id in its slot
- * before it commits, and has opened the tables.
+ * matters: `want` at most.  `readied`: see runner_begin_look().  The caller
+ * publishes claim->attempt_id in its slot before it commits, and has opened the
+ * tables.
  */
 Claim *
-runner_claim_task(Oid role, int want, MemoryContext context, int *more)
+runner_claim_task(Oid role, int want, TimestampTz readied,
+				  MemoryContext context, int *more)
 {
 	Claim	   *claim = NULL;
 	int			others;
-	/* Some may be locked by others who claim now. */
-	List	   *list = candidates(role, Min(want + 1 + pipeline_max_workers, MOST_CANDIDATES), &others);
+	List	   *list;
 	ListCell   *lc;
 
+	runner_begin_look(readied);
+	/* Some may be locked by others who claim now. */
+	list = candidates(role, Min(want + 1 + pipeline_max_workers, MOST_CANDIDATES), &others);
 	*more = others;
 	foreach(lc, list)
 	{

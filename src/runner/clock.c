@@ -46,26 +46,34 @@ runner_ready_retries(void)
 }
 
 /*
+ * Queued runs, each with its place in the queue and how many runs of the queue
+ * may be active, and how many are.  A backfill with a limit of its own has a
+ * queue of its own; 0 is that of the pipeline.
+ */
+#define QUEUED_AND_PLACES \
+	"queued AS (" \
+	"  SELECT run_id, pipeline, backfill, places," \
+	"    row_number() OVER (PARTITION BY pipeline, backfill ORDER BY run_id) AS place" \
+	"  FROM (SELECT r.run_id, r.pipeline, coalesce(r.max_active_runs, p.max_active_runs) AS places," \
+	"          CASE WHEN r.max_active_runs IS NULL THEN 0 ELSE r.backfill END AS backfill" \
+	"        FROM pipeline.runs r JOIN pipeline.pipelines p USING (pipeline)" \
+	"        WHERE r.state = 'queued' AND NOT p.paused) r)," \
+	" active AS (" \
+	"  SELECT pipeline, CASE WHEN max_active_runs IS NULL THEN 0 ELSE backfill END AS backfill, count(*) AS n" \
+	"  FROM pipeline.runs WHERE state = 'running' GROUP BY 1, 2)"
+
+/*
  * Let queued runs begin, the earliest first, as many as may.  One that a user
  * is cancelling keeps its place until that is settled.
  */
 void
 runner_begin_runs(void)
 {
-	/* A backfill with a limit of its own has places of its own. */
-	uint64		n = pipeline_sql("WITH places AS ("
-								 "  SELECT r.run_id, coalesce(r.max_active_runs, p.max_active_runs)"
-								 "    - (SELECT count(*) FROM pipeline.runs a"
-								 "       WHERE a.pipeline = p.pipeline AND a.state = 'running'"
-								 "       AND CASE WHEN r.max_active_runs IS NULL THEN a.max_active_runs IS NULL"
-								 "         ELSE a.max_active_runs IS NOT NULL AND a.backfill = r.backfill END) AS places,"
-								 "    row_number() OVER (PARTITION BY r.pipeline, r.max_active_runs IS NULL,"
-								 "      CASE WHEN r.max_active_runs IS NOT NULL THEN r.backfill END"
-								 "      ORDER BY r.run_id) AS place"
-								 "  FROM pipeline.runs r JOIN pipeline.pipelines p USING (pipeline)"
-								 "  WHERE r.state = 'queued' AND NOT p.paused)"
+	uint64		n = pipeline_sql("WITH " QUEUED_AND_PLACES
 								 " SELECT run_id FROM pipeline.runs"
-								 " WHERE run_id IN (SELECT run_id FROM places WHERE place <= places)"
+								 " WHERE run_id IN (SELECT q.run_id FROM queued q LEFT JOIN active a"
+								 "     ON a.pipeline = q.pipeline AND a.backfill = q.backfill"
+								 "   WHERE q.place <= q.places - coalesce(a.n, 0))"
 								 "   AND state = 'queued'"
 								 " FOR NO KEY UPDATE SKIP LOCKED", SPI_OK_SELECT);
 	int64	   *runs = palloc_array(int64, n + 1);
@@ -84,13 +92,10 @@ runner_begin_runs(void)
 	}
 	if (n > 0)
 		runner_at_commit_tell();
-	if (pipeline_sql("SELECT 1 FROM pipeline.runs r JOIN pipeline.pipelines p USING (pipeline)"
-					 " WHERE r.state = 'queued' AND NOT p.paused AND coalesce(r.max_active_runs, p.max_active_runs) >"
-					 " (SELECT count(*) FROM pipeline.runs a"
-					 "  WHERE a.pipeline = p.pipeline AND a.state = 'running'"
-					 "  AND CASE WHEN r.max_active_runs IS NULL THEN a.max_active_runs IS NULL"
-					 "    ELSE a.max_active_runs IS NOT NULL AND a.backfill = r.backfill END) LIMIT 1",
-					 SPI_OK_SELECT) > 0)
+	if (pipeline_sql("WITH " QUEUED_AND_PLACES
+					 " SELECT 1 FROM queued q LEFT JOIN active a"
+					 "   ON a.pipeline = q.pipeline AND a.backfill = q.backfill"
+					 " WHERE q.places > coalesce(a.n, 0) LIMIT 1", SPI_OK_SELECT) > 0)
 		passed_over = true;
 }
 

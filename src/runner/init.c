@@ -18,6 +18,7 @@ pipeline_runner_init(void)
 {
 	runner_define_settings();
 	runner_register_kinds();
+	runner_install_progress();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	runner_shmem_install();

@@ -19,13 +19,31 @@
 
 #include "runner/runner.h"
 
+/* Put it into the worker's slot. */
+static void
+note(double done, double total, const char *message)
+{
+	Progress	p = {.at = GetCurrentTimestamp(), .done = done, .total = total};
+
+	if (message)
+		memcpy(p.message, message, pg_mbcliplen(message, strlen(message), PROGRESS_MESSAGE - 1));
+	runner_note_progress(&p);
+}
+
+/* What other rooms say of the task that they work for, too. */
+void
+runner_install_progress(void)
+{
+	pipeline_set_progress_sink(note);
+}
+
 PG_FUNCTION_INFO_V1(pipeline_report_progress);
 
 /* SQL: report_progress(done, total, message) */
 Datum
 pipeline_report_progress(PG_FUNCTION_ARGS)
 {
-	Progress	p = {.at = GetCurrentTimestamp(), .total = NAN};
+	Progress	p = {.total = NAN};
 	char	   *message = pipeline_arg_text(fcinfo, 2);
 
 	runner_require_task("report_progress");
@@ -38,9 +56,7 @@ pipeline_report_progress(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid progress: %g of %g", p.done, p.total),
 				 errhint("\"done\" is at least zero and \"total\" above zero, or null when it is not known.")));
-	if (message)
-		memcpy(p.message, message, pg_mbcliplen(message, strlen(message), PROGRESS_MESSAGE - 1));
-	runner_note_progress(&p);
+	note(p.done, p.total, message);
 	PG_RETURN_VOID();
 }
 

@@ -69,6 +69,7 @@ typedef struct WorkerSlot
 	int64		next_attempt_id;	/* claimed in the transaction that ends it */
 	StopReason	stop;
 	Progress	progress;		/* of attempt_id */
+	pg_atomic_uint64 readied;	/* least rank of tasks readied since it looked */
 	TimestampTz reserved_at;	/* when starting */
 	bool		connected;		/* it could connect; stays until reserved again */
 	bool		leave;			/* asked to make room after its task */
@@ -113,7 +114,7 @@ extern bool runner_stop_attempt(int64 attempt_id, StopReason reason,
 extern bool runner_attempt_alive(int64 attempt_id);
 extern bool runner_has_worker(Oid database, Oid role);
 extern int	runner_count_workers(Oid role);
-extern int	runner_workers_to_find(void);
+extern int	runner_workers_to_find(Oid role);
 extern void runner_ask_to_leave(Oid role, int most, bool urgent);
 extern int	runner_reserve_slot(Oid database, Oid role, uint32 *generation);
 extern void runner_release_slot(int slot, uint32 generation);
@@ -122,6 +123,7 @@ extern void runner_release_slot(int slot, uint32 generation);
 extern void runner_at_commit_wake(void);
 extern void runner_at_commit_stop(int64 attempt_id);
 extern void runner_at_commit_tell(void);
+extern void runner_at_commit_ready(TimestampTz rank);
 extern void runner_at_commit_run_ended(void);
 extern void runner_at_commit_help(Oid role, int tasks);
 
@@ -181,6 +183,10 @@ typedef struct RunSpec
 
 extern PipelineDef *runner_load_pipeline(const char *name);
 extern PipelineDef *runner_lock_pipeline(const char *name);
+extern void runner_record_change(const char *pipeline, const char *action,
+								 const char *kind, const char *name,
+								 const Jsonb *before, const Jsonb *after,
+								 const char *note);
 extern PipelineDef *runner_lock_operated(const char *name);
 extern char *runner_role_problem(Oid role);
 extern void runner_check_pipeline_name(const char *name);
@@ -299,10 +305,12 @@ extern bool runner_trigger_is_simple(const char *rule, int failed, int skipped);
 
 /* rank.c */
 extern TimestampTz runner_rank(TimestampTz ready_at, int priority);
+extern void runner_begin_look(TimestampTz readied);
+extern TimestampTz *runner_pool_start(const char *pool);
 
 /* claim.c */
-extern Claim *runner_claim_task(Oid role, int want, MemoryContext context,
-								int *more);
+extern Claim *runner_claim_task(Oid role, int want, TimestampTz readied,
+								MemoryContext context, int *more);
 
 /* graph.c */
 extern int	runner_create_task_runs(int64 run_id, const char *pipeline,
@@ -388,8 +396,9 @@ extern void runner_check_datasets(const List *datasets, Oid owner);
 extern void runner_set_claim(const Claim *claim);
 extern void runner_require_task(const char *function);
 
-/* ---- progress (worker.c, shmem.c) --------------------------------------------- */
+/* ---- progress (progress.c, worker.c, shmem.c) --------------------------------- */
 
+extern void runner_install_progress(void);
 extern void runner_note_progress(const Progress *progress);
 extern bool runner_read_progress(int64 attempt_id, Progress *progress);
 

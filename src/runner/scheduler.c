@@ -98,17 +98,28 @@ demands(MemoryContext context)
 	List	   *list = NIL;
 	uint64		n;
 
-	n = pipeline_sql("WITH ready AS ("
-					 "  SELECT t.owner::oid AS owner, t.pool, count(*) AS n, min(t.pool_slots) AS least, min(t.ready_at) AS since"
-					 "  FROM pipeline.task_runs t JOIN pipeline.pipelines p USING (pipeline)"
-					 "  WHERE t.state = 'ready' AND NOT p.paused GROUP BY 1, 2),"
+	/* No more of each than there can be workers, however many are ready. */
+	n = pipeline_sql("WITH RECURSIVE queues AS ("
+					 "  (SELECT owner, pool FROM pipeline.task_runs WHERE state = 'ready' ORDER BY owner, pool LIMIT 1)"
+					 "  UNION ALL"
+					 "  SELECT n.owner, n.pool FROM queues q, LATERAL ("
+					 "    SELECT t.owner, t.pool FROM pipeline.task_runs t"
+					 "    WHERE t.state = 'ready' AND (t.owner, t.pool) > (q.owner, q.pool)"
+					 "    ORDER BY t.owner, t.pool LIMIT 1) n),"
+					 " ready AS ("
+					 "  SELECT q.owner::oid AS owner, q.pool, count(*) AS n, min(f.pool_slots) AS least, min(f.ready_at) AS since"
+					 "  FROM queues q, LATERAL ("
+					 "    SELECT t.pool_slots, t.ready_at FROM pipeline.task_runs t JOIN pipeline.pipelines p USING (pipeline)"
+					 "    WHERE t.state = 'ready' AND t.owner = q.owner AND t.pool = q.pool AND NOT p.paused"
+					 "    ORDER BY t.rank LIMIT $1) f"
+					 "  GROUP BY 1, 2),"
 					 " able AS ("
 					 "  SELECT r.owner, r.since, CASE WHEN r.pool = 'default' THEN r.n ELSE"
 					 "    (SELECT least(r.n, greatest(0, (l.slots - (SELECT coalesce(sum(u.pool_slots), 0) FROM pipeline.task_runs u"
 					 "       WHERE u.pool = r.pool AND u.pool <> 'default' AND u.state = 'running')) / r.least))"
 					 "     FROM pipeline.pools l WHERE l.pool = r.pool) END AS n FROM ready r)"
 					 " SELECT owner, sum(n)::bigint FROM able GROUP BY owner HAVING sum(n) >= 1 ORDER BY min(since)",
-					 SPI_OK_SELECT);
+					 SPI_OK_SELECT, sql_int8(pipeline_max_workers));
 	for (uint64 i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);

@@ -42,6 +42,7 @@ typedef struct StopRequest
 /* What the current transaction wants done when it has committed. */
 static bool tell_at_commit = false; /* those who wait for a change */
 static bool wake_at_commit = false; /* the scheduler too */
+static TimestampTz ready_at_commit = DT_NOEND;	/* least rank of tasks made ready */
 static bool ended_at_commit = false;	/* those who wait for the end of a run */
 static Oid	help_role = InvalidOid;
 static int	help_tasks = 0;		/* ready tasks of help_role for other workers */
@@ -286,16 +287,24 @@ runner_count_workers(Oid role)
 	return n;
 }
 
-/* How many slots are not busy, so that a task could run there? */
+/* How many slots are not busy, so that a task of the role could run there? */
 int
-runner_workers_to_find(void)
+runner_workers_to_find(Oid role)
 {
 	int			n = 0;
+	int			busy = 0;
 
 	LWLockAcquire(runner_shared->lock, LW_SHARED);
 	for (int i = 0; i < runner_shared->nslots; i++)
-		n += runner_shared->slots[i].state != SLOT_BUSY;
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+
+		n += slot->state != SLOT_BUSY;
+		busy += slot->state == SLOT_BUSY && slot->role == role;
+	}
 	LWLockRelease(runner_shared->lock);
+	if (pipeline_max_active_workers_per_role > 0)
+		n = Min(n, Max(0, pipeline_max_active_workers_per_role - busy));
 	return n;
 }
 
@@ -353,6 +362,7 @@ runner_reserve_slot(Oid database, Oid role, uint32 *generation)
 			!(slot->state == SLOT_STARTING && slot->reserved_at < forgotten))
 			continue;
 		memset(slot, 0, sizeof(WorkerSlot));
+		pg_atomic_init_u64(&slot->readied, (uint64) DT_NOBEGIN);
 		slot->state = SLOT_STARTING;
 		slot->generation = next;
 		slot->database = database;
@@ -407,18 +417,41 @@ runner_release_slot(int number, uint32 generation)
 	LWLockRelease(runner_shared->lock);
 }
 
+/* Tell the workers of this database of a ready task of that rank. */
+static void
+tell_readied(TimestampTz rank)
+{
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	for (int i = 0; i < runner_shared->nslots; i++)
+	{
+		WorkerSlot *slot = &runner_shared->slots[i];
+		uint64		least;
+
+		if (slot->state == SLOT_FREE || slot->database != MyDatabaseId)
+			continue;
+		least = pg_atomic_read_u64(&slot->readied);
+		while ((TimestampTz) least > rank &&
+			   !pg_atomic_compare_exchange_u64(&slot->readied, &least, (uint64) rank))
+			;
+	}
+	LWLockRelease(runner_shared->lock);
+}
+
 /* Do what the committed transaction asked for. */
 static void
 act_on_commit(void)
 {
 	ListCell   *lc;
 
+	/* Before anybody is woken to look. */
+	if (ready_at_commit != DT_NOEND)
+		tell_readied(ready_at_commit);
 	/* The list lives in TopTransactionContext, which is still there. */
 	foreach(lc, stop_at_commit)
 		runner_stop_attempt(((StopRequest *) lfirst(lc))->attempt_id,
 							STOP_CANCEL, SIGINT);
 	/* With every slot busy the scheduler could do nothing for them either. */
-	if (help_tasks > 0 && runner_workers_to_find() > 0 &&
+	if (help_tasks > 0 && runner_workers_to_find(help_role) > 0 &&
 		runner_wake_idle_workers(MyDatabaseId, help_role, help_tasks) < help_tasks)
 		wake_at_commit = true;
 	if (wake_at_commit)
@@ -444,6 +477,7 @@ at_transaction_end(XactEvent event, void *arg)
 	if (event == XACT_EVENT_COMMIT)
 		act_on_commit();
 	tell_at_commit = wake_at_commit = ended_at_commit = false;
+	ready_at_commit = DT_NOEND;
 	help_role = InvalidOid;
 	help_tasks = 0;
 	stop_at_commit = NIL;
@@ -482,6 +516,14 @@ runner_at_commit_tell(void)
 	}
 	callback_registered = true;
 	tell_at_commit = true;
+}
+
+/* A task of that rank is ready when this transaction commits. */
+void
+runner_at_commit_ready(TimestampTz rank)
+{
+	runner_at_commit_tell();
+	ready_at_commit = Min(ready_at_commit, rank);
 }
 
 /* Wake the scheduler as well. */

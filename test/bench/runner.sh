@@ -74,7 +74,8 @@ tasks="" rates=""
 for _ in $(seq "$RUNS"); do
   sql -c 'VACUUM pipeline.task_runs, pipeline.runs, pipeline.attempts'
   ids=$(owner -c "SELECT pipeline.run('bench wide') FROM generate_series(1, 50)")
-  for id in $ids; do owner -c "SELECT pipeline.wait_for_run($id)" >/dev/null; done
+  # Its snapshot holds back the removal of what the claims leave behind, as a long report does.
+  owner -c "SELECT count(pipeline.wait_for_run(run_id)) FROM pipeline.runs WHERE run_id IN ($(echo $ids | tr ' ' ','))" >/dev/null
   tasks+=$(sql -c "SELECT round(5000 / extract(epoch FROM max(finished_at) - min(queued_at))) FROM pipeline.runs WHERE run_id IN ($(echo $ids | tr ' ' ','))")$'\n'
   rates+=$(pgbench -n -c 4 -j 2 -T 2 -f "$script" "${connection[@]}" 2>/dev/null | sed -n 's/^tps = \([0-9]*\).*/\1/p')$'\n'
 done

@@ -1,0 +1,136 @@
+-- Rows that fail, kept or moved, with every reason; repaired and released.
+SET client_min_messages = warning;
+CREATE SCHEMA expect_quarantine AUTHORIZATION pipeline_alice;
+SET SESSION AUTHORIZATION pipeline_alice;
+SET search_path = expect_quarantine;
+CREATE TABLE customers (id int PRIMARY KEY);
+INSERT INTO customers VALUES (1), (2);
+CREATE TABLE orders (id int, customer int, "am ount" numeric, note text, twice numeric GENERATED ALWAYS AS ("am ount" * 2) STORED);
+CREATE FUNCTION fill() RETURNS void LANGUAGE sql BEGIN ATOMIC
+  DELETE FROM orders;
+  INSERT INTO orders (id, customer, "am ount", note) VALUES (1, 1, 10, 'a'), (2, 2, -5, 'b'), (3, NULL, -1, 'c'), (4, 9, 3, 'd'), (5, 1, 4, 'e'), (5, 2, 6, 'f'), (6, 1, 1, NULL);
+END;
+SELECT fill();
+CREATE FUNCTION define(mode text) RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
+BEGIN
+  PERFORM pipeline.create_suite('orders', 'orders', row_key => '{id}', quarantine => mode, or_replace => true);
+  PERFORM pipeline.expect('orders', 'expect_column_values_to_not_be_null', '{"column": "customer", "mostly": 0.5}', name => 'has customer');
+  PERFORM pipeline.expect('orders', 'expect_column_values_to_be_between', '{"column": "am ount", "min_value": 0}', name => 'positive');
+  PERFORM pipeline.expect('orders', 'expect_column_values_to_be_unique', '{"column": "id"}', name => 'unique', severity => 'critical');
+  PERFORM pipeline.expect('orders', 'expect_foreign_key', '{"column_list": ["customer"], "references": "customers", "referenced_columns": ["id"]}', name => 'known customer');
+  PERFORM pipeline.expect('orders', 'expect_column_values_to_not_be_null', '{"column": "note"}', name => 'noted', severity => 'warning');
+  PERFORM pipeline.expect('orders', 'expect_column_values_to_be_increasing', '{"column": "id", "order_by": ["note"]}', name => 'order');
+END $$;
+CREATE VIEW held AS SELECT row_key, "row" - 'twice' AS "row", reasons, moved, released_into FROM pipeline.quarantined_rows
+WHERE suite = 'orders' ORDER BY quarantine_id;
+
+-- Copied: the table stays as it is; a failure of severity warning is no reason.
+SELECT define('copy');
+SELECT success, failed, warned, rows, quarantined, validation_id FROM pipeline.validate('orders') \gset
+SELECT :'success' AS success, :failed AS failed, :warned AS warned, :rows AS rows, :quarantined AS quarantined;
+SELECT * FROM held;
+SELECT count(*) FROM orders;
+SELECT quarantined FROM pipeline.validations WHERE validation_id = :validation_id;
+-- Nothing passes, as nothing was mended; then all are let go as they are.
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id, recheck => false);
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+
+-- Moved: out of the table.
+SELECT define('move');
+SELECT success, quarantined, validation_id FROM pipeline.validate('orders') \gset
+SELECT :'success' AS success, :quarantined AS quarantined;
+SELECT id FROM orders ORDER BY id;
+SELECT row_key, reasons, moved FROM held WHERE moved;
+-- The table is clean now, and says so.
+SELECT success, rows, quarantined FROM pipeline.validate('orders');
+-- Repair, and release what passes. Two rows of one key keep each other back.
+SELECT quarantine_id FROM pipeline.quarantined_rows WHERE validation_id = :validation_id AND row_key = '{"id": 2}' \gset
+SELECT pipeline.repair_quarantined(:quarantine_id, '{"am ount": 5}');
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+SELECT * FROM orders ORDER BY id;
+SELECT quarantine_id FROM pipeline.quarantined_rows WHERE validation_id = :validation_id AND "row" ->> 'note' = 'f' \gset
+SELECT pipeline.repair_quarantined(:quarantine_id, '{"id": 2}');
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+SELECT pipeline.repair_quarantined(:quarantine_id, '{"id": 7}');
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+SELECT id, note, twice FROM orders ORDER BY id;
+-- What is released and what is held is what was quarantined.
+SELECT count(*), count(*) FILTER (WHERE released_at IS NOT NULL) AS released, count(*) FILTER (WHERE released_at IS NULL) AS held
+FROM pipeline.quarantined_rows WHERE validation_id = :validation_id;
+-- Into another table: all of them.
+CREATE TABLE rejects (LIKE orders);
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id, 'rejects', false);
+SELECT id, note, twice FROM rejects ORDER BY id;
+SELECT row_key, released_into FROM held WHERE moved ORDER BY row_key;
+
+-- Errors.
+\set VERBOSITY terse
+SELECT pipeline.repair_quarantined(:quarantine_id, '{"id": 8}');
+SELECT pipeline.repair_quarantined(-1, '{}');
+SELECT pipeline.release_quarantine(-1);
+SELECT pipeline.release_quarantine(NULL);
+SELECT fill();
+SELECT (pipeline.validate('orders')).validation_id \gset
+SELECT quarantine_id FROM pipeline.quarantined_rows WHERE validation_id = :validation_id LIMIT 1 \gset
+SELECT pipeline.repair_quarantined(:quarantine_id, '{"nope": 8}');
+SELECT pipeline.repair_quarantined(:quarantine_id, '[]');
+SELECT pipeline.repair_quarantined(:quarantine_id, '{"am ount": "lots"}');
+SELECT pipeline.release_quarantine(:validation_id);
+CREATE VIEW orders_view AS SELECT * FROM orders;
+SELECT pipeline.create_suite('orders view', 'orders_view', quarantine => 'move');
+SELECT pipeline.create_suite('orders view', 'orders_view', quarantine => 'away');
+SET SESSION AUTHORIZATION pipeline_bob;
+SELECT pipeline.release_quarantine(:validation_id);
+SELECT pipeline.repair_quarantined(:quarantine_id, '{}');
+SELECT count(*) FROM pipeline.quarantined_rows;
+SET SESSION AUTHORIZATION pipeline_alice;
+\set VERBOSITY default
+
+-- A trigger that keeps its row: kept as a copy. Partitions: moved.
+CREATE TABLE parts (id int, v int) PARTITION BY LIST (id);
+CREATE TABLE parts1 PARTITION OF parts FOR VALUES IN (1);
+CREATE TABLE parts2 PARTITION OF parts FOR VALUES IN (2);
+INSERT INTO parts VALUES (1, 1), (1, NULL), (2, NULL), (2, NULL);
+CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER keep BEFORE DELETE ON parts2 FOR EACH ROW EXECUTE FUNCTION keep();
+SELECT pipeline.create_suite('parts', 'parts', quarantine => 'move');
+SELECT pipeline.expect('parts', 'expect_column_values_to_not_be_null', '{"column": "v"}') > 0 AS ok;
+SELECT success, rows, quarantined FROM pipeline.validate('parts');
+SELECT * FROM parts ORDER BY 1, 2;
+SELECT "row", row_key, moved FROM pipeline.quarantined_rows WHERE suite = 'parts' ORDER BY quarantine_id;
+-- Confined by where_clause, and a query.
+SELECT pipeline.create_suite('parts', 'SELECT id AS "I d", v FROM expect_quarantine.parts', row_key => '{I d}', quarantine => 'copy', or_replace => true);
+SELECT success, rows, quarantined FROM pipeline.validate('parts', '"I d" = 2');
+SELECT success, rows, quarantined FROM pipeline.validate('parts', '"I d" = 1');
+-- Many checks, many rows.
+CREATE TABLE many AS SELECT i AS id, CASE WHEN i % 10 > 0 THEN i END AS v FROM generate_series(1, 5000) i;
+SELECT pipeline.create_suite('many', 'many', quarantine => 'move');
+SELECT count(pipeline.expect('many', 'expect_column_values_to_not_be_null', '{"column": "v"}', name => 'n' || i, row_condition => 'id > ' || i)) FROM generate_series(1, 150) i;
+SELECT success, rows, quarantined FROM pipeline.validate('many');
+SELECT count(*), min(cardinality(reasons)), max(cardinality(reasons)) FROM pipeline.quarantined_rows WHERE suite = 'many';
+SELECT count(*) FROM many;
+SELECT released, held, inserted FROM (SELECT max(validation_id) AS id FROM pipeline.validations WHERE suite = 'many') v, pipeline.release_quarantine(id, recheck => false);
+SELECT count(*) FROM many;
+
+-- A failed gate stays red when it is tried again: the rows that it moved are
+-- still held.
+SELECT pipeline.drop_suite(s) FROM unnest('{many,parts}'::text[]) s;
+SELECT fill();
+SELECT pipeline.drop_expectation('orders', 'order');
+SELECT pipeline.create_pipeline('gate');
+SELECT pipeline.create_task('gate', 'check', $$SELECT success FROM pipeline.validate('orders')$$);
+SELECT pipeline.run('gate') AS run_id \gset
+SELECT pipeline.wait_for_run(:run_id, '30 s');
+SELECT id FROM orders ORDER BY id;
+SELECT pipeline.retry(:run_id) IS NOT NULL AS retried;
+SELECT pipeline.wait_for_run(:run_id, '30 s');
+SELECT v.attempt, v.success, v.quarantined, r.name, r.details FROM pipeline.validations v JOIN pipeline.expectation_results r USING (validation_id)
+WHERE v.run_id = :run_id AND NOT r.success ORDER BY v.validation_id, r.ordinal;
+SELECT released, held FROM (SELECT min(validation_id) AS id FROM pipeline.validations WHERE run_id = :run_id) v, pipeline.release_quarantine(id, 'rejects', false);
+SELECT pipeline.retry(:run_id) IS NOT NULL AS retried;
+SELECT pipeline.wait_for_run(:run_id, '30 s');
+SELECT pipeline.drop_pipeline('gate');
+SELECT pipeline.drop_suite('orders');
+RESET SESSION AUTHORIZATION;
+DROP SCHEMA expect_quarantine CASCADE;
