@@ -8,12 +8,19 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_inherits.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/syscache.h"
 
 #include "scd/scd.h"
+
+/* To fetch a row by its place costs as much as to scan so many, about. */
+#define PLACE_COST 2
 
 /* Updates of this transaction that touched no index, so far. */
 int64
@@ -48,6 +55,46 @@ pipeline_scd_is_empty(const MergePlan *plan)
 	return pipeline_sql_generated(sql.data, SPI_OK_SELECT, false) == 0;
 }
 
+/* How many versions the table has, as far as the catalogue knows. */
+static double
+count_tuples(const MergePlan *plan)
+{
+	double		tuples = 0;
+	ListCell   *lc;
+
+	foreach(lc, find_all_inheritors(plan->dimension->relid, NoLock, NULL))
+	{
+		HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(lfirst_oid(lc)));
+
+		if (!HeapTupleIsValid(tuple))
+			continue;
+		/* Of what has leaves it is the sum of theirs. */
+		if (((Form_pg_class) GETSTRUCT(tuple))->relkind != RELKIND_PARTITIONED_TABLE)
+			tuples += Max(((Form_pg_class) GETSTRUCT(tuple))->reltuples, 0);
+		ReleaseSysCache(tuple);
+	}
+	return tuples;
+}
+
+/*
+ * Rows in several relations are found by their places in each of them.  The
+ * planner would rather hash the places of the whole table, since it knows
+ * neither that a place is one row nor how few there are; where they are few it
+ * is told.
+ */
+static void
+choose_places(const MergePlan *plan, int64 rows)
+{
+	int			leaves = list_length(find_all_inheritors(plan->dimension->relid, NoLock, NULL));
+
+	if ((double) rows * leaves * PLACE_COST > count_tuples(plan))
+		return;
+	(void) set_config_option("enable_hashjoin", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("enable_mergejoin", "off", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
 /* Run one write and check that it wrote what it should. */
 void
 pipeline_scd_write(const MergePlan *plan, const char *sql, int expected_code,
@@ -58,7 +105,13 @@ pipeline_scd_write(const MergePlan *plan, const char *sql, int expected_code,
 		Int64GetDatum(plan->merge_id)
 	};
 	char		nulls[4] = {' ', has_to ? ' ' : 'n', ' ', '\0'};
-	int			rc = SPI_execute_with_args(sql, 3, types, values, nulls, false, 0);
+	int			level = NewGUCNestLevel();
+	int			rc;
+
+	if (plan->has_leaves && expected_code != SPI_OK_INSERT)
+		choose_places(plan, expected_rows);
+	rc = SPI_execute_with_args(sql, 3, types, values, nulls, false, 0);
+	AtEOXact_GUC(false, level);
 
 	if (rc != expected_code && rc != SPI_OK_REWRITTEN)
 		elog(ERROR, "generated statement returned %s: %s",
