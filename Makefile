@@ -31,14 +31,14 @@ PROVE_FLAGS = -I test/t
 PG_CONFIG ?= pg_config
 
 # The two commands need no pg_config: they install what is missing first.
-ALONE = demo test bench
+ALONE = demo test bench docs
 ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
 endif
 
 .PHONY: demo test bench docs
-demo test bench:
+demo test bench docs:
 	@PG_CONFIG='$(PG_CONFIG)' KEEP='$(KEEP)' TESTS='$(TESTS)' ROOM='$(ROOM)' scripts/$@
 
 # Every object sees every header: the tree is small and a stale object costs

@@ -159,3 +159,22 @@ remove_work() {
   stop_cluster immediate
   case ${WORK:-} in */pipeline.*) rm -rf "$WORK" ;; esac
 }
+
+# ---- the reference page ---------------------------------------------------------
+
+# Print docs/reference.md; the server is the running one.
+reference() {
+  local room
+  psql -qX -c 'DROP DATABASE IF EXISTS reference_page' -c 'CREATE DATABASE reference_page' 2>/dev/null
+  {
+    echo 'CREATE EXTENSION pipeline; CREATE TEMP TABLE rooms (n int, room text, name text);'
+    n=0
+    for room in runner alert scd feature expect base; do
+      n=$((n + 1))
+      sed -nE "s/^CREATE (OR REPLACE )?(FUNCTION|PROCEDURE|AGGREGATE|VIEW|TABLE|TYPE|DOMAIN) pipeline\.([a-z0-9_]+).*/INSERT INTO rooms VALUES ($n, '$room', '\3');/p" \
+        "$TOP/src/$room/"*.sql
+    done
+    cat "$TOP/scripts/reference.sql"
+  } | psql -qXtA -v ON_ERROR_STOP=1 -d reference_page
+  psql -qX -c 'DROP DATABASE reference_page'
+}

@@ -93,6 +93,12 @@ SELECT count(*) FROM pipeline.attempts;
 RESET SESSION AUTHORIZATION;
 SELECT role, action, name, before, after FROM pipeline.changes WHERE action LIKE '%_pipeline' AND name LIKE 'granted%' AND action ~ 'grant|revoke' ORDER BY change_id;
 SELECT role, action, note FROM pipeline.changes WHERE role = 'pipeline_operator'::regrole ORDER BY change_id;
+-- The owner sees what others did to what is his; others do not.
+SET SESSION AUTHORIZATION pipeline_alice;
+SELECT role, owner, action, note FROM pipeline.changes WHERE role = 'pipeline_operator'::regrole ORDER BY change_id;
+SET SESSION AUTHORIZATION pipeline_stranger;
+SELECT count(*) FROM pipeline.changes;
+RESET SESSION AUTHORIZATION;
 -- A role that is gone is granted nothing.
 DROP OWNED BY pipeline_viewer, pipeline_stranger;
 DROP ROLE pipeline_oncall, pipeline_viewer, pipeline_stranger;

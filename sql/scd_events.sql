@@ -67,6 +67,8 @@ BEGIN
   FOR round IN 1..batches LOOP
     TRUNCATE batch;
     INSERT INTO batch SELECT key, n, day(day), op, v0, v1, v2, v3, v6 FROM sent WHERE sent.b = round ORDER BY random();
+    -- Past the executor and by it, in turn.
+    PERFORM set_config('pipeline.direct_access', CASE WHEN round % 2 = 0 THEN 'off' ELSE 'on' END, true);
     r = pipeline.merge_dimension('scd_events.d');
     total = total + r.rows_read;
     classes = classes + r.inserted + r.versioned + r.updated_type1 + r.reopened + r.late + r.deleted + r.unchanged + r.duplicate;

@@ -109,7 +109,6 @@ SELECT counts(pipeline.rebuild_dimension('cdc', $$SELECT * FROM (VALUES (1, 'a',
 SELECT id, v, valid_from::date, valid_to::date, k.surrogate_key IS NOT NULL AS kept FROM cdc LEFT JOIN keys k USING (surrogate_key, id, valid_from) ORDER BY id, valid_from;
 SELECT count(*) FROM cdc_events;
 SELECT public.raises($$SELECT pipeline.rebuild_dimension('types', 'src')$$);
-SELECT public.raises($$SELECT pipeline.merge_scd2('cdc', 'feed', '{id}', 'cdc', effective_at => 'at')$$);
 
 -- A snapshot batch that is replaced, as of the same time.
 CREATE TABLE snap (id int, v text);

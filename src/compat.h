@@ -232,6 +232,9 @@ typedef int DateTimeErrorExtra;
 	tuplesort_getdatum(state, forward, val, isnull, abbrev)
 #endif
 
+/* 18: keys over ranges of time. */
+#define HAVE_WITHOUT_OVERLAPS (PG_VERSION_NUM >= 180000)
+
 /* 16: the function got another name. */
 #if PG_VERSION_NUM < 160000
 #define pgstat_get_local_beentry_by_index(index) pgstat_fetch_stat_local_beentry(index)

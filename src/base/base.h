@@ -140,6 +140,10 @@ extern TupleDesc pipeline_query_columns(const char *sql);
 extern void pipeline_record_change(const char *action, const char *kind,
 								   const char *name, const Jsonb *before,
 								   const Jsonb *after, const char *note);
+extern void pipeline_record_change_of(Oid owner, const char *action,
+									  const char *kind, const char *name,
+									  const Jsonb *before, const Jsonb *after,
+									  const char *note);
 
 /* Until set back to NULL, changes are recorded as made by this function. */
 extern void pipeline_change_action(const char *action);

@@ -35,7 +35,7 @@ COMMENT ON FUNCTION pipeline.is_owner(regrole) IS
 
 DROP POLICY IF EXISTS changes_read ON pipeline.changes;
 CREATE POLICY changes_read ON pipeline.changes FOR SELECT
-  USING (pipeline.is_owner(role));
+  USING (pipeline.is_owner(role) OR pipeline.is_owner(owner));
 GRANT SELECT ON pipeline.changes TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION pipeline.apply(

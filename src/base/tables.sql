@@ -24,6 +24,7 @@ CREATE TABLE pipeline.changes (
   change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at timestamptz NOT NULL DEFAULT clock_timestamp(),
   role regrole NOT NULL,
+  owner regrole NOT NULL,
   action text NOT NULL,
   kind text NOT NULL,
   name text NOT NULL,
@@ -36,6 +37,7 @@ COMMENT ON TABLE pipeline.changes IS
 COMMENT ON COLUMN pipeline.changes.change_id IS 'Number of the change.';
 COMMENT ON COLUMN pipeline.changes.at IS 'When it was made.';
 COMMENT ON COLUMN pipeline.changes.role IS 'The session''s role: who made it.';
+COMMENT ON COLUMN pipeline.changes.owner IS 'Role that owned the object before the change, or since it; sees it as well.';
 COMMENT ON COLUMN pipeline.changes.action IS
 'What was done: the name of the function, such as create_pipeline or cancel.';
 COMMENT ON COLUMN pipeline.changes.kind IS

@@ -377,9 +377,17 @@ typedef struct Suite
 	int			sample_limit;
 	List	   *row_key;
 	char	   *quarantine;		/* none, copy, move */
+	char	   *watermark;		/* column that grows, or NULL */
 	Jsonb	   *labels;
 	Jsonb	   *definition;		/* the row, for the change log */
 } Suite;
+
+/* ---- incremental.c -------------------------------------------------------------------- */
+
+extern bool pipeline_check_is_mergeable(const ScanTarget *target, const Check *check);
+extern int64 pipeline_validate_slice(const Suite *suite, const ScanTarget *target, List *checks,
+									 const char *slice);
+extern int64 pipeline_validate_new(const Suite *suite, ScanTarget *target, List *checks);
 
 /* export.c: the setting pipeline.validation_days */
 extern int	pipeline_validation_days;

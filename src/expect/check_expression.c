@@ -326,4 +326,7 @@ pipeline_prepare_aggregates(const ScanTarget *target, Check *check)
 	}
 	add_aggregate(check, psprintf("pg_catalog.count(*)%s", filter));
 	add_aggregate(check, psprintf("pg_catalog.count(%s)%s", reference, filter));
+	/* To merge deviations it takes the means. */
+	if (check->type->sub == SUB_STDEV)
+		add_aggregate(check, psprintf("(pg_catalog.avg(%s)%s)::pg_catalog.float8", reference, filter));
 }

@@ -85,6 +85,13 @@ pipeline_aggregate_verdict(Check *check)
 	r->has_counts = r->has_missing = true;
 	r->elements = pipeline_sql_int8(0, check->columns[1]);
 	r->missing = r->elements - pipeline_sql_int8(0, check->columns[2]);
+	if (check->type->sub == SUB_STDEV)
+	{
+		bool		no_mean;
+		Datum		mean = pipeline_sql_datum(0, check->columns[3], &no_mean);
+
+		check->parameters[0] = no_mean ? 0 : DatumGetFloat8(mean);
+	}
 	if (isnull)
 		r->success = check->type->sub != SUB_FRESHNESS && !has_bounds(check->kwargs);
 	else if (check->type->sub == SUB_FRESHNESS)

@@ -15,6 +15,10 @@ CREATE POLICY expectation_results_read ON pipeline.expectation_results FOR SELEC
 DROP POLICY IF EXISTS quarantined_rows_read ON pipeline.quarantined_rows;
 CREATE POLICY quarantined_rows_read ON pipeline.quarantined_rows FOR SELECT
   USING (pipeline.is_owner(owner));
+DROP POLICY IF EXISTS validation_states_read ON pipeline.validation_states;
+CREATE POLICY validation_states_read ON pipeline.validation_states FOR SELECT
+  USING (pipeline.is_owner(owner));
+GRANT SELECT ON pipeline.validation_states TO PUBLIC;
 GRANT SELECT ON pipeline.suites, pipeline.expectations, pipeline.validations,
   pipeline.expectation_results, pipeline.quarantined_rows TO PUBLIC;
 
@@ -93,11 +97,11 @@ CREATE OR REPLACE FUNCTION pipeline.create_suite(
   name text, target text, sample_limit integer DEFAULT 20,
   row_key text[] DEFAULT NULL, quarantine text DEFAULT 'none',
   labels jsonb DEFAULT '{}', or_replace boolean DEFAULT false,
-  description text DEFAULT NULL) RETURNS void
+  description text DEFAULT NULL, watermark text DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_create_suite';
-COMMENT ON FUNCTION pipeline.create_suite(text, text, integer, text[], text, jsonb, boolean, text) IS
-'Create a suite of expectations; its name has no slash. target: the name of a table or view, or one read-only query, read with the rights and the search_path of the caller. sample_limit: how many unexpected values to keep per check (0 to 10000); row_key: columns whose values are kept with them; quarantine: none, copy (rows that fail a check of severity error or critical are kept with their reasons) or move (and deleted from the target, a table); labels: for the alerts of its checks. or_replace keeps the expectations. A suite that exists: 42710.';
+COMMENT ON FUNCTION pipeline.create_suite(text, text, integer, text[], text, jsonb, boolean, text, text) IS
+'Create a suite of expectations; its name has no slash. target: the name of a table or view, or one read-only query, read with the rights and the search_path of the caller. sample_limit: how many unexpected values to keep per check (0 to 10000); row_key: columns whose values are kept with them; quarantine: none, copy (rows that fail a check of severity error or critical are kept with their reasons) or move (and deleted from the target, a table); labels: for the alerts of its checks; watermark: column that grows from row to row, for incremental validation. or_replace keeps the expectations. A suite that exists: 42710.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_suite(name text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -126,11 +130,12 @@ COMMENT ON FUNCTION pipeline.drop_expectation(text, text) IS
 
 CREATE OR REPLACE FUNCTION pipeline.validate(
   suite text, where_clause text DEFAULT NULL,
-  raise_on_failure boolean DEFAULT false) RETURNS pipeline.validation_result
+  raise_on_failure boolean DEFAULT false, incremental boolean DEFAULT false,
+  slice text DEFAULT NULL) RETURNS pipeline.validation_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_validate';
-COMMENT ON FUNCTION pipeline.validate(text, text, boolean) IS
-'Evaluate every expectation of a suite on its target, in one scan where they can share it, and store the results. where_clause: SQL boolean expression that confines it to some rows. A check that fails raises the alert CheckFailed, one that passes resolves it. success is false if a check of severity error or critical fails or any check cannot be evaluated. raise_on_failure: raise 23514 instead, with the failing checks in DETAIL, and store nothing.';
+COMMENT ON FUNCTION pipeline.validate(text, text, boolean, boolean, text) IS
+'Evaluate every expectation of a suite on its target, in one scan where they can share it, and store the results. where_clause: SQL boolean expression that confines it to some rows. A check that fails raises the alert CheckFailed, one that passes resolves it. success is false if a check of severity error or critical fails or any check cannot be evaluated. raise_on_failure: raise 23514 instead, with the failing checks in DETAIL, and store nothing. incremental: look only at rows whose watermark (see create_suite) is beyond that of the last time, and judge by them and all before. slice: a name for the rows that where_clause tells, such as a partition; what is found in them replaces what was found under that name before, and all slices are judged together. In both, checks whose findings cannot be merged look at all rows.';
 
 CREATE OR REPLACE FUNCTION pipeline.check_now(target text, expectations jsonb)
   RETURNS SETOF pipeline.expectation_result

@@ -33,7 +33,7 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 	if (lock)
 		pipeline_sql("SELECT FROM pipeline.suites WHERE name = $1 FOR UPDATE",
 					 SPI_OK_SELECT, sql_text(name));
-	if (pipeline_sql("SELECT owner::oid, target, search_path, sample_limit, row_key, labels, to_jsonb(s), quarantine"
+	if (pipeline_sql("SELECT owner::oid, target, search_path, sample_limit, row_key, labels, to_jsonb(s), quarantine, watermark"
 					 " FROM pipeline.suites s WHERE name = $1", SPI_OK_SELECT,
 					 sql_text(name)) > 0)
 	{
@@ -49,6 +49,7 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 		suite->labels = DatumGetJsonbPCopy(pipeline_sql_datum(0, 6, &isnull));
 		suite->definition = DatumGetJsonbPCopy(pipeline_sql_datum(0, 7, &isnull));
 		suite->quarantine = pipeline_sql_text(0, 8);
+		suite->watermark = pipeline_sql_text(0, 9);
 	}
 	pipeline_scope_end(&scope);
 	if (suite != NULL)
@@ -63,7 +64,8 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 
 /* Open the target and look for the columns of the key. */
 static void
-check_target(const char *target, const ArrayType *row_key, const char *quarantine)
+check_target(const char *target, const ArrayType *row_key, const char *quarantine,
+			 const char *watermark)
 {
 	static const char *const choices[] = {"none", "copy", "move", NULL};
 	Source	   *source = pipeline_source(target, "target");
@@ -78,6 +80,8 @@ check_target(const char *target, const ArrayType *row_key, const char *quarantin
 		(void) pipeline_source_column(source, lfirst(lc), "row_key");
 	pipeline_check_choice("quarantine", quarantine, choices);
 	pipeline_quarantine_check(source, quarantine);
+	if (watermark)
+		(void) pipeline_source_column(source, watermark, "watermark");
 }
 
 /* The alerts of a check have the source "suite/check": it must say which. */
@@ -115,7 +119,7 @@ check_arguments(FunctionCallInfo fcinfo)
 				 errdetail("It is %d.", PG_GETARG_INT32(2))));
 	pipeline_check_labels(pipeline_arg_jsonb(fcinfo, 5), "labels");
 	check_target(pipeline_arg_text(fcinfo, 1), pipeline_arg_array(fcinfo, 3),
-				 pipeline_arg_text(fcinfo, 4));
+				 pipeline_arg_text(fcinfo, 4), pipeline_arg_text(fcinfo, 8));
 }
 
 /* Write the row of a suite; returns its definition. */
@@ -141,15 +145,31 @@ write_suite(FunctionCallInfo fcinfo, const Suite *before, const char *search_pat
 				 errmsg("suite \"%s\" already exists", name),
 				 errhint("Use or_replace => true to replace it, if it is yours.")));
 	pipeline_sql("UPDATE pipeline.suites s SET target = $2, search_path = $3, sample_limit = $4, row_key = $5,"
-				 " quarantine = $6, labels = coalesce($7, '{}'), description = $8"
+				 " quarantine = $6, labels = coalesce($7, '{}'), description = $8, watermark = $9"
 				 " WHERE name = $1 RETURNING to_jsonb(s)", SPI_OK_UPDATE_RETURNING,
 				 sql_text(name), sql_text(pipeline_arg_text(fcinfo, 1)), sql_text(search_path),
 				 sql_int4(PG_GETARG_INT32(2)), sql_array(row_key),
 				 sql_text(pipeline_arg_text(fcinfo, 4)), sql_jsonb(pipeline_arg_jsonb(fcinfo, 5)),
-				 sql_text(pipeline_arg_text(fcinfo, 7)));
+				 sql_text(pipeline_arg_text(fcinfo, 7)), sql_text(pipeline_arg_text(fcinfo, 8)));
 	after = DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
 	pipeline_scope_end(&scope);
 	return after;
+}
+
+/* States of another target, or another watermark, say nothing any more. */
+static void
+forget_states(const Suite *before, FunctionCallInfo fcinfo)
+{
+	UserScope	scope;
+	char	   *watermark = pipeline_arg_text(fcinfo, 8);
+
+	if (strcmp(before->target, pipeline_arg_text(fcinfo, 1)) == 0 &&
+		(before->watermark == NULL) == (watermark == NULL) &&
+		(watermark == NULL || strcmp(before->watermark, watermark) == 0))
+		return;
+	pipeline_extension_begin(&scope);
+	pipeline_sql("DELETE FROM pipeline.validation_states WHERE suite = $1", SPI_OK_DELETE, sql_text(before->name));
+	pipeline_scope_end(&scope);
 }
 
 PG_FUNCTION_INFO_V1(pipeline_create_suite);
@@ -168,6 +188,8 @@ pipeline_create_suite(PG_FUNCTION_ARGS)
 	if (before)
 		pipeline_check_author(before->owner, "suite", before->name, "target");
 	after = write_suite(fcinfo, before, search_path);
+	if (before)
+		forget_states(before, fcinfo);
 	pipeline_record_change("create_suite", "suite", pipeline_arg_text(fcinfo, 0),
 						   before ? before->definition : NULL, after, NULL);
 	SPI_finish();

@@ -10,6 +10,7 @@ CREATE TABLE pipeline.suites (
   quarantine text NOT NULL CHECK (quarantine IN ('none', 'copy', 'move')),
   labels jsonb NOT NULL,
   description text,
+  watermark text,
   created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE pipeline.suites IS
@@ -23,6 +24,7 @@ COMMENT ON COLUMN pipeline.suites.row_key IS 'Columns that identify a row, kept 
 COMMENT ON COLUMN pipeline.suites.quarantine IS 'What is done with rows that fail: none, copy (kept, with the reasons), move (and deleted from the target).';
 COMMENT ON COLUMN pipeline.suites.labels IS 'Labels for the alerts of its checks, strings by name.';
 COMMENT ON COLUMN pipeline.suites.description IS 'What it is for, in words.';
+COMMENT ON COLUMN pipeline.suites.watermark IS 'Column that grows from row to row, for incremental validation; NULL: none.';
 COMMENT ON COLUMN pipeline.suites.created_at IS 'When it was made.';
 
 CREATE TABLE pipeline.expectations (
@@ -138,6 +140,26 @@ COMMENT ON COLUMN pipeline.expectation_results.partial_unexpected_keys IS 'The k
 COMMENT ON COLUMN pipeline.expectation_results.details IS 'More, by type of check.';
 COMMENT ON COLUMN pipeline.expectation_results.proved IS 'Was the verdict proved from constraints, without looking at rows?';
 COMMENT ON COLUMN pipeline.expectation_results.error IS 'Why it could not be evaluated, with the SQLSTATE.';
+
+CREATE TABLE pipeline.validation_states (
+  suite text NOT NULL REFERENCES pipeline.suites ON DELETE CASCADE,
+  slice text NOT NULL,
+  owner regrole NOT NULL,
+  high text,
+  rows bigint NOT NULL,
+  states jsonb NOT NULL,
+  validated_at timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (suite, slice)
+);
+COMMENT ON TABLE pipeline.validation_states IS
+'What the checks of a suite found in the slices of its target, so that a verdict on all of them needs the rows of one.';
+COMMENT ON COLUMN pipeline.validation_states.suite IS 'The suite.';
+COMMENT ON COLUMN pipeline.validation_states.slice IS 'Name of the slice; empty: the rows up to the watermark.';
+COMMENT ON COLUMN pipeline.validation_states.owner IS 'Owner of the suite.';
+COMMENT ON COLUMN pipeline.validation_states.high IS 'How far the watermark has come, as text; NULL for other slices.';
+COMMENT ON COLUMN pipeline.validation_states.rows IS 'Rows of the slice.';
+COMMENT ON COLUMN pipeline.validation_states.states IS 'What each check found, by name: counts, and what aggregates need to go on.';
+COMMENT ON COLUMN pipeline.validation_states.validated_at IS 'When it was last validated.';
 
 CREATE TABLE pipeline.quarantined_rows (
   quarantine_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -279,6 +301,7 @@ ALTER TABLE pipeline.expectations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.validations ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.expectation_results ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.quarantined_rows ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.validation_states ENABLE ROW LEVEL SECURITY;
 SELECT pg_extension_config_dump('pipeline.suites', '');
 SELECT pg_extension_config_dump('pipeline.expectations', '');
 SELECT pg_extension_config_dump('pipeline.expectations_expectation_id_seq', '');
@@ -287,3 +310,4 @@ SELECT pg_extension_config_dump('pipeline.validations_validation_id_seq', '');
 SELECT pg_extension_config_dump('pipeline.expectation_results', '');
 SELECT pg_extension_config_dump('pipeline.quarantined_rows', '');
 SELECT pg_extension_config_dump('pipeline.quarantined_rows_quarantine_id_seq', '');
+SELECT pg_extension_config_dump('pipeline.validation_states', '');

@@ -253,7 +253,8 @@ tell(const Suite *suite, const List *checks, const char *dataset)
 
 /* Evaluate as the owner of the suite, and leave the target for what follows. */
 static int64
-evaluate(const Suite *suite, const char *where, List *checks, ScanTarget **target)
+evaluate(const Suite *suite, const char *where, bool incremental, const char *slice,
+		 List *checks, ScanTarget **target)
 {
 	UserScope	scope;
 	int64		rows;
@@ -263,7 +264,12 @@ evaluate(const Suite *suite, const char *where, List *checks, ScanTarget **targe
 	(*target)->sample_limit = suite->sample_limit;
 	(*target)->row_key = suite->row_key;
 	(*target)->suite = suite;
-	rows = pipeline_checks_run(*target, checks);
+	if (incremental)
+		rows = pipeline_validate_new(suite, *target, checks);
+	else if (slice)
+		rows = pipeline_validate_slice(suite, *target, checks, slice);
+	else
+		rows = pipeline_checks_run(*target, checks);
 	pipeline_scope_end(&scope);
 	return rows;
 }
@@ -340,9 +346,28 @@ validation_result(FunctionCallInfo fcinfo, const Tally *tally, int64 validation_
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
+/* Raise 22023 unless the arguments of an incremental validation go together. */
+static void
+check_increment(const Suite *suite, const char *where, bool incremental, const char *slice)
+{
+	if (incremental && (where || slice))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"incremental\" goes with neither \"where_clause\" nor \"slice\"")));
+	if (incremental && suite->watermark == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("suite \"%s\" has no watermark", suite->name),
+				 errhint("Name a column that grows from row to row: create_suite(..., watermark => 'id'), or alter_suite().")));
+	if (slice && (where == NULL || *slice == '\0'))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"slice\" needs a name, and \"where_clause\" to tell its rows")));
+}
+
 PG_FUNCTION_INFO_V1(pipeline_validate);
 
-/* SQL: validate(suite, where_clause, raise_on_failure) */
+/* SQL: validate(suite, where_clause, raise_on_failure, incremental, slice) */
 Datum
 pipeline_validate(PG_FUNCTION_ARGS)
 {
@@ -362,15 +387,17 @@ pipeline_validate(PG_FUNCTION_ARGS)
 
 	pipeline_not_null(fcinfo, 0, "suite");
 	pipeline_not_null(fcinfo, 2, "raise_on_failure");
+	pipeline_not_null(fcinfo, 3, "incremental");
 	INSTR_TIME_SET_CURRENT(start);
 	SPI_connect();
 	suite = pipeline_suite(pipeline_arg_text(fcinfo, 0), false, false);
 	if (where)
 		pipeline_check_author(suite->owner, "suite", suite->name, "where_clause");
+	check_increment(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4));
 	checks = pipeline_suite_checks(suite);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	rows = evaluate(suite, where, checks, &target);
+	rows = evaluate(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4), checks, &target);
 	pipeline_quarantine_held(suite, checks);
 	tally = count_up(checks, rows);
 	if (PG_GETARG_BOOL(2) && !tally.success)

@@ -19,10 +19,11 @@ refuse_duplicate(const char *kind, const char *name)
 }
 
 static void
-record_rename(const char *action, const char *kind, const char *key,
-			  const char *path, const char *from, const char *to)
+record_rename(const char *pipeline, const char *action, const char *kind,
+			  const char *key, const char *path, const char *from,
+			  const char *to)
 {
-	pipeline_record_change(action, kind, path,
+	runner_record_change(pipeline, action, kind, path,
 						   pipeline_jsonb_object(1, &key, &from),
 						   pipeline_jsonb_object(1, &key, &to), "renamed");
 }
@@ -62,7 +63,7 @@ rename_pipeline(const char *parent, const char *name, const char *to)
 				 SPI_OK_UPDATE, sql_text(name), sql_text(to));
 	pipeline_sql("UPDATE pipeline.pipelines SET pipeline = $2 WHERE pipeline = $1",
 				 SPI_OK_UPDATE, sql_text(name), sql_text(to));
-	record_rename("alter_pipeline", "pipeline", "name", to, name, to);
+	record_rename(to, "alter_pipeline", "pipeline", "name", to, name, to);
 	pipeline_scope_end(&scope);
 }
 
@@ -84,7 +85,7 @@ rename_task(const char *pipeline, const char *name, const char *to)
 	pipeline_sql("UPDATE pipeline.tasks SET depends_on = array_replace(depends_on, $2, $3)"
 				 " WHERE pipeline = $1 AND $2 = ANY (depends_on)",
 				 SPI_OK_UPDATE, sql_text(pipeline), sql_text(name), sql_text(to));
-	record_rename("alter_task", "task", "task", psprintf("%s/%s", pipeline, to), name, to);
+	record_rename(pipeline, "alter_task", "task", "task", psprintf("%s/%s", pipeline, to), name, to);
 	pipeline_scope_end(&scope);
 }
 

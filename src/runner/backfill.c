@@ -232,7 +232,7 @@ record(const Backfill *backfill, int n)
 		backfill->reprocess, psprintf("%d", n), psprintf(INT64_FORMAT, backfill->first_run)
 	};
 
-	pipeline_record_change("backfill", "pipeline", backfill->def->name, NULL,
+	runner_record_change(backfill->def->name, "backfill", "pipeline", backfill->def->name, NULL,
 						   pipeline_jsonb_object(lengthof(keys), keys, values), NULL);
 }
 

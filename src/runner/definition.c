@@ -364,6 +364,22 @@ pipeline_drop_pipeline(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/* Record what was done to a pipeline or something of it; its owner sees it. */
+void
+runner_record_change(const char *pipeline, const char *action, const char *kind,
+					 const char *name, const Jsonb *before,
+					 const Jsonb *after, const char *note)
+{
+	bool		isnull = true;
+	Datum		owner = (Datum) 0;
+
+	if (pipeline_sql("SELECT owner::oid FROM pipeline.pipelines WHERE pipeline = $1",
+					 SPI_OK_SELECT, sql_text(pipeline)) > 0)
+		owner = pipeline_sql_datum(0, 1, &isnull);
+	pipeline_record_change_of(isnull ? InvalidOid : DatumGetObjectId(owner),
+							  action, kind, name, before, after, note);
+}
+
 /* Pause or resume, with the change recorded. */
 static void
 set_paused(const char *name, bool paused, const char *reason)
@@ -378,7 +394,7 @@ set_paused(const char *name, bool paused, const char *reason)
 				 "   THEN now() ELSE scheduled_since END"
 				 " WHERE pipeline = $1", SPI_OK_UPDATE, sql_text(name), sql_bool(paused),
 				 sql_text(reason));
-	pipeline_record_change(paused ? "pause" : "resume", "pipeline", name, NULL,
+	runner_record_change(name, paused ? "pause" : "resume", "pipeline", name, NULL,
 						   NULL, reason);
 	pipeline_scope_end(&scope);
 	SPI_finish();

@@ -103,7 +103,7 @@ pipeline_grant_pipeline(PG_FUNCTION_ARGS)
 				 " WHERE pipeline_grants.privilege <> $4",
 				 SPI_OK_INSERT, sql_text(pipeline), sql_role(def->owner), sql_role(role),
 				 sql_text(privilege), sql_role(GetSessionUserId()));
-	pipeline_record_change("grant_pipeline", "pipeline", pipeline, before,
+	pipeline_record_change_of(def->owner, "grant_pipeline", "pipeline", pipeline, before,
 						   grant_jsonb(pipeline, role), NULL);
 	pipeline_scope_end(&scope);
 	SPI_finish();
@@ -133,7 +133,7 @@ pipeline_revoke_pipeline(PG_FUNCTION_ARGS)
 	{
 		pipeline_sql("DELETE FROM pipeline.pipeline_grants WHERE pipeline = $1 AND role = $2",
 					 SPI_OK_DELETE, sql_text(pipeline), sql_role(role));
-		pipeline_record_change("revoke_pipeline", "pipeline", pipeline, before, NULL, NULL);
+		runner_record_change(pipeline, "revoke_pipeline", "pipeline", pipeline, before, NULL, NULL);
 	}
 	pipeline_scope_end(&scope);
 	SPI_finish();

@@ -191,7 +191,7 @@ record(const char *action, int64 run_id, const char *pipeline,
 	Jsonb	   *after = pipeline_jsonb_object(2, (const char *[]) {"task", "state"},
 											  (const char *[]) {task, state});
 
-	pipeline_record_change(action, "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
+	runner_record_change(pipeline, action, "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
 						   NULL, task ? after : NULL, note);
 }
 

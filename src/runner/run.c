@@ -250,7 +250,7 @@ pipeline_cancel(PG_FUNCTION_ARGS)
 	runner_open_tables();
 	runner_finish_run_if_done(run_id);
 	runner_close_tables();
-	pipeline_record_change("cancel", "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
+	runner_record_change(pipeline, "cancel", "run", psprintf("%s " INT64_FORMAT, pipeline, run_id),
 						   NULL, NULL, NULL);
 	pipeline_scope_end(&scope);
 	SPI_finish();

@@ -183,6 +183,10 @@ typedef struct RunSpec
 
 extern PipelineDef *runner_load_pipeline(const char *name);
 extern PipelineDef *runner_lock_pipeline(const char *name);
+extern void runner_record_change(const char *pipeline, const char *action,
+								 const char *kind, const char *name,
+								 const Jsonb *before, const Jsonb *after,
+								 const char *note);
 extern PipelineDef *runner_lock_operated(const char *name);
 extern char *runner_role_problem(Oid role);
 extern void runner_check_pipeline_name(const char *name);

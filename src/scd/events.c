@@ -6,13 +6,18 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_collation.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/bufmgr.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/typcache.h"
 
 #include "scd/events.h"
@@ -22,6 +27,12 @@
 #define KIND_KEPT 1
 #define KIND_BATCH 2
 #define KIND_MISSING 3
+
+/* Looking a key up costs as much as scanning so many rows. */
+#define PROBE_COST 20
+
+/* Where the statistics do not tell. */
+#define ROWS_PER_BLOCK 60
 
 /* Places in the ordered query's result; columns and companions follow. */
 enum
@@ -269,16 +280,22 @@ append_where_named(StringInfo sql, const Replay *r, const char *alias)
 {
 	if (r->plan->rebuild)
 		return;
-	appendStringInfoString(sql, " AND (EXISTS (SELECT 1 FROM " BATCH_ROWS " e WHERE ");
-	append_key_join(sql, r->plan, alias, "e");
-	appendStringInfoString(sql, ")");
+	appendStringInfoString(sql, " AND EXISTS (SELECT 1 FROM ");
 	if (tuplestore_tuple_count(r->missing_rows) > 0)
 	{
-		appendStringInfoString(sql, " OR EXISTS (SELECT 1 FROM " MISSING_ROWS " e WHERE ");
-		append_key_join(sql, r->plan, alias, "e");
-		appendStringInfoString(sql, ")");
+		for (int rows = 0; rows < 2; rows++)
+		{
+			appendStringInfoString(sql, rows ? " UNION ALL SELECT " : "(SELECT ");
+			for (int i = 0; i < r->plan->nkeys; i++)
+				appendStringInfo(sql, "%sc%d", i ? ", " : "", i + 1);
+			appendStringInfo(sql, " FROM %s", rows ? MISSING_ROWS : BATCH_ROWS);
+		}
+		appendStringInfoString(sql, ") e WHERE ");
 	}
-	appendStringInfoString(sql, ")");
+	else
+		appendStringInfoString(sql, BATCH_ROWS " e WHERE ");
+	append_key_join(sql, r->plan, alias, "e");
+	appendStringInfoChar(sql, ')');
 }
 
 static void
@@ -519,6 +536,32 @@ receive_ordered(TupleTableSlot *slot, DestReceiver *self)
 }
 
 /*
+ * Stream both sides.  A small batch finds its keys by the index of the table;
+ * for a large one a scan is cheaper.  The planner cannot know which it is: it
+ * takes a tuplestore for a few keys, each many times.
+ */
+static void
+read_ordered(Replay *r, DestReceiver *receiver)
+{
+	int64		named = tuplestore_tuple_count(r->batch_rows) +
+		tuplestore_tuple_count(r->missing_rows);
+	int			level = NewGUCNestLevel();
+	Relation	rel = table_open(r->plan->dimension->relid, NoLock);
+	double		rows = rel->rd_rel->reltuples;
+	bool		is_large;
+
+	if (rows <= 0 && rel->rd_rel->relkind == RELKIND_RELATION)
+		rows = (double) RelationGetNumberOfBlocks(rel) * ROWS_PER_BLOCK;
+	is_large = rows > 0 && (double) named * PROBE_COST >= rows;
+	table_close(rel, NoLock);
+	if (is_large)
+		(void) set_config_option("enable_nestloop", "off", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	pipeline_scd_stream(ordered_sql(r), receiver);
+	AtEOXact_GUC(false, level);
+}
+
+/*
  * Read the batch and both sides, and find what must be written.  Inside an
  * SPI connection, as the owner, under the lock.  The caller raises the
  * problems that are left in `delta`, and guards, then applies.
@@ -541,7 +584,7 @@ pipeline_scd_merge_events(MergePlan *plan, MergeDelta *delta, MergeCounts *count
 		find_missing(r);
 	pipeline_scd_delta_register(MISSING_ROWS, r->batch_desc, r->missing_rows);
 	pipeline_scd_receiver(&receiver.pub, receive_ordered);
-	pipeline_scd_stream(ordered_sql(r), &receiver.pub);
+	read_ordered(r, &receiver.pub);
 	finish_key(r);
 }
 

@@ -14,7 +14,8 @@
  *	events_resolve.c	order, duplicates, ties, late rows of one key
  *	events_replay.c		events of one key into versions
  *	events_diff.c		what must be written, and what is counted
- *	events_apply.c		write it
+ *	events_apply.c		write it, by SQL
+ *	events_write.c		or past the executor
  *
  * Which events a version tells: the upsert that opened it, if the version
  * still holds exactly its values; the delete that closed it, if a gap
@@ -190,6 +191,9 @@ extern void pipeline_scd_replay(Replay *r);
 /* events_diff.c */
 extern void pipeline_scd_diff(Replay *r);
 extern void pipeline_scd_count_events(Replay *r);
+
+/* events_write.c */
+extern void pipeline_scd_write_events(Replay *r);
 
 /* The values of two rows that count: all columns but the key. */
 extern bool pipeline_scd_same_values(Replay *r, const Datum *a, const bool *anull,

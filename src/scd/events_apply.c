@@ -129,9 +129,14 @@ pipeline_scd_apply_events(MergePlan *plan, MergeDelta *delta, MergeCounts *count
 	pipeline_scd_delta_register(OPENED_ROWS, r->version_desc, r->opened);
 	pipeline_scd_delta_register(REMEMBER_ROWS, r->event_desc, r->remember);
 	delete_rows(r, plan->dimension->name, false, r->gone_versions);
-	change_versions(r, true, r->shrinking);
-	change_versions(r, false, changed - r->shrinking);
-	open_versions(r, tuplestore_tuple_count(r->opened));
+	if (pipeline_scd_write_obstacle(plan, true) == NULL)
+		pipeline_scd_write_events(r);
+	else
+	{
+		change_versions(r, true, r->shrinking);
+		change_versions(r, false, changed - r->shrinking);
+		open_versions(r, tuplestore_tuple_count(r->opened));
+	}
 	if (r->keeps_events)
 	{
 		delete_rows(r, pipeline_qualified_name(plan->dimension->events), true, r->gone_events);

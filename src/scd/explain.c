@@ -64,13 +64,14 @@ explain(ReturnSetInfo *rsinfo, const MergePlan *plan)
 {
 	const char *events = pipeline_scd_events_reason(plan->dimension);
 	const char *read = pipeline_scd_read_obstacle(plan);
-	const char *write = pipeline_scd_write_obstacle(plan);
+	const char *write = pipeline_scd_write_obstacle(plan, events != NULL);
 
 	if (events != NULL)
 	{
 		put_line(rsinfo, "path: events");
 		put_line(rsinfo, psprintf("why: %s", events));
-		put_line(rsinfo, "table read and written: by the executor, the history of each key that the batch names");
+		put_line(rsinfo, "table read: by the executor, the history of each key that the batch names");
+		put_way(rsinfo, "table written", write);
 		put_line(rsinfo, "source: by the executor");
 		return;
 	}

@@ -118,6 +118,8 @@ make_plan(const MergeCall *call)
 	owner_begin(call, &scope);
 	source = pipeline_source(dimension->source, "source");
 	pipeline_scd_resolve(dimension, source);
+	if (!call->registered)
+		pipeline_scd_make_events(dimension, source);
 	pipeline_scd_add_columns(dimension, source);
 	pipeline_scd_check_table(dimension);
 	plan = pipeline_scd_plan(dimension, source);
@@ -281,7 +283,7 @@ merge_versions(MergeCall *call, MergePlan *plan, MergeDelta *delta)
 	counts->read_ms = pipeline_scd_elapsed_ms(phase);
 
 	INSTR_TIME_SET_CURRENT(phase);
-	if (pipeline_scd_write_obstacle(plan) == NULL)
+	if (pipeline_scd_write_obstacle(plan, false) == NULL)
 		pipeline_scd_write_direct(plan, delta, counts, initial);
 	else
 	{
@@ -495,12 +497,6 @@ pipeline_merge_scd2(PG_FUNCTION_ARGS)
 	call.dimension = pipeline_scd_options(fcinfo);
 	call.dimension->relid = relid;
 	call.dimension->name = pipeline_qualified_name(relid);
-	if (DIMENSION_IS_CDC(call.dimension))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("feed => 'cdc' needs a registered dimension"),
-				 errdetail("It keeps the events that its versions do not tell."),
-				 errhint("Register it by create_dimension().")));
 	call.owner = GetUserId();
 	acl = pg_class_aclmask(relid, GetUserId(), rights, ACLMASK_ALL) == rights ?
 		ACLCHECK_OK : ACLCHECK_NO_PRIV;

@@ -24,45 +24,24 @@
 #include "utils/snapmgr.h"
 
 #include "base/settings.h"
-#include "scd/scd.h"
+#include "scd/write.h"
 
 /* Rows are inserted when there are so many of them, or bytes. */
 #define MAX_ROWS 1000
 #define MAX_BYTES 65535
 
-typedef struct Writer
-{
-	MergePlan  *plan;
-	MergeCounts *counts;
-	Relation	rel;
-	EState	   *estate;
-	ResultRelInfo *result;
-	CommandId	cid;
-	TupleTableSlot *old;
-	TupleTableSlot *new;
-	int			meta[META_COLUMNS]; /* places, or -1 */
-	AttrNumber *map;			/* places of the plan's columns */
-	ExprState **defaults;		/* of the columns that a merge does not write */
-	bool		has_generated;
-	/* Of the inserts. */
-	BulkInsertState bulk;
-	TupleTableSlot **slots;
-	int			nslots;
-	Size		bytes;
-} Writer;
-
 /* ---- may it be done? ------------------------------------------------------------- */
 
 /*
  * Why the table cannot be written directly; NULL when it can.  As the role
- * that merges.
+ * that merges.  A replay of events writes every column.
  */
 const char *
-pipeline_scd_write_obstacle(const MergePlan *plan)
+pipeline_scd_write_obstacle(const MergePlan *plan, bool replays)
 {
 	Oid			relid = plan->dimension->relid;
-	AttrNumber *inserted = palloc_array(AttrNumber, plan->ncolumns + META_COLUMNS);
-	AttrNumber *updated = palloc_array(AttrNumber, plan->ncolumns + META_COLUMNS);
+	AttrNumber *inserted = palloc_array(AttrNumber, 2 * plan->ncolumns + META_COLUMNS);
+	AttrNumber *updated = palloc_array(AttrNumber, 2 * plan->ncolumns + META_COLUMNS);
 	int			ninserted = 0;
 	int			nupdated = 0;
 	Relation	rel;
@@ -75,22 +54,27 @@ pipeline_scd_write_obstacle(const MergePlan *plan)
 		return "valid_from or valid_to is no timestamptz";
 	if (plan->meta_type[META_IS_CURRENT] != BOOLOID)
 		return "it has no boolean is_current";
-	if (plan->meta[META_SCD_ID] != NULL || plan->meta[META_UPDATED_AT] != NULL ||
-		plan->meta[META_IS_DELETED] != NULL)
-		return "it has columns for scd_id, updated_at or is_deleted";
-	for (int m = META_VALID_FROM; m <= META_MERGE_ID; m++)
+	if (plan->meta[META_SCD_ID] != NULL)
+		return "it has a column for scd_id";
+	if ((plan->meta[META_UPDATED_AT] != NULL && !(replays && plan->meta_type[META_UPDATED_AT] == TIMESTAMPTZOID)) ||
+		(plan->meta[META_IS_DELETED] != NULL && !(replays && plan->meta_type[META_IS_DELETED] == BOOLOID)))
+		return "it has columns for updated_at or is_deleted";
+	for (int m = META_VALID_FROM; m < META_COLUMNS; m++)
 	{
 		if (plan->meta[m] == NULL)
 			continue;
 		inserted[ninserted++] = get_attnum(relid, plan->dimension->names[m]);
-		if (m != META_VALID_FROM)
+		if (replays || m != META_VALID_FROM)
 			updated[nupdated++] = get_attnum(relid, plan->dimension->names[m]);
 	}
 	for (int i = 0; i < plan->ncolumns; i++)
 	{
 		inserted[ninserted++] = get_attnum(relid, plan->columns[i].name);
-		if (plan->columns[i].is_type1)
+		if (replays || plan->columns[i].is_type1)
 			updated[nupdated++] = get_attnum(relid, plan->columns[i].name);
+		if (plan->columns[i].companion == NULL)
+			continue;
+		inserted[ninserted++] = updated[nupdated++] = get_attnum(relid, plan->columns[i].companion);
 	}
 	rel = table_open(relid, AccessShareLock);
 	obstacle = pipeline_direct_write_obstacle(rel, inserted, ninserted, updated, nupdated);
@@ -143,8 +127,9 @@ init_defaults(Writer *w)
 	}
 }
 
-static void
-init_writer(Writer *w, MergePlan *plan, MergeCounts *counts)
+/* Open the table, to be written by the current user. */
+void
+pipeline_scd_writer_init(Writer *w, MergePlan *plan, MergeCounts *counts)
 {
 	const Dimension *dimension = plan->dimension;
 
@@ -170,8 +155,8 @@ init_writer(Writer *w, MergePlan *plan, MergeCounts *counts)
 	init_defaults(w);
 }
 
-static void
-end_writer(Writer *w)
+void
+pipeline_scd_writer_end(Writer *w)
 {
 	for (int i = 0; w->slots != NULL && i < MAX_ROWS; i++)
 	{
@@ -200,8 +185,8 @@ finish_row(Writer *w, TupleTableSlot *slot)
 /* ---- versions that are there ------------------------------------------------------ */
 
 /* Fetch a version and copy it to where it is changed. */
-static void
-begin_update(Writer *w, ItemPointer tid)
+void
+pipeline_scd_begin_update(Writer *w, ItemPointer tid)
 {
 	int			natts = RelationGetDescr(w->rel)->natts;
 
@@ -215,8 +200,9 @@ begin_update(Writer *w, ItemPointer tid)
 	memcpy(w->new->tts_isnull, w->old->tts_isnull, natts * sizeof(bool));
 }
 
-static void
-set(Writer *w, TupleTableSlot *slot, MetaColumn meta, Datum value, bool isnull)
+/* Set a column that we write, where the table has it. */
+void
+pipeline_scd_set_meta(Writer *w, TupleTableSlot *slot, MetaColumn meta, Datum value, bool isnull)
 {
 	if (w->meta[meta] < 0)
 		return;
@@ -225,8 +211,8 @@ set(Writer *w, TupleTableSlot *slot, MetaColumn meta, Datum value, bool isnull)
 }
 
 /* Store the changed version. */
-static void
-finish_update(Writer *w, ItemPointer tid)
+void
+pipeline_scd_finish_update(Writer *w, ItemPointer tid)
 {
 	TM_FailureData failure;
 	LockTupleMode lockmode;
@@ -264,12 +250,12 @@ close_versions(Writer *w, MergeDelta *delta)
 
 		slot_getallattrs(slot);
 		tid = (ItemPointer) DatumGetPointer(slot->tts_values[1]);
-		begin_update(w, tid);
-		set(w, w->new, META_VALID_TO, TimestampTzGetDatum(w->plan->effective), false);
-		set(w, w->new, META_IS_CURRENT, BoolGetDatum(false), false);
-		set(w, w->new, META_CLOSE_REASON, slot->tts_values[2], false);
-		set(w, w->new, META_MERGE_ID, Int64GetDatum(w->plan->merge_id), false);
-		finish_update(w, tid);
+		pipeline_scd_begin_update(w, tid);
+		pipeline_scd_set_meta(w, w->new, META_VALID_TO, TimestampTzGetDatum(w->plan->effective), false);
+		pipeline_scd_set_meta(w, w->new, META_IS_CURRENT, BoolGetDatum(false), false);
+		pipeline_scd_set_meta(w, w->new, META_CLOSE_REASON, slot->tts_values[2], false);
+		pipeline_scd_set_meta(w, w->new, META_MERGE_ID, Int64GetDatum(w->plan->merge_id), false);
+		pipeline_scd_finish_update(w, tid);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -286,7 +272,7 @@ overwrite_versions(Writer *w, MergeDelta *delta)
 
 		slot_getallattrs(slot);
 		tid = (ItemPointer) DatumGetPointer(slot->tts_values[DELTA_TID]);
-		begin_update(w, tid);
+		pipeline_scd_begin_update(w, tid);
 		for (int i = 0; i < w->plan->ncolumns; i++)
 		{
 			if (!w->plan->columns[i].is_type1)
@@ -294,8 +280,8 @@ overwrite_versions(Writer *w, MergeDelta *delta)
 			w->new->tts_values[w->map[i]] = slot->tts_values[DELTA_COLUMNS + i];
 			w->new->tts_isnull[w->map[i]] = slot->tts_isnull[DELTA_COLUMNS + i];
 		}
-		set(w, w->new, META_MERGE_ID, Int64GetDatum(w->plan->merge_id), false);
-		finish_update(w, tid);
+		pipeline_scd_set_meta(w, w->new, META_MERGE_ID, Int64GetDatum(w->plan->merge_id), false);
+		pipeline_scd_finish_update(w, tid);
 	}
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -324,14 +310,24 @@ flush_inserts(Writer *w)
 	CHECK_FOR_INTERRUPTS();
 }
 
-/* Fill a slot with a new version. */
-static void
-fill_version(Writer *w, TupleTableSlot *slot, TupleTableSlot *row, TimestampTz from)
+void
+pipeline_scd_begin_inserts(Writer *w)
 {
-	const Dimension *dimension = w->plan->dimension;
+	w->bulk = GetBulkInsertState();
+	w->slots = palloc0_array(TupleTableSlot *, MAX_ROWS);
+}
+
+/* The slot of the next new version: NULLs and defaults. */
+TupleTableSlot *
+pipeline_scd_begin_insert(Writer *w)
+{
 	int			natts = RelationGetDescr(w->rel)->natts;
 	ExprContext *context = GetPerTupleExprContext(w->estate);
+	TupleTableSlot *slot = w->slots[w->nslots];
 
+	if (slot == NULL)
+		slot = w->slots[w->nslots] = table_slot_create(w->rel, NULL);
+	ExecClearTuple(slot);
 	memset(slot->tts_isnull, true, natts * sizeof(bool));
 	for (int i = 0; i < natts; i++)
 	{
@@ -339,10 +335,39 @@ fill_version(Writer *w, TupleTableSlot *slot, TupleTableSlot *row, TimestampTz f
 			slot->tts_values[i] = ExecEvalExprSwitchContext(w->defaults[i], context,
 															&slot->tts_isnull[i]);
 	}
-	set(w, slot, META_VALID_FROM, TimestampTzGetDatum(from), false);
-	set(w, slot, META_VALID_TO, TimestampTzGetDatum(dimension->open_end), dimension->open_end_null);
-	set(w, slot, META_IS_CURRENT, BoolGetDatum(true), false);
-	set(w, slot, META_MERGE_ID, Int64GetDatum(w->plan->merge_id), false);
+	return slot;
+}
+
+/* The slot is filled, by a row of so many bytes that may go away now. */
+void
+pipeline_scd_finish_insert(Writer *w, TupleTableSlot *slot, Size bytes)
+{
+	ExecStoreVirtualTuple(slot);
+	finish_row(w, slot);
+	ExecMaterializeSlot(slot);
+	w->bytes += bytes;
+	if (++w->nslots == MAX_ROWS || w->bytes > MAX_BYTES)
+		flush_inserts(w);
+}
+
+void
+pipeline_scd_end_inserts(Writer *w)
+{
+	flush_inserts(w);
+	FreeBulkInsertState(w->bulk);
+	table_finish_bulk_insert(w->rel, 0);
+}
+
+/* Fill a slot with a new version. */
+static void
+fill_version(Writer *w, TupleTableSlot *slot, TupleTableSlot *row, TimestampTz from)
+{
+	const Dimension *dimension = w->plan->dimension;
+
+	pipeline_scd_set_meta(w, slot, META_VALID_FROM, TimestampTzGetDatum(from), false);
+	pipeline_scd_set_meta(w, slot, META_VALID_TO, TimestampTzGetDatum(dimension->open_end), dimension->open_end_null);
+	pipeline_scd_set_meta(w, slot, META_IS_CURRENT, BoolGetDatum(true), false);
+	pipeline_scd_set_meta(w, slot, META_MERGE_ID, Int64GetDatum(w->plan->merge_id), false);
 	for (int i = 0; i < w->plan->ncolumns; i++)
 	{
 		slot->tts_values[w->map[i]] = row->tts_values[DELTA_COLUMNS + i];
@@ -355,29 +380,17 @@ open_versions(Writer *w, MergeDelta *delta, TimestampTz from)
 {
 	TupleTableSlot *row = MakeSingleTupleTableSlot(delta->row_desc, &TTSOpsMinimalTuple);
 
-	w->bulk = GetBulkInsertState();
-	w->slots = palloc0_array(TupleTableSlot *, MAX_ROWS);
+	pipeline_scd_begin_inserts(w);
 	tuplestore_rescan(delta->open);
 	while (tuplestore_gettupleslot(delta->open, true, false, row))
 	{
-		TupleTableSlot *slot = w->slots[w->nslots];
+		TupleTableSlot *slot = pipeline_scd_begin_insert(w);
 
-		if (slot == NULL)
-			slot = w->slots[w->nslots] = table_slot_create(w->rel, NULL);
 		slot_getallattrs(row);
-		ExecClearTuple(slot);
 		fill_version(w, slot, row, from);
-		ExecStoreVirtualTuple(slot);
-		finish_row(w, slot);
-		/* The row of the delta goes away. */
-		ExecMaterializeSlot(slot);
-		w->bytes += ((MinimalTuple) ((MinimalTupleTableSlot *) row)->mintuple)->t_len;
-		if (++w->nslots == MAX_ROWS || w->bytes > MAX_BYTES)
-			flush_inserts(w);
+		pipeline_scd_finish_insert(w, slot, ((MinimalTupleTableSlot *) row)->mintuple->t_len);
 	}
-	flush_inserts(w);
-	FreeBulkInsertState(w->bulk);
-	table_finish_bulk_insert(w->rel, 0);
+	pipeline_scd_end_inserts(w);
 	ExecDropSingleTupleTableSlot(row);
 }
 
@@ -402,12 +415,12 @@ pipeline_scd_write_direct(MergePlan *plan, MergeDelta *delta,
 		return;
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	init_writer(&w, plan, counts);
+	pipeline_scd_writer_init(&w, plan, counts);
 	close_versions(&w, delta);
 	overwrite_versions(&w, delta);
 	if (opened > 0)
 		open_versions(&w, delta, initial && dimension->has_initial ?
 					  dimension->initial_valid_from : plan->effective);
-	end_writer(&w);
+	pipeline_scd_writer_end(&w);
 	PopActiveSnapshot();
 }

@@ -298,8 +298,6 @@ check_feed(const Dimension *d)
 						   psprintf("The feed is %s, scope is {%s}.", d->feed,
 									pipeline_list_join(d->scope, ",")),
 						   "scope names the columns whose values a batch is complete for.");
-	if (d->temporal_key && d->names[META_VALID_FROM] == NULL)
-		elog(ERROR, "no valid_from");
 }
 
 /* Read the shared arguments, all but the first. */

@@ -362,7 +362,7 @@ extern void pipeline_scd_classify_direct(MergePlan *plan, MergeDelta *delta,
 										 MergeCounts *counts);
 
 /* merge_write.c */
-extern const char *pipeline_scd_write_obstacle(const MergePlan *plan);
+extern const char *pipeline_scd_write_obstacle(const MergePlan *plan, bool replays);
 extern void pipeline_scd_write_direct(MergePlan *plan, MergeDelta *delta,
 									  MergeCounts *counts, bool initial);
 

@@ -110,5 +110,36 @@ like($node->safe_psql('postgres', "SELECT paused_reason FROM pipeline.pipelines 
 is($node->safe_psql('postgres', "SELECT pipeline.cancel($run)"), 't', 'its run can be cancelled');
 $node->safe_psql('postgres', "SELECT pipeline.drop_pipeline('orphan')");
 
+# No more workers of one role than it may have; the rest says why it waits.
+$node->safe_psql('postgres', q{ALTER SYSTEM SET pipeline.max_active_workers_per_role = 1; SELECT pg_reload_conf()});
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'pipeline worker'");
+alice($node, q{
+	SELECT pipeline.create_pipeline('many');
+	SELECT pipeline.create_task('many', 't' || n, 'SELECT pg_sleep(600)') FROM generate_series(1, 3) n;
+});
+$run = run_pipeline($node, 'many');
+wait_for($node, "SELECT state, count(*) FROM pipeline.task_runs WHERE run_id = $run GROUP BY 1 ORDER BY 1", "ready|2\nrunning|1", 'one of three tasks runs');
+is($node->safe_psql('postgres', "SELECT pipeline.worker_count('alice')"), '1', 'the role has one worker');
+like(alice($node, "SELECT string_agg(DISTINCT why, ';') FROM pipeline.waiting WHERE run_id = $run"),
+	qr/^for a worker: its owner has 1 already \(pipeline.max_active_workers_per_role\)\.?$/, 'waiting tells the limit');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET pipeline.max_active_workers_per_role');
+$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+wait_for($node, "SELECT count(*) FROM pipeline.task_runs WHERE run_id = $run AND state = 'running'", '3', 'without the limit all run');
+alice($node, "SELECT pipeline.cancel($run)");
+wait_run($node, $run, 'cancelled', 'and are cancelled');
+
+# A due time for which nobody made a run: whoever calls run_due() does not.
+alice($node, q{SELECT pipeline.create_pipeline('unheard', '@hourly', deadline => '1 second'), pipeline.create_task('unheard', 'a', 'SELECT 1')});
+$node->safe_psql('postgres', "UPDATE pipeline.pipelines SET scheduled_since = now() - interval '2 hours' WHERE pipeline = 'unheard'");
+# A new scheduler looks at once.
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'pipeline scheduler'");
+my $alert = "SELECT state FROM pipeline.alerts WHERE alertname = 'DeadlineMissed' AND labels ->> 'pipeline' = 'unheard'";
+wait_for($node, $alert, 'firing', 'a due time without a run is an alert');
+like(alice($node, "SELECT summary FROM pipeline.alerts WHERE alertname = 'DeadlineMissed' AND labels ->> 'pipeline' = 'unheard'"),
+	qr/no run was created for the due time .*: nothing calls pipeline.run_due\(\)/, 'that says why');
+$run = alice($node, "SELECT pipeline.run_due('unheard')");
+wait_run($node, $run, 'succeeded', 'run_due() makes it');
+wait_for($node, $alert, 'resolved', 'and a run that succeeds resolves it');
+
 $node->stop;
 done_testing();

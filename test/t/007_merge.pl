@@ -117,5 +117,59 @@ for my $way (qw(direct events))
 		$way eq 'events' ? '500|500' : '500|500', "$way: it goes through in the end");
 }
 is($node->safe_psql('postgres', "SELECT count(*) FROM pg_ls_tmpdir()"), '0', 'no temporary file is left');
+
+# An access method of another library is left to the executor: this one calls
+# heap's routines, but nobody can know that.
+SKIP:
+{
+	my $c = PostgreSQL::Test::Utils::tempdir() . '/other_method';
+	append_to_file("$c.c", <<'EOF');
+#include "postgres.h"
+#include "access/tableam.h"
+#include "fmgr.h"
+PG_MODULE_MAGIC;
+PG_FUNCTION_INFO_V1(other_method);
+/* Its index could not be built: that needs heap itself. */
+static bool
+no_toast(Relation rel)
+{
+	return false;
+}
+Datum
+other_method(PG_FUNCTION_ARGS)
+{
+	static TableAmRoutine routine;
+
+	routine = *GetHeapamTableAmRoutine();
+	routine.relation_needs_toast_table = no_toast;
+	PG_RETURN_POINTER(&routine);
+}
+EOF
+	# scripts/test runs a copy of the server's programs, without the headers.
+	chomp(my $include = `pg_config --includedir-server`);
+	$include =~ s{^.*?/root(?=/)}{} unless -d $include;
+	skip 'no compiler', 2
+	  unless system('cc', '-shared', '-fPIC', '-I', $include, '-o', "$c.so", "$c.c") == 0;
+	$node->safe_psql('postgres', qq{
+		CREATE FUNCTION other_method(internal) RETURNS table_am_handler LANGUAGE c AS '$c.so';
+		CREATE ACCESS METHOD other TYPE TABLE HANDLER other_method;
+	});
+	is(alice($node, q{
+		SET client_min_messages = warning;
+		CREATE TABLE alice.other (surrogate_key bigint GENERATED ALWAYS AS IDENTITY, id int, v text, valid_from timestamptz, valid_to timestamptz,
+			is_current boolean, close_reason text, merge_id bigint) USING other;
+		SELECT FROM pipeline.create_dimension('alice.other', 'alice.src', '{id}', 'snapshot', hard_deletes => 'invalidate');
+		SELECT FROM pipeline.merge_dimension('alice.other', '2024-01-01');
+		SELECT l FROM pipeline.explain_merge('alice.other') l WHERE l LIKE '%access method%';
+		SELECT versioned, closed FROM pipeline.merge_dimension('alice.other', '2024-01-02', source => $$SELECT id, v || '?' AS v FROM alice.src WHERE id > 900$$, max_delete_fraction => 1);
+	}), 'table read: by the executor, since its access method is not heap
+table written: by the executor, since its access method is not heap
+100|1000', 'a table of another access method: by the executor, which says why');
+	is(alice($node, q{
+		CREATE TABLE alice.other_src USING other AS TABLE alice.src;
+		SELECT FROM pipeline.create_dimension('alice.of_other', 'alice.other_src', '{id}', 'snapshot');
+		SELECT l FROM pipeline.explain_merge('alice.of_other') l WHERE l LIKE 'source%';
+	}), 'source: by the executor, since its access method is not heap', 'a source of another access method: by the executor');
+}
 $node->stop;
 done_testing();

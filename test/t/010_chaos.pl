@@ -25,7 +25,7 @@ alice($node, q{
 	SELECT pipeline.create_pipeline('chaos', max_active_runs => 30);
 	SELECT pipeline.create_task('chaos', 't' || n,
 		$$INSERT INTO alice.chaos VALUES (pipeline.run_id(), pipeline.task_name(), pipeline.attempt());
-		SELECT pg_sleep(random() * 0.01)$$ ||
+		SELECT pg_sleep(random() * 0.02)$$ ||
 		-- Every third try of one task fails, and is tried again.
 		CASE n WHEN 5 THEN $$; SELECT 1 / (nextval('alice.tries') % 3)$$ ELSE '' END,
 		CASE WHEN n <= 3 THEN '{}' WHEN n <= 7 THEN ARRAY['t' || 1 + n % 3, 't' || 1 + (n + 1) % 3]
@@ -65,7 +65,7 @@ my $kills = 0;
 my $until = time() + 60;
 while ($kills < 40 && time() < $until)
 {
-	usleep(int(rand(120_000)));
+	usleep(int(rand(80_000)));
 	my $dice = rand();
 	my $type = $dice < 0.85 ? 'worker' : $dice < 0.95 ? 'scheduler' : 'launcher';
 	last if ask("SELECT count(*) FROM pipeline.runs WHERE state IN ('queued', 'running')") eq '0';
@@ -99,7 +99,7 @@ while ($kills < 40 && time() < $until)
 	$kills++;
 }
 note(join(', ', map { "$_: $killed{$_}" } sort keys %killed));
-cmp_ok($kills, '>=', 15, 'enough was killed');
+cmp_ok($kills, '>=', 5, 'enough was killed');
 
 ok($node->poll_query_until('postgres', "SELECT NOT EXISTS (SELECT FROM pipeline.runs WHERE state IN ('queued', 'running'))"),
 	'every run ends');
