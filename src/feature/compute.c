@@ -19,10 +19,31 @@
 #define PREFETCH_RECORDS 16
 #define PROGRESS_ENTITIES 64		/* a power of two */
 
+/* A feature and what it is computed from. */
+typedef struct FeatureView
+{
+	Feature    *feature;
+	Stream	   *stream;
+	Input	   *input;			/* NULL: every event counts */
+	Window	   *window;
+} FeatureView;
+
+/* The same of a window. */
+typedef struct WindowView
+{
+	Window	   *window;
+	Stream	   *stream;
+	bool		convert;		/* the ends, to instants */
+} WindowView;
+
 typedef struct Computation
 {
 	FeatureRun *run;
 	FeaturePlan *plan;
+	int			nfeatures;
+	FeatureView *features;
+	int			nwindows;
+	WindowView *windows;
 	int			nstreams;
 	int			nshifts;
 	int64	   *ends;			/* of windows of the row at hand, by shift */
@@ -184,23 +205,20 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 static void
 move_windows(Computation *c, int64 time)
 {
-	FeaturePlan *plan = c->plan;
-	ListCell   *lc;
-
 	for (int i = 0; i < c->nshifts; i++)
-		c->ends[i] = shift_time(list_nth(plan->shifts, i), plan->local, time);
-	foreach(lc, plan->windows)
+		c->ends[i] = shift_time(list_nth(c->plan->shifts, i), c->plan->local, time);
+	for (int i = 0; i < c->nwindows; i++)
 	{
-		Window	   *window = lfirst(lc);
-		Stream	   *stream = list_nth(plan->streams, window->stream);
-		int64		start = c->ends[window->start];
-		int64		end = c->ends[window->end];
+		const WindowView *view = &c->windows[i];
+		int64		start = c->ends[view->window->start];
+		int64		end = c->ends[view->window->end];
 
-		if (plan->local && !stream->local)
-			window_move(window, stream, local_to_instant(start),
-						local_to_instant(end));
-		else
-			window_move(window, stream, start, end);
+		if (view->convert)
+		{
+			start = local_to_instant(start);
+			end = local_to_instant(end);
+		}
+		window_move(view->window, view->stream, start, end);
 	}
 }
 
@@ -214,10 +232,11 @@ comparable_time(const Computation *c, const Feature *feature, bool local)
 }
 
 static Datum
-compute_feature(Computation *c, Feature *feature, bool *isnull)
+compute_feature(Computation *c, const FeatureView *view, bool *isnull)
 {
-	Stream	   *stream = list_nth(c->plan->streams, feature->stream);
-	Window	   *window = list_nth(c->plan->windows, feature->window);
+	Feature    *feature = view->feature;
+	const Stream *stream = view->stream;
+	const Window *window = view->window;
 	int64		time = comparable_time(c, feature, stream->local);
 	int64		known_by = window->only_known ?
 		comparable_time(c, feature, stream->known_local) : 0;
@@ -225,8 +244,7 @@ compute_feature(Computation *c, Feature *feature, bool *isnull)
 
 	if (feature->by < 0)
 		return windowed_result(feature, &feature->state, &feature->known,
-							   feature_input(feature, stream), stream, window,
-							   known_by, time, isnull);
+							   view->input, stream, window, known_by, time, isnull);
 	map = by_result(feature, window, known_by, time, isnull);
 	return *isnull ? feature_empty_result(feature, isnull) : map;
 }
@@ -234,19 +252,15 @@ compute_feature(Computation *c, Feature *feature, bool *isnull)
 static void
 emit_row(Computation *c, Record *row)
 {
-	FeaturePlan *plan = c->plan;
-	ListCell   *lc;
 	MemoryContext before = MemoryContextSwitchTo(c->row_context);
 
 	move_windows(c, row->time);
-	foreach(lc, plan->features)
+	for (int i = 0; i < c->nfeatures; i++)
 	{
-		int			i = foreach_current_index(lc);
-
-		c->values[i] = compute_feature(c, lfirst(lc), &c->nulls[i]);
+		c->values[i] = compute_feature(c, &c->features[i], &c->nulls[i]);
 		if (c->run->statistics != NULL)
-			statistic_add(&c->run->statistics[i], lfirst(lc), c->values[i],
-						  c->nulls[i]);
+			statistic_add(&c->run->statistics[i], c->features[i].feature,
+						  c->values[i], c->nulls[i]);
 	}
 	row_writer_put(c->writer, (MinimalTuple) ((char *) row + MAXALIGN(sizeof(Record))),
 				   c->values, c->nulls);
@@ -338,6 +352,34 @@ create_states(FeaturePlan *plan)
 	}
 }
 
+/* Look up once what every row needs. */
+static void
+create_views(Computation *c)
+{
+	FeaturePlan *plan = c->plan;
+	ListCell   *lc;
+
+	c->features = palloc0_array(FeatureView, list_length(plan->features) + 1);
+	foreach(lc, plan->features)
+	{
+		FeatureView *view = &c->features[c->nfeatures++];
+
+		view->feature = lfirst(lc);
+		view->stream = list_nth(plan->streams, view->feature->stream);
+		view->input = feature_input(view->feature, view->stream);
+		view->window = list_nth(plan->windows, view->feature->window);
+	}
+	c->windows = palloc0_array(WindowView, list_length(plan->windows) + 1);
+	foreach(lc, plan->windows)
+	{
+		WindowView *view = &c->windows[c->nwindows++];
+
+		view->window = lfirst(lc);
+		view->stream = list_nth(plan->streams, view->window->stream);
+		view->convert = plan->local && !view->stream->local;
+	}
+}
+
 /* Compute every row of the run's store and put it into its output. */
 void
 feature_compute(FeatureRun *run)
@@ -359,6 +401,7 @@ feature_compute(FeatureRun *run)
 	c.row_context = AllocSetContextCreate(CurrentMemoryContext,
 										  "pipeline feature row",
 										  ALLOCSET_DEFAULT_SIZES);
+	create_views(&c);
 	create_states(run->plan);
 	progress_phase(PROGRESS_COMPUTING, key_table_size(run->keys));
 	if (key_table_size(run->keys) > 0)

@@ -87,7 +87,7 @@ struct KeyTable
 };
 
 #define FIRST_MASK 255
-#define MAX_SEALED (1024 * 1024)	/* entities: the bits of more leave the cache */
+#define MAX_SEALED (32 * 1024)	/* entities: the bits of more leave the cache */
 
 static inline KeyEntry *
 key_entry(const KeyTable *table, uint32 number)
