@@ -177,6 +177,11 @@ SELECT wrong();
 SELECT count(*) FILTER (WHERE incremental) > 10 AS incremental, count(*) FILTER (WHERE NOT incremental) > 10 AS full FROM pipeline.feature_refreshes WHERE feature_set = 'feature incremental' AND target ~ 'target' AND rows_read > 20;
 SELECT feature, last_rows > 0 AS rows, null_rate BETWEEN 0 AND 1 AS nulls, drift >= 0 AS drift, freshness < '1 hour' AS fresh FROM pipeline.feature_catalog WHERE feature_set = 'feature incremental' ORDER BY feature;
 
+-- Of another system, as after a restore, a watermark says nothing.
+UPDATE pipeline.feature_refreshes SET watermark = jsonb_set(watermark, '{system}', '"1"') WHERE feature_set = 'feature incremental' AND watermark IS NOT NULL;
+SELECT incremental FROM refreshed();
+SELECT incremental FROM refreshed();
+
 -- The same definitions over other rows.
 SELECT features, incremental, rows_computed FROM pipeline.materialize_features('feature incremental', $$SELECT 1 AS x, 1 AS k, 'a' AS b, timestamptz '2024-03-10' AS t$$, 'training');
 SELECT x, k, b, t, n IS NOT NULL AS n FROM training;

@@ -187,13 +187,28 @@ block_range_beyond(const BlockRange *range, int64 from, int64 to)
 	return range->rows == 0 || range->greatest < from || range->least > to;
 }
 
+/*
+ * The place in the log of the last change to a page.  Under its lock: the two
+ * halves of it may else be those of two changes.
+ */
+static XLogRecPtr
+last_written(Buffer buffer)
+{
+	XLogRecPtr	lsn;
+
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	lsn = PageGetLSN(BufferGetPage(buffer));
+	LockBuffer(buffer, BUFFER_LOCK_UNLOCK);
+	return lsn;
+}
+
 /* Is it known, without reading the block, that it was not written? */
 static bool
 map_says_unchanged(Relation rel, BlockNumber block, XLogRecPtr unchanged_to,
 				   Buffer *map)
 {
 	return (visibilitymap_get_status(rel, block, map) & VISIBILITYMAP_ALL_VISIBLE) != 0 &&
-		BufferGetLSNAtomic(*map) <= unchanged_to;
+		last_written(*map) <= unchanged_to;
 }
 
 /*
@@ -215,7 +230,7 @@ block_range_is_unchanged(Relation rel, BlockNumber first, BlockNumber end,
 		if (map_says_unchanged(rel, block, unchanged_to, &map))
 			continue;
 		buffer = ReadBufferExtended(rel, MAIN_FORKNUM, block, RBM_NORMAL, strategy);
-		unchanged = BufferGetLSNAtomic(buffer) <= unchanged_to;
+		unchanged = last_written(buffer) <= unchanged_to;
 		ReleaseBuffer(buffer);
 	}
 	if (BufferIsValid(map))

@@ -4,6 +4,7 @@
  *
  *	  snapshot			the watermark: its xmin with its epoch, its xmax, the
  *					transactions running between them
+ *	  system			the system whose transactions and log these are
  *	  set				digest of the set's definition
  *	  target			the target's OID and file
  *	  feature:NAME		digest of each feature's definition
@@ -12,6 +13,7 @@
 #include "postgres.h"
 
 #include "access/relation.h"
+#include "access/xlog.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
@@ -39,6 +41,17 @@ static char *
 table_key(const TableMark *mark)
 {
 	return psprintf("table:%u", mark->relid);
+}
+
+/*
+ * Transactions and places in the log say nothing to another system: the
+ * watermark is dumped with the rest, and a restored table can get the number
+ * of the old one.
+ */
+static char *
+system_text(void)
+{
+	return psprintf("%llu", (unsigned long long) GetSystemIdentifier());
 }
 
 static bool
@@ -109,6 +122,7 @@ watermark_load(Watermark *mark, const FeatureSet *set, Oid target)
 	pipeline_scope_end(&scope);
 	if (mark->json == NULL || !OidIsValid(target) ||
 		!says(mark, "target", target_text(target)) ||
+		!says(mark, "system", system_text()) ||
 		!says(mark, "set", set_digest(set)))
 	{
 		mark->json = mark->blocks = NULL;
@@ -157,7 +171,7 @@ Jsonb *
 watermark_make(const FeatureSet *set, Oid target, const ChangeSearch *search)
 {
 	List	   *digests = feature_digests(set);
-	int			npairs = 3 + list_length(digests) / 2 + list_length(search->marks);
+	int			npairs = 4 + list_length(digests) / 2 + list_length(search->marks);
 	const char **keys = palloc_array(const char *, npairs);
 	const char **values = palloc_array(const char *, npairs);
 	int			n = 0;
@@ -165,6 +179,8 @@ watermark_make(const FeatureSet *set, Oid target, const ChangeSearch *search)
 
 	keys[n] = "snapshot";
 	values[n++] = snapshot_text(&search->now);
+	keys[n] = "system";
+	values[n++] = system_text();
 	keys[n] = "set";
 	values[n++] = set_digest(set);
 	keys[n] = "target";
