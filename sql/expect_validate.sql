@@ -114,6 +114,19 @@ CREATE TABLE nothing (); INSERT INTO nothing DEFAULT VALUES;
 SELECT * FROM n('nothing', '{"type": "expect_table_row_count_to_equal", "kwargs": {"value": 1}}');
 SELECT * FROM n('SELECT 1 AS a, 2 AS a', '{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "a"}}');
 
+-- What constraints prove needs no look: NOT NULL, a unique index of one column.
+CREATE TABLE proven (a int PRIMARY KEY, b int UNIQUE, c int UNIQUE DEFERRABLE, d int NOT NULL, e int);
+CREATE UNIQUE INDEX ON proven (e) WHERE e > 0;
+INSERT INTO proven VALUES (1, 1, 1, 1, 1), (2, NULL, NULL, 1, 0);
+CREATE FUNCTION proofs(target text) RETURNS TABLE (col text, type text, success boolean, elements bigint, missing bigint, unexpected bigint, proved boolean) LANGUAGE sql AS $$
+  SELECT "column", substr(type, 25), success, element_count, missing_count, unexpected_count, proved FROM pipeline.check_now(target,
+    (SELECT jsonb_agg(jsonb_build_object('type', 'expect_column_values_to_' || t, 'kwargs', jsonb_build_object('column', c)) ORDER BY t, c) FROM unnest('{not_be_null,be_unique}'::text[]) t, unnest('{a,b,c,d,e}'::text[]) c)) $$;
+SELECT * FROM proofs('proven');
+SELECT count(*) FILTER (WHERE proved) FROM proofs('SELECT * FROM proven');
+CREATE TABLE proven_child () INHERITS (proven);
+INSERT INTO proven_child VALUES (1, 1, 1, 1, 1);
+SELECT * FROM proofs('proven') WHERE NOT success OR proved;
+
 -- A statement that is cancelled is no check that errs, and it is over: nothing
 -- of it stays open.
 \set VERBOSITY terse

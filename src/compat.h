@@ -207,6 +207,14 @@ pipeline_table_tuple_update(Relation rel, ItemPointer otid,
 	table_beginscan(rel, snapshot, nkeys, key)
 #endif
 
+/* 18: NOT NULL can be declared and not yet be true. */
+#if PG_VERSION_NUM < 180000
+#define attribute_is_not_null(desc, i) (TupleDescAttr(desc, i)->attnotnull)
+#else
+#define attribute_is_not_null(desc, i) \
+	(TupleDescCompactAttr(desc, i)->attnullability == ATTNULLABLE_VALID)
+#endif
+
 /* 16: a text that is no JSON need not raise. */
 #if PG_VERSION_NUM < 160000
 static inline bool

@@ -178,6 +178,7 @@ typedef struct Check
 	bool		has_parameters;
 	double		parameters[MAX_AGGREGATES];	/* of a deviation, from the first scan */
 
+	bool		proved;			/* by constraints: no row can fail */
 	CheckResult result;
 } Check;
 
@@ -320,6 +321,10 @@ extern char *pipeline_from_where(const ScanTarget *target, const char *condition
 extern void pipeline_prepare_window(const ScanTarget *target, Check *check);
 extern char *pipeline_window_from(const ScanTarget *target, const Check *check);
 extern char *pipeline_row_expression(const ScanTarget *target, const Check *check);
+
+/* ---- proof.c: what constraints prove --------------------------------------------- */
+
+extern bool pipeline_is_proved(const ScanTarget *target, const Check *check);
 
 /* ---- check_plan.c: the statement of the shared scan ------------------------ */
 

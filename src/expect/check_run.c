@@ -174,6 +174,20 @@ refer_to_past(const ScanTarget *target, Check *check)
 }
 
 /*
+ * A check that is proved wants its rows counted, those that are NULL apart.
+ * Uniqueness is then a row-level expression that nothing can make false.
+ */
+static void
+count_only(const ScanTarget *target, Check *check)
+{
+	if (check->type->sub != SUB_UNIQUE)
+		return;
+	check->shown = list_make1(pipeline_kwarg_text(check->kwargs, "column"));
+	check->expression = psprintf("(pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 OR NULL::pg_catalog.bool)",
+								 pipeline_check_argument(target, check));
+}
+
+/*
  * Find out all that can be known of a check before the scan, in a context that
  * is short-lived.
  */
@@ -186,6 +200,12 @@ prepare(Run *run, void *arg)
 
 	if (condition)
 		check_condition(target, condition);
+	check->proved = pipeline_is_proved(target, check);
+	if (check->proved)
+	{
+		prepare_kept(run, check, count_only);
+		return;
+	}
 	switch (check->type->kind)
 	{
 		case CHECK_COLUMNS:
@@ -384,7 +404,8 @@ is_big(const ScanTarget *target)
 static bool
 sorts(const Check *check)
 {
-	return check->type->kind == CHECK_DISTRIBUTION || check->type->sub == SUB_OUTLIERS;
+	return (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL) ||
+		check->type->sub == SUB_OUTLIERS;
 }
 
 /* Columns that a check may add to a statement. */
@@ -632,6 +653,33 @@ find_duplicates(Run *run, const List *checks)
 
 /* ---- all of it ------------------------------------------------------------------ */
 
+/* NOT NULL is proved for every row: how many there are is all that is asked. */
+static bool
+is_proved_null(const Check *check)
+{
+	return check->proved && check->type->kind == CHECK_NULL;
+}
+
+/* The verdicts that are proved, once the rows are counted. */
+static void
+count_proved(Run *run, const List *checks)
+{
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+
+		if (!is_proved_null(check) || check->result.done)
+			continue;
+		if (run->rows < 0)
+			set_error(check, pstrdup("the rows of the target could not be counted (55000)"));
+		else
+			pipeline_check_counted(check, pipeline_jsonb_from(psprintf("{\"elements\": " INT64_FORMAT "}", run->rows)),
+								   run->target->row_key != NIL);
+	}
+}
+
 /* Those without a result that are in the list of kinds. */
 static List *
 of_kinds(const List *checks, bool deviations)
@@ -643,7 +691,7 @@ of_kinds(const List *checks, bool deviations)
 	{
 		Check	   *check = lfirst(lc);
 
-		if (check->result.done || check->type->kind == CHECK_WINDOW || check->type->kind == CHECK_QUERY ||
+		if (check->result.done || is_proved_null(check) || check->type->kind == CHECK_WINDOW || check->type->kind == CHECK_QUERY ||
 			(deviations && check->type->kind != CHECK_DEVIATION))
 			continue;
 		list = lappend(list, check);
@@ -707,6 +755,7 @@ pipeline_checks_run(const ScanTarget *target, List *checks)
 	prepare_all(&run, checks);
 	scan_target(&run, lcons(counter, of_kinds(checks, false)));
 	run.rows = counter->result.error ? -1 : counter->result.elements;
+	count_proved(&run, checks);
 	attempt_each(&run, checks, CHECK_DEVIATION, prepare_deviation);
 	scan_in_chunks(&run, of_kinds(checks, true));
 	attempt_each(&run, checks, CHECK_WINDOW, window);

@@ -141,7 +141,7 @@ pipeline_result_values(const Check *check, Datum *values, bool *nulls)
 	set_jsonb(values, nulls, 11, r->keys);
 	set_jsonb(values, nulls, 12, r->details);
 	nulls[13] = false;
-	values[13] = BoolGetDatum(false);
+	values[13] = BoolGetDatum(check->proved && r->error == NULL);
 	set_text(values, nulls, 14, r->error);
 }
 
