@@ -25,6 +25,12 @@ SELECT * FROM one('{"aggregate": "rate", "lookback": "0", "closed": "both"}', 'f
 SELECT * FROM one('{"aggregate": "rate", "default_value": "-1"}', 'float8') WHERE k = 2;
 SELECT * FROM one('{"aggregate": "percentile", "value": "n", "args": {"fraction": 0.5}}', 'float8');
 SELECT * FROM one('{"aggregate": "percentile", "value": "shop", "args": {"fraction": 0.5, "method": "disc"}}', 'text');
+SELECT * FROM one('{"aggregate": "percentile", "value": "n * interval ''1 hour''", "args": {"fraction": 0.5}}', 'interval');
+-- Intervals between two are PostgreSQL's own.
+WITH w AS (SELECT s.*, (SELECT percentile_cont(0.3) WITHIN GROUP (ORDER BY n * interval '1 day 7 minutes') FROM e WHERE e.k = s.k AND e.t >= s.t - interval '10 days' AND e.t < s.t) AS p FROM s)
+SELECT count(*), count(f.p) AS values, count(*) FILTER (WHERE w.p IS DISTINCT FROM f.p) AS wrong
+FROM pipeline.features('s', '{k}', 't', $$[{"feature": "p", "source": "e", "aggregate": "percentile", "lookback": "10 days", "value": "n * interval '1 day 7 minutes'", "args": {"fraction": 0.3}}]$$) AS f (k int, t timestamptz, p interval)
+JOIN w USING (k, t);
 SELECT * FROM one('{"aggregate": "decayed_sum", "value": "n", "args": {"half_life": "12 hours"}}', 'float8');
 SELECT * FROM one('{"aggregate": "approx_count_distinct", "value": "shop"}', 'bigint');
 SELECT * FROM one('{"aggregate": "bool_and", "value": "ok"}', 'boolean');

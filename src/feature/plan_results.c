@@ -99,9 +99,10 @@ plan_array(Feature *feature, Input *input)
 static void
 plan_percentile(Feature *feature, Input *input)
 {
-	if (feature->spec->continuous && input->type != FLOAT8OID)
+	if (feature->spec->continuous && input->type != FLOAT8OID &&
+		input->type != INTERVALOID)
 		refuse_type(feature, input->type,
-					"Numbers are interpolated; of other values args {\"method\": \"disc\"} takes the one that is there.");
+					"Numbers and intervals are interpolated; of other values args {\"method\": \"disc\"} takes the one that is there.");
 	plan_order(feature, input);
 	input->needs_ranks = true;
 	feature->value_type = input->type;

@@ -13,7 +13,9 @@
 
 #include <math.h>
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 
 #include "feature/feature.h"
@@ -100,6 +102,20 @@ rank_value(const Input *input, const Stream *stream, int rank)
 	return record_value(stream->events[input->samples[rank]], stream, input);
 }
 
+/* The value so far between two of them, as percentile_cont() says it. */
+static Datum
+between(const Input *input, Datum low, Datum high, double part)
+{
+	Datum		step;
+
+	if (input->type == FLOAT8OID)
+		return Float8GetDatum(DatumGetFloat8(low) +
+							  part * (DatumGetFloat8(high) - DatumGetFloat8(low)));
+	step = DirectFunctionCall2(interval_mul, DirectFunctionCall2(interval_mi, high, low),
+							   Float8GetDatum(part));
+	return DirectFunctionCall2(interval_pl, step, low);
+}
+
 /*
  * The percentile of the events [lo, hi), of which `count` count: as
  * percentile_cont() and percentile_disc() say it.
@@ -110,8 +126,7 @@ rank_tree_percentile(RankTree *tree, const FeatureSpec *spec,
 					 int64 count)
 {
 	double		at;
-	double		low;
-	double		high;
+	Datum		low;
 
 	move(tree, lo, hi);
 	if (!spec->continuous)
@@ -121,11 +136,11 @@ rank_tree_percentile(RankTree *tree, const FeatureSpec *spec,
 		return rank_value(input, stream, nth(tree, Max(row, 1) - 1));
 	}
 	at = spec->fraction * (count - 1);
-	low = DatumGetFloat8(rank_value(input, stream, nth(tree, (int64) floor(at))));
+	low = rank_value(input, stream, nth(tree, (int64) floor(at)));
 	if (floor(at) == ceil(at))
-		return Float8GetDatum(low);
-	high = DatumGetFloat8(rank_value(input, stream, nth(tree, (int64) ceil(at))));
-	return Float8GetDatum(low + (at - floor(at)) * (high - low));
+		return low;
+	return between(input, low, rank_value(input, stream, nth(tree, (int64) ceil(at))),
+				   at - floor(at));
 }
 
 /* Take the most frequent value, of several the least, out of the tree. */

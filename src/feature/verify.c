@@ -145,7 +145,7 @@ aggregate_of(const Oracle *o)
 		case AGGREGATE_PERCENTILE:
 			return psprintf("percentile_%s(%.17g) WITHIN GROUP (ORDER BY %s%s) %s",
 							spec->continuous ? "cont" : "disc", spec->fraction, value,
-							spec->continuous ? "::float8" : "", o->counted);
+							spec->continuous && o->feature->value_type != INTERVALOID ? "::float8" : "", o->counted);
 		case AGGREGATE_DECAYED_SUM:
 			return psprintf("sum(%s::float8 * exp(greatest(-700, -ln(2::float8) * extract(epoch FROM %s - %s%s)::float8 / %.6f))) %s",
 							value, o->at, o->time,
