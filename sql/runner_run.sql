@@ -177,7 +177,7 @@ CALL pipeline.execute('run clean', '{"x": 1}');
 SELECT pipeline.create_pipeline('run asked');
 SELECT pipeline.create_task('run asked', 'a', 'SELECT pg_sleep(600)');
 SELECT pipeline.run('run asked') AS run \gset
-CALL public.wait_until(format('SELECT state = ''running'' FROM pipeline.runs WHERE run_id = %s', :run));
+CALL public.wait_until(format('SELECT state = ''running'' FROM pipeline.task_runs WHERE run_id = %s', :run));
 SELECT public.raises(format('SELECT pipeline.cancel(%s), pipeline.wait_for_run(%1$s)', :run));
 SELECT pipeline.cancel(:run);
 SELECT pipeline.wait_for_run(:run, '30 s');
