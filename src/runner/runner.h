@@ -124,6 +124,7 @@ extern void runner_at_commit_wake(void);
 extern void runner_at_commit_stop(int64 attempt_id);
 extern void runner_at_commit_tell(void);
 extern void runner_at_commit_ready(TimestampTz rank);
+extern TimestampTz runner_readied_here(void);
 extern void runner_at_commit_run_ended(void);
 extern void runner_at_commit_help(Oid role, int tasks);
 

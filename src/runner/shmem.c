@@ -526,6 +526,13 @@ runner_at_commit_ready(TimestampTz rank)
 	ready_at_commit = Min(ready_at_commit, rank);
 }
 
+/* The least rank of the tasks that this transaction has made ready. */
+TimestampTz
+runner_readied_here(void)
+{
+	return ready_at_commit;
+}
+
 /* Wake the scheduler as well. */
 void
 runner_at_commit_wake(void)
