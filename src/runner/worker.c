@@ -508,6 +508,8 @@ wait_idle(void)
 void
 pipeline_worker_main(Datum arg)
 {
+	bool		news = true;	/* it is idle, for the first time or again */
+
 	my_slot_number = DatumGetInt32(arg);
 	my_slot = &runner_shared->slots[my_slot_number];
 	memcpy(&my_start, MyBgworkerEntry->bgw_extra, sizeof(my_start));
@@ -526,7 +528,14 @@ pipeline_worker_main(Datum arg)
 	do
 	{
 		while (run_ready_tasks())
-			;
+			news = true;
+		/*
+		 * Who found nothing tells nobody, or he and a scheduler would wake
+		 * each other for ever.
+		 */
+		if (news)
+			runner_tell_starved();
+		news = false;
 	} while (!role_problem && !my_slot->leave && wait_idle());
 	proc_exit(0);
 }
