@@ -152,6 +152,17 @@ is($node->safe_psql('postgres', "SELECT pipeline.worker_count('alice')"), '1', '
 $node->safe_psql('postgres', 'ALTER SYSTEM RESET pipeline.max_active_workers_per_role');
 $node->safe_psql('postgres', 'SELECT pg_reload_conf()');
 
+# A run whose pipeline has got another owner meanwhile.
+$node->safe_psql('postgres', q{
+	SELECT pipeline.create_pipeline('handed', run_as => 'alice');
+	SELECT pipeline.create_task('handed', 'a', 'SELECT pg_sleep(1)');
+	SELECT pipeline.create_task('handed', 'b', 'SELECT 1', depends_on => '{a}');
+});
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('handed')");
+wait_for($node, "SELECT state FROM pipeline.task_runs WHERE run_id = $run AND task = 'a'", 'running', 'the first task runs as its owner');
+$node->safe_psql('postgres', "SELECT pipeline.create_pipeline('handed', run_as => 'bob', or_replace => true), pipeline.clear($run, 'b')");
+wait_run($node, $run, 'succeeded', 'one of the new owner follows it, while the worker of the old one stays');
+
 # A due time for which nobody made a run: whoever calls run_due() does not.
 alice($node, q{SELECT pipeline.create_pipeline('unheard', '@hourly', deadline => '1 second'), pipeline.create_task('unheard', 'a', 'SELECT 1')});
 $node->safe_psql('postgres', "UPDATE pipeline.pipelines SET scheduled_since = now() - interval '2 hours' WHERE pipeline = 'unheard'");
