@@ -485,6 +485,30 @@ tell_readied(TimestampTz rank)
 	LWLockRelease(runner_shared->lock);
 }
 
+/*
+ * All slots are busy: the scheduler is to look when that changes.  False when it
+ * has changed meanwhile.
+ */
+static bool
+note_starved(Oid role)
+{
+	DatabaseSlot *slot;
+	bool		noted;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	slot = runner_database_slot(MyDatabaseId, false);
+	noted = slot == NULL || slot->starved;
+	LWLockRelease(runner_shared->lock);
+	if (noted)
+		return true;
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	slot = runner_database_slot(MyDatabaseId, false);
+	if (slot != NULL)
+		slot->starved = true;
+	LWLockRelease(runner_shared->lock);
+	return runner_workers_to_find(role) == 0;
+}
+
 /* Do what the committed transaction asked for. */
 static void
 act_on_commit(void)
@@ -498,8 +522,8 @@ act_on_commit(void)
 	foreach(lc, stop_at_commit)
 		runner_stop_attempt(((StopRequest *) lfirst(lc))->attempt_id,
 							STOP_CANCEL, SIGINT);
-	/* With every slot busy the scheduler could do nothing for them either. */
-	if (help_tasks > 0 && runner_workers_to_find(help_role) > 0 &&
+	/* With every slot busy the scheduler could do nothing for them, yet. */
+	if (help_tasks > 0 && (runner_workers_to_find(help_role) > 0 || !note_starved(help_role)) &&
 		runner_wake_idle_workers(MyDatabaseId, help_role, help_tasks) < help_tasks)
 		wake_at_commit = true;
 	if (wake_at_commit)

@@ -247,7 +247,8 @@ claim_next(const Claim *current, MemoryContext context)
 	if (!role_problem && !my_slot->leave)
 	{
 		pipeline_extension_begin(&scope);
-		next = runner_claim_task(my_start.role, runner_workers_to_find(my_start.role),
+		/* Also when all are busy somebody must know that there is more. */
+		next = runner_claim_task(my_start.role, Max(1, runner_workers_to_find(my_start.role)),
 								 (TimestampTz) pg_atomic_exchange_u64(&my_slot->readied, (uint64) DT_NOEND),
 								 context, &more);
 		pipeline_scope_end(&scope);

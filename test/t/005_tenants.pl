@@ -71,6 +71,24 @@ $run = run_pipeline($node, 'p');
 wait_run($node, $run, 'succeeded', 'a run here gets a place');
 is($node->safe_psql('postgres', "SELECT notices FROM pipeline.attempts WHERE run_id = $run"), '{"NOTICE: said"}', 'notices are kept when log_min_messages is log');
 
+# Tasks that became ready while all slots were busy get those that become idle.
+alice($node, q{
+	SELECT pipeline.create_pipeline('two');
+	SELECT pipeline.create_task('two', 't' || n, 'SELECT pg_sleep(1.5)') FROM generate_series(1, 2) n;
+}, 'other');
+alice($node, q{
+	SELECT pipeline.create_pipeline('fan');
+	SELECT pipeline.create_task('fan', 'first', 'SELECT pg_sleep(1)');
+	SELECT pipeline.create_task('fan', 't' || n, 'SELECT pg_sleep(600)', depends_on => '{first}') FROM generate_series(1, 2) n;
+});
+$run = run_pipeline($node, 'fan');
+wait_for($node, "SELECT state FROM pipeline.task_runs WHERE run_id = $run AND task = 'first'", 'running', 'one slot is busy here');
+$second = run_pipeline($node, 'two', 'other');
+wait_run($node, $second, 'succeeded', 'and two in the other database', 'other');
+wait_for($node, "SELECT count(*) FROM pipeline.task_runs WHERE run_id = $run AND state = 'running'", '2', 'the second task gets one of its places');
+alice($node, "SELECT pipeline.cancel($run)");
+wait_run($node, $run, 'cancelled', 'cancelled');
+
 # Nobody waits for the end of somebody's long queue.
 $node->safe_psql('postgres', q{
 	SELECT pipeline.create_pipeline('queue', run_as => 'bob');
