@@ -163,6 +163,21 @@ wait_for($node, "SELECT state FROM pipeline.task_runs WHERE run_id = $run AND ta
 $node->safe_psql('postgres', "SELECT pipeline.create_pipeline('handed', run_as => 'bob', or_replace => true), pipeline.clear($run, 'b')");
 wait_run($node, $run, 'succeeded', 'one of the new owner follows it, while the worker of the old one stays');
 
+# A run that began under an owner who is gone, too, pauses the pipeline.
+$node->safe_psql('postgres', q{
+	CREATE ROLE gone LOGIN;
+	SELECT pipeline.create_pipeline('left', run_as => 'gone', paused => true);
+	SELECT pipeline.create_task('left', 'a', 'SELECT 1');
+});
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('left')");
+$node->safe_psql('postgres', "SELECT pipeline.create_pipeline('left', run_as => 'bob', or_replace => true), pipeline.resume('left'); DROP ROLE gone");
+$node->poll_query_until('postgres', "SELECT paused FROM pipeline.pipelines WHERE pipeline = 'left'") or die 'not paused';
+like($node->safe_psql('postgres', "SELECT why FROM pipeline.waiting WHERE run_id = $run"),
+	qr/the pipeline is paused: tasks cannot run as their owner: role with OID \d+ does not exist/, 'and waiting says so');
+$node->safe_psql('postgres', "SELECT pipeline.cancel($run), pipeline.resume('left')");
+$node->safe_psql('postgres', "SELECT pipeline.retry($run)");
+wait_run($node, $run, 'succeeded', 'cancelled and retried, it runs as the new owner');
+
 # A due time for which nobody made a run: whoever calls run_due() does not.
 alice($node, q{SELECT pipeline.create_pipeline('unheard', '@hourly', deadline => '1 second'), pipeline.create_task('unheard', 'a', 'SELECT 1')});
 $node->safe_psql('postgres', "UPDATE pipeline.pipelines SET scheduled_since = now() - interval '2 hours' WHERE pipeline = 'unheard'");
