@@ -74,5 +74,7 @@ SELECT pg_temp.wrong(e) FROM unnest(ARRAY['', '* * * *', '* * * * * *', '60 * * 
 \set VERBOSITY default
 SELECT pipeline.cron_next('* * * * *', now(), 'Mars/Olympus');
 SELECT pipeline.cron_next('* * * * *', 'infinity');
+SELECT count(*) FROM pipeline.cron_next('* * * * *', '294276-12-31 23:57:00+00', 'UTC', 5);
+SELECT count(*) FROM pipeline.cron_next('20 seconds', '294276-12-31 23:59:00+00', 'UTC', 5);
 SELECT pipeline.cron_next('* * * * *', now(), 'UTC', -1);
 SELECT count(*) FROM pipeline.cron_next(NULL, now());

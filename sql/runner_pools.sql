@@ -50,6 +50,7 @@ SELECT pipeline.create_task('pools', 't1', 'SELECT pg_sleep(600)', pool => 'alic
 SELECT pipeline.create_task('pools', 't7', 'SELECT 1', pool => 'alice db', or_replace => true);
 SELECT pipeline.run('pools') AS run \gset
 CALL public.wait_until(format('SELECT state = ''running'' FROM pipeline.task_runs WHERE run_id = %s AND task = ''t1''', :run));
+CALL public.wait_until(format('SELECT state = ''succeeded'' FROM pipeline.task_runs WHERE run_id = %s AND task = ''free''', :run));
 SELECT regexp_replace(why, 'run \d+', 'run N') AS why, count(*) FROM pipeline.waiting WHERE run_id = :run GROUP BY 1 ORDER BY 1;
 SELECT pipeline.cancel(:run);
 SELECT pipeline.wait_for_run(:run, '30 s');
@@ -84,6 +85,16 @@ SELECT pipeline.wait_for_run(:run, '30 s');
 SELECT string_agg(line, ' ' ORDER BY n) FROM alice.pool_log;
 SELECT extract(epoch FROM a.rank - b.rank) BETWEEN -61 AND -59 AS a_point_is_a_minute
 FROM pipeline.task_runs a, pipeline.task_runs b WHERE a.run_id = :run AND b.run_id = :run AND a.task = 'p3' AND b.task = 'p2';
+-- An urgent successor is found by the worker that readied it, before another.
+SELECT pipeline.create_pipeline('urgent next');
+SELECT pipeline.create_task('urgent next', 'first', 'SELECT 1');
+SELECT pipeline.create_task('urgent next', 'slow', 'SELECT pg_sleep(600)', depends_on => '{first}');
+SELECT pipeline.create_task('urgent next', 'urgent', 'SELECT 1', depends_on => '{first}', priority => 10);
+SELECT pipeline.run('urgent next') AS run \gset
+CALL public.wait_until(format('SELECT state = ''succeeded'' FROM pipeline.task_runs WHERE run_id = %s AND task = ''urgent''', :run));
+SELECT pipeline.cancel(:run);
+SELECT pipeline.wait_for_run(:run, '30 s');
+SELECT pipeline.drop_pipeline('urgent next');
 SELECT pipeline.drop_pipeline('urgent'), pipeline.drop_pool('alice one'), pipeline.drop_pipeline('pools');
 SET SESSION AUTHORIZATION pipeline_bob;
 SELECT pipeline.drop_pipeline('pools of bob');

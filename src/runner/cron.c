@@ -203,7 +203,7 @@ next_second(int seconds, TimestampTz after)
 {
 	const int64 epoch = (int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY;
 	const int64 step = seconds * USECS_PER_SEC;
-	int64		past = (after + epoch) % step;
+	int64		past = (after % step + epoch % step) % step;
 
 	return after - (past < 0 ? past + step : past) + step;
 }
@@ -351,7 +351,7 @@ runner_cron_next(const CronExpr *expr, pg_tz *tz, TimestampTz after,
 			wall = ((pg_time_t) julian - UNIX_EPOCH_JDATE) * SECS_PER_DAY + minute * 60;
 			*next = time_t_to_timestamptz(wall_to_instant(wall, tz));
 			if (*next > after)
-				return true;
+				return IS_VALID_TIMESTAMP(*next);
 		}
 	}
 	return false;

@@ -266,6 +266,13 @@ start_subscriber(void *arg)
 		.params = s->params, .datasets = s->datasets,
 	.interval_start = GetCurrentTimestamp()};
 
+	/* One that somebody is changing or dropping waits for the next look. */
+	if (pipeline_sql("SELECT FROM pipeline.pipelines WHERE pipeline = $1 FOR NO KEY UPDATE SKIP LOCKED",
+					 SPI_OK_SELECT, sql_text(s->pipeline)) == 0)
+	{
+		runner_pass_over();
+		return true;
+	}
 	spec.interval_end = spec.interval_start;
 	if (s->schedule)
 		runner_last_interval(s->schedule, s->timezone, s->align, spec.interval_end,
@@ -277,6 +284,32 @@ start_subscriber(void *arg)
 }
 
 /*
+ * Note what was published for the pipelines that start on it.  An event stays
+ * new as long as some transaction is changing or dropping one of them.
+ */
+static bool
+dispatch_events(void *arg)
+{
+	pipeline_sql("WITH new AS MATERIALIZED (SELECT event_id, dataset, version FROM pipeline.dataset_events"
+				 "   WHERE NOT dispatched FOR NO KEY UPDATE SKIP LOCKED),"
+				 " free AS MATERIALIZED (SELECT p.pipeline, p.on_datasets, p.owner FROM pipeline.pipelines p"
+				 "   WHERE p.on_datasets && ARRAY(SELECT dataset FROM new) FOR NO KEY UPDATE SKIP LOCKED),"
+				 " told AS (UPDATE pipeline.dataset_events e SET dispatched = true FROM new n"
+				 "   WHERE e.event_id = n.event_id AND NOT EXISTS (SELECT FROM pipeline.pipelines p"
+				 "     WHERE n.dataset = ANY (p.on_datasets) AND p.pipeline NOT IN (SELECT f.pipeline FROM free f))"
+				 "   RETURNING n.dataset, n.event_id, n.version)"
+				 " INSERT INTO pipeline.dataset_updates (pipeline, dataset, event_id, version, owner)"
+				 " SELECT DISTINCT ON (f.pipeline, t.dataset) f.pipeline, t.dataset, t.event_id, t.version, f.owner"
+				 " FROM told t JOIN free f ON t.dataset = ANY (f.on_datasets)"
+				 " ORDER BY f.pipeline, t.dataset, t.event_id DESC"
+				 " ON CONFLICT (pipeline, dataset) DO UPDATE SET event_id = excluded.event_id, version = excluded.version",
+				 SPI_OK_INSERT);
+	if (pipeline_sql("SELECT FROM pipeline.dataset_events WHERE NOT dispatched LIMIT 1", SPI_OK_SELECT) > 0)
+		runner_pass_over();
+	return true;
+}
+
+/*
  * Tell the pipelines that start on what was published, and let those run for
  * which all has come; inside the scheduler's transaction.
  */
@@ -284,20 +317,20 @@ void
 runner_dispatch_datasets(void)
 {
 	ListCell   *lc;
+	ErrorData  *edata = runner_try_briefly(dispatch_events, NULL);
 
-	pipeline_sql("WITH new AS (UPDATE pipeline.dataset_events SET dispatched = true WHERE NOT dispatched"
-				 "   RETURNING dataset, event_id, version)"
-				 " INSERT INTO pipeline.dataset_updates (pipeline, dataset, event_id, version, owner)"
-				 " SELECT DISTINCT ON (p.pipeline, n.dataset) p.pipeline, n.dataset, n.event_id, n.version, p.owner"
-				 " FROM new n JOIN pipeline.pipelines p ON n.dataset = ANY (p.on_datasets)"
-				 " ORDER BY p.pipeline, n.dataset, n.event_id DESC"
-				 " ON CONFLICT (pipeline, dataset) DO UPDATE SET event_id = excluded.event_id, version = excluded.version",
-				 SPI_OK_INSERT);
+	if (edata != NULL)
+	{
+		runner_pass_over();
+		ereport(LOG,
+				(errmsg("could not dispatch what was published: %s", edata->message)));
+	}
 	foreach(lc, complete_subscribers())
 	{
-		ErrorData  *edata = pipeline_try(start_subscriber, lfirst(lc));
-
-		if (edata != NULL)
+		edata = runner_try_briefly(start_subscriber, lfirst(lc));
+		if (edata != NULL && edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			runner_pass_over();
+		else if (edata != NULL)
 			runner_pause_pipeline(((Subscriber *) lfirst(lc))->pipeline,
 								  psprintf("its datasets were published, but no run could be created: %s", edata->message));
 	}

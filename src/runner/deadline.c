@@ -92,6 +92,20 @@ due_tasks(void)
 								"   t.owner::oid, t.labels, true, t.on_deadline = 'fail'", SPI_OK_UPDATE_RETURNING));
 }
 
+/* Somebody holds the alert, or what is to fail: it stays due. */
+static void
+put_back(const DueDeadline *d)
+{
+	if (d->task)
+		pipeline_sql("UPDATE pipeline.task_runs SET deadline_due = clock_timestamp()"
+					 " WHERE run_id = $1 AND task = $2", SPI_OK_UPDATE,
+					 sql_int8(d->run_id), sql_text(d->task));
+	else
+		pipeline_sql("UPDATE pipeline.runs SET deadline_due = clock_timestamp()"
+					 " WHERE run_id = $1", SPI_OK_UPDATE, sql_int8(d->run_id));
+	runner_pass_over();
+}
+
 /* Fail a task whose deadline has passed: at once, or by stopping its attempt. */
 static void
 fail_task(const DueDeadline *d)
@@ -101,10 +115,7 @@ fail_task(const DueDeadline *d)
 
 	if (!runner_run_try_lock(d->run_id))
 	{
-		pipeline_sql("UPDATE pipeline.task_runs SET deadline_due = clock_timestamp()"
-					 " WHERE run_id = $1 AND task = $2", SPI_OK_UPDATE,
-					 sql_int8(d->run_id), sql_text(d->task));
-		runner_pass_over();
+		put_back(d);
 		return;
 	}
 	/* Of a mapped task: what has not begun never will. */
@@ -209,12 +220,25 @@ mind_missing_runs(void)
 	}
 	foreach(lc, list)
 	{
-		ErrorData  *edata = pipeline_try(mind_missing_run, lfirst(lc));
+		ErrorData  *edata = runner_try_briefly(mind_missing_run, lfirst(lc));
 
-		if (edata != NULL)
+		/* An alert that somebody holds is looked at again in a minute. */
+		if (edata != NULL && edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE)
 			runner_pause_pipeline(((Scheduled *) lfirst(lc))->pipeline,
 								  psprintf("its schedule cannot be read: %s", edata->message));
 	}
+}
+
+static bool
+mind_deadline(void *arg)
+{
+	DueDeadline *d = arg;
+
+	runner_alert_deadline(d->owner, d->pipeline, d->run_id, d->task,
+						  d->labels, d->missed, d->what);
+	if (d->fail)
+		fail_task(d);
+	return true;
 }
 
 /* Look at the deadlines that are due; for the scheduler. */
@@ -226,11 +250,14 @@ runner_mind_deadlines(void)
 	foreach(lc, list_concat(due_runs(), due_tasks()))
 	{
 		DueDeadline *d = lfirst(lc);
+		ErrorData  *edata = runner_try_briefly(mind_deadline, d);
 
-		runner_alert_deadline(d->owner, d->pipeline, d->run_id, d->task,
-							  d->labels, d->missed, d->what);
-		if (d->fail)
-			fail_task(d);
+		if (edata == NULL)
+			continue;
+		if (edata->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE)
+			put_back(d);
+		else
+			(void) runner_pause_pipeline(d->pipeline, psprintf("its deadline could not be minded: %s", edata->message));
 	}
 	mind_missing_runs();
 }

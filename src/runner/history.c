@@ -82,7 +82,8 @@ delete_old_runs(void)
 	if (pipeline_history_days == 0)
 		return 0;
 	return delete_runs(pipeline_sql("SELECT r.run_id FROM pipeline.pipelines p CROSS JOIN LATERAL"
-									" (SELECT * FROM pipeline.runs o WHERE o.pipeline = p.pipeline ORDER BY o.run_id LIMIT 100) r"
+									" (SELECT * FROM pipeline.runs o WHERE o.pipeline = p.pipeline AND o.state NOT IN ('queued', 'running')"
+									"  ORDER BY o.run_id LIMIT 100) r"
 									" WHERE r.finished_at < now() - make_interval(days => $1) AND" MAY_GO
 									" LIMIT $2", SPI_OK_SELECT,
 									sql_int4(pipeline_history_days), sql_int8(BATCH)));
@@ -135,9 +136,10 @@ delete_events(void)
 	if (pipeline_history_days == 0)
 		return 0;
 	return pipeline_sql("DELETE FROM pipeline.dataset_events WHERE event_id IN (SELECT o.event_id FROM"
-						" (SELECT e.* FROM pipeline.dataset_events e ORDER BY e.event_id LIMIT $2) o"
-						" WHERE o.dispatched AND o.published_at < now() - make_interval(days => $1)"
-						" AND o.event_id < (SELECT max(x.event_id) FROM pipeline.dataset_events x WHERE x.dataset = o.dataset))",
+						" (SELECT e.* FROM pipeline.dataset_events e WHERE e.dispatched"
+						"  AND e.event_id < (SELECT max(x.event_id) FROM pipeline.dataset_events x WHERE x.dataset = e.dataset)"
+						"  ORDER BY e.event_id LIMIT $2) o"
+						" WHERE o.published_at < now() - make_interval(days => $1))",
 						SPI_OK_DELETE, sql_int4(pipeline_history_days), sql_int8(BATCH));
 }
 

@@ -144,38 +144,68 @@ void
 runner_end_lost_attempts(void)
 {
 	ListCell   *lc;
-	int			guc_level = NewGUCNestLevel();
 
 	/* An alert that somebody is acknowledging must not hold us up. */
-	(void) set_config_option("lock_timeout", "500ms", PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
 	foreach(lc, orphans())
 	{
-		ErrorData  *edata = pipeline_try(end_lost_attempt, lfirst(lc));
+		ErrorData  *edata = runner_try_briefly(end_lost_attempt, lfirst(lc));
 
 		if (edata != NULL)
 			give_up(lfirst(lc), edata);
 	}
-	AtEOXact_GUC(false, guc_level);
+}
+
+typedef struct LostRun
+{
+	int64		run_id;
+	bool		done;			/* or there is no use in trying again */
+} LostRun;
+
+static bool
+finish_lost_run(void *arg)
+{
+	LostRun    *run = arg;
+
+	run->done = runner_finish_run(run->run_id, false);
+	return true;
+}
+
+static void
+finish_or_say(LostRun *run)
+{
+	ErrorData  *edata = runner_try_briefly(finish_lost_run, run);
+
+	if (edata == NULL)
+		return;
+	run->done = edata->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
+	ereport(run->done ? WARNING : LOG,
+			(errmsg("could not end run " INT64_FORMAT ": %s", run->run_id, edata->message)));
 }
 
 /*
  * End runs whose last task has ended without their end: their worker, which
- * ends a run right after its last task, was gone in between.
+ * ends a run right after its last task, was gone in between.  False when one is
+ * left for the next look.
  */
-void
+bool
 runner_finish_lost_runs(void)
 {
 	uint64		n;
-	int64	   *runs;
+	LostRun    *runs;
+	bool		all_done = true;
 
 	n = pipeline_sql("SELECT run_id FROM pipeline.runs r WHERE state = 'running' AND NOT EXISTS"
 					 " (SELECT FROM pipeline.task_runs t WHERE t.run_id = r.run_id AND NOT expanded"
 					 "  AND t.state IN ('waiting', 'ready', 'running', 'up_for_retry'))", SPI_OK_SELECT);
-	runs = palloc_array(int64, n + 1);
+	runs = palloc0_array(LostRun, n + 1);
 	for (uint64 i = 0; i < n; i++)
-		runs[i] = pipeline_sql_int8(i, 1);
+		runs[i].run_id = pipeline_sql_int8(i, 1);
 	for (uint64 i = 0; i < n; i++)
-		if (!runner_finish_run(runs[i], false))
-			runner_pass_over();
+	{
+		finish_or_say(&runs[i]);
+		all_done = all_done && runs[i].done;
+	}
+	if (!all_done)
+		runner_pass_over();
+	return all_done;
 }

@@ -27,9 +27,10 @@ extern void runner_commit_transaction(void);
 extern long runner_trim_history(void);
 /* ---- parts of a scheduler's look ---------------------------------------------- */
 
+extern ErrorData *runner_try_briefly(bool (*work) (void *arg), void *arg);
 extern bool runner_pause_pipeline(const char *pipeline, const char *reason);
 extern void runner_end_lost_attempts(void);
-extern void runner_finish_lost_runs(void);
+extern bool runner_finish_lost_runs(void);
 extern void runner_note_overrun(int64 attempt_id);
 extern void runner_pass_over(void);
 extern void runner_ready_retries(void);

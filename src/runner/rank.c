@@ -12,7 +12,8 @@
  * for each pool, below which rank it found nothing, and begins there.  Whoever
  * readies a task lowers that, in the slots of shared memory, when he has
  * committed; a worker takes what it says before it looks, so that what it does
- * not see yet it is told of before it looks again.
+ * not see yet it is told of before it looks again.  What its own transaction has
+ * readied it sees at once, and is told of by nobody yet.
  */
 #include "postgres.h"
 
@@ -73,7 +74,8 @@ at_subtransaction_end(SubXactEvent event, SubTransactionId mine,
 
 /*
  * Before a look at the ready tasks: take note of those that became ready since
- * the last, the least of which has that rank.
+ * the last, the least of which has that rank, and of those that this transaction
+ * has readied.
  */
 void
 runner_begin_look(TimestampTz readied)
@@ -92,6 +94,7 @@ runner_begin_look(TimestampTz readied)
 		forgotten_at = now;
 		readied = DT_NOBEGIN;
 	}
+	readied = Min(readied, runner_readied_here());
 	foreach(lc, starts)
 	{
 		PoolStart  *start = lfirst(lc);

@@ -115,8 +115,9 @@ extern bool runner_attempt_alive(int64 attempt_id);
 extern bool runner_has_worker(Oid database, Oid role);
 extern int	runner_count_workers(Oid role);
 extern int	runner_workers_to_find(Oid role);
-extern void runner_ask_to_leave(Oid role, int most, bool urgent);
+extern bool runner_ask_to_leave(Oid role, int most, bool urgent);
 extern int	runner_reserve_slot(Oid database, Oid role, uint32 *generation);
+extern void runner_tell_starved(void);
 extern void runner_release_slot(int slot, uint32 generation);
 
 /* Things to do when the current transaction has committed. */
@@ -124,6 +125,7 @@ extern void runner_at_commit_wake(void);
 extern void runner_at_commit_stop(int64 attempt_id);
 extern void runner_at_commit_tell(void);
 extern void runner_at_commit_ready(TimestampTz rank);
+extern TimestampTz runner_readied_here(void);
 extern void runner_at_commit_run_ended(void);
 extern void runner_at_commit_help(Oid role, int tasks);
 

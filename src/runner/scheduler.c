@@ -50,6 +50,24 @@ forget_scheduler(int code, Datum arg)
 }
 
 /*
+ * Do one piece of the work, for one pipeline, as pipeline_try() does it; but it
+ * waits for a lock only so long, and then fails with 55P03: what one user's
+ * transaction holds is not to hold up the others.
+ */
+ErrorData *
+runner_try_briefly(bool (*work) (void *arg), void *arg)
+{
+	int			guc_level = NewGUCNestLevel();
+	ErrorData  *edata;
+
+	(void) set_config_option("lock_timeout", "200ms", PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+	edata = pipeline_try(work, arg);
+	AtEOXact_GUC(false, guc_level);
+	return edata;
+}
+
+/*
  * Pause a pipeline that the scheduler cannot serve, with the reason; false
  * when it is paused already, or somebody holds it.
  */
@@ -79,7 +97,9 @@ pause_owner(Oid role, const char *reason)
 {
 	uint64		n = pipeline_sql("UPDATE pipeline.pipelines p SET paused = true, paused_reason = $2"
 								 " FROM (SELECT pipeline FROM pipeline.pipelines"
-								 "       WHERE owner = $1 AND NOT paused"
+								 "       WHERE NOT paused AND (owner = $1 OR pipeline IN"
+								 /* Of runs that began before it had another owner. */
+								 "         (SELECT t.pipeline FROM pipeline.task_runs t WHERE t.owner = $1 AND t.state = 'ready'))"
 								 "       FOR NO KEY UPDATE SKIP LOCKED) l"
 								 " WHERE p.pipeline = l.pipeline", SPI_OK_UPDATE,
 								 sql_role(role), sql_text(reason));
@@ -179,8 +199,7 @@ look(MemoryContext context, List **list, long *timeout)
 			pipeline_extension_begin(&scope);
 			runner_end_lost_attempts();
 			if (look_for_lost_runs)
-				runner_finish_lost_runs();
-			look_for_lost_runs = false;
+				look_for_lost_runs = !runner_finish_lost_runs();
 			runner_ready_retries();
 			runner_dispatch_datasets();
 			runner_begin_runs();

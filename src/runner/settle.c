@@ -13,6 +13,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -60,10 +61,14 @@ successors(void)
 	return isnull ? NIL : pipeline_array_list(DatumGetArrayTypeP(value), "successors");
 }
 
-/* Set the current task ready, from now. */
+/*
+ * Set the current task ready, from now.  The workers of our role cannot run that
+ * of another one, which the pipeline has got meanwhile: the scheduler finds one.
+ */
 static void
 set_ready(void)
 {
+	bool		isnull;
 	TimestampTz now = GetCurrentTimestamp();
 	int			priority = pipeline_row_int4(&runner_task_runs, TR_priority);
 
@@ -71,6 +76,8 @@ set_ready(void)
 	pipeline_row_set(&runner_task_runs, TR_ready_at, TimestampTzGetDatum(now), false);
 	pipeline_row_set(&runner_task_runs, TR_rank,
 					 TimestampTzGetDatum(runner_rank(now, priority)), false);
+	if (DatumGetObjectId(pipeline_row_get(&runner_task_runs, TR_owner, &isnull)) != GetSessionUserId())
+		runner_at_commit_wake();
 }
 
 /* Write the final state of the current, locked task. */

@@ -182,7 +182,7 @@ runner_wake_idle_workers(Oid database, Oid role, int most)
 	{
 		WorkerSlot *slot = &runner_shared->slots[i];
 
-		if (slot->database != database || slot->role != role)
+		if (slot->database != database || slot->role != role || slot->leave)
 			continue;
 		if (slot->state == SLOT_IDLE && slot->proc != NULL)
 			SetLatch(&slot->proc->procLatch);
@@ -273,16 +273,45 @@ runner_has_worker(Oid database, Oid role)
 	return found;
 }
 
+/*
+ * Does somebody have the slot?  A reservation that nobody took up for a minute
+ * was forgotten.
+ */
+static bool
+is_taken(const WorkerSlot *slot)
+{
+	return slot->state != SLOT_FREE &&
+		!(slot->state == SLOT_STARTING &&
+		  slot->reserved_at < GetCurrentTimestamp() - USECS_PER_MINUTE);
+}
+
+/* How many slots a role has, in all databases; the caller holds the lock. */
+static int
+slots_of(Oid role)
+{
+	int			n = 0;
+
+	for (int i = 0; i < runner_shared->nslots; i++)
+		n += runner_shared->slots[i].role == role && is_taken(&runner_shared->slots[i]);
+	return n;
+}
+
+/* Has the role as many workers as it may have?  The caller holds the lock. */
+static bool
+has_all_it_may(Oid role)
+{
+	return pipeline_max_active_workers_per_role > 0 &&
+		slots_of(role) >= pipeline_max_active_workers_per_role;
+}
+
 /* How many workers has the role, in all databases, with those that start? */
 int
 runner_count_workers(Oid role)
 {
-	int			n = 0;
+	int			n;
 
 	LWLockAcquire(runner_shared->lock, LW_SHARED);
-	for (int i = 0; i < runner_shared->nslots; i++)
-		n += runner_shared->slots[i].state != SLOT_FREE &&
-			runner_shared->slots[i].role == role;
+	n = slots_of(role);
 	LWLockRelease(runner_shared->lock);
 	return n;
 }
@@ -310,18 +339,26 @@ runner_workers_to_find(Oid role)
 
 /*
  * Ask idle workers that do not serve this role here to make room, `most` at
- * most.  Failing that, a busy one when it has ended its task, if `urgent`.
+ * most.  Failing that, a busy one when it has ended its task, if `urgent`.  A
+ * role that has all it may have gets a place only from its own workers in other
+ * databases.  False when it is urgent and nobody could be asked: those who have
+ * the places have not begun yet.
  */
-void
+bool
 runner_ask_to_leave(Oid role, int most, bool urgent)
 {
+	bool		own;
+
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	own = has_all_it_may(role);
 	for (int i = 0; i < runner_shared->nslots && most > 0; i++)
 	{
 		WorkerSlot *slot = &runner_shared->slots[i];
 
-		/* One that was asked and is still busy is enough. */
-		if (slot->state == SLOT_BUSY && slot->leave)
+		if (own && slot->role != role)
+			continue;
+		/* One that was asked and has not gone yet is enough. */
+		if ((slot->state == SLOT_BUSY || slot->state == SLOT_IDLE) && slot->leave)
 			urgent = false;
 		if (slot->state != SLOT_IDLE || slot->leave ||
 			(slot->role == role && slot->database == MyDatabaseId))
@@ -333,33 +370,35 @@ runner_ask_to_leave(Oid role, int most, bool urgent)
 	}
 	for (int i = 0; i < runner_shared->nslots && urgent; i++)
 	{
-		if (runner_shared->slots[i].state != SLOT_BUSY)
+		if (runner_shared->slots[i].state != SLOT_BUSY ||
+			(own && runner_shared->slots[i].role != role))
 			continue;
 		runner_shared->slots[i].leave = true;
 		urgent = false;
 	}
 	LWLockRelease(runner_shared->lock);
+	return !urgent;
 }
 
 /*
- * Reserve a slot for a new worker; returns its number, or -1.  In that case
- * the scheduler of the database is woken when a slot becomes free.
+ * Reserve a slot for a new worker; returns its number, or -1 when there is none
+ * or the role has all it may have.  In that case the scheduler of the database
+ * is woken when a slot becomes free.
  */
 int
 runner_reserve_slot(Oid database, Oid role, uint32 *generation)
 {
 	int			found = -1;
-	TimestampTz forgotten = GetCurrentTimestamp() - USECS_PER_MINUTE;
+	bool		may;
 
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
-	for (int i = 0; i < runner_shared->nslots && found < 0; i++)
+	may = !has_all_it_may(role);
+	for (int i = 0; may && i < runner_shared->nslots && found < 0; i++)
 	{
 		WorkerSlot *slot = &runner_shared->slots[i];
 		uint32		next = slot->generation + 1;
 
-		/* A reservation that nobody took up for a minute was forgotten. */
-		if (slot->state != SLOT_FREE &&
-			!(slot->state == SLOT_STARTING && slot->reserved_at < forgotten))
+		if (is_taken(slot))
 			continue;
 		memset(slot, 0, sizeof(WorkerSlot));
 		pg_atomic_init_u64(&slot->readied, (uint64) DT_NOBEGIN);
@@ -396,6 +435,15 @@ wake_starved(void)
 		if (slot->proc != NULL)
 			SetLatch(&slot->proc->procLatch);
 	}
+}
+
+/* A worker has become idle: those who wait for a slot may ask for its own. */
+void
+runner_tell_starved(void)
+{
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	wake_starved();
+	LWLockRelease(runner_shared->lock);
 }
 
 /* Free a slot, if it is still of that generation. */
@@ -437,6 +485,30 @@ tell_readied(TimestampTz rank)
 	LWLockRelease(runner_shared->lock);
 }
 
+/*
+ * All slots are busy: the scheduler is to look when that changes.  False when it
+ * has changed meanwhile.
+ */
+static bool
+note_starved(Oid role)
+{
+	DatabaseSlot *slot;
+	bool		noted;
+
+	LWLockAcquire(runner_shared->lock, LW_SHARED);
+	slot = runner_database_slot(MyDatabaseId, false);
+	noted = slot == NULL || slot->starved;
+	LWLockRelease(runner_shared->lock);
+	if (noted)
+		return true;
+	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
+	slot = runner_database_slot(MyDatabaseId, false);
+	if (slot != NULL)
+		slot->starved = true;
+	LWLockRelease(runner_shared->lock);
+	return runner_workers_to_find(role) == 0;
+}
+
 /* Do what the committed transaction asked for. */
 static void
 act_on_commit(void)
@@ -450,8 +522,8 @@ act_on_commit(void)
 	foreach(lc, stop_at_commit)
 		runner_stop_attempt(((StopRequest *) lfirst(lc))->attempt_id,
 							STOP_CANCEL, SIGINT);
-	/* With every slot busy the scheduler could do nothing for them either. */
-	if (help_tasks > 0 && runner_workers_to_find(help_role) > 0 &&
+	/* With every slot busy the scheduler could do nothing for them, yet. */
+	if (help_tasks > 0 && (runner_workers_to_find(help_role) > 0 || !note_starved(help_role)) &&
 		runner_wake_idle_workers(MyDatabaseId, help_role, help_tasks) < help_tasks)
 		wake_at_commit = true;
 	if (wake_at_commit)
@@ -524,6 +596,13 @@ runner_at_commit_ready(TimestampTz rank)
 {
 	runner_at_commit_tell();
 	ready_at_commit = Min(ready_at_commit, rank);
+}
+
+/* The least rank of the tasks that this transaction has made ready. */
+TimestampTz
+runner_readied_here(void)
+{
+	return ready_at_commit;
 }
 
 /* Wake the scheduler as well. */

@@ -164,8 +164,6 @@ runner_start_workers(Oid database, Oid role, int tasks)
 	TimestampTz now = GetCurrentTimestamp();
 
 	tasks -= runner_wake_idle_workers(database, role, tasks);
-	if (pipeline_max_active_workers_per_role > 0)
-		tasks = Min(tasks, pipeline_max_active_workers_per_role - runner_count_workers(role));
 	if (tasks > 0 && f && f->not_before > now)
 		return TimestampDifferenceMilliseconds(now, f->not_before) + 1;
 	for (; tasks > 0; tasks--)
@@ -180,8 +178,7 @@ runner_start_workers(Oid database, Oid role, int tasks)
 			 * A role without any worker would wait for ever for one that
 			 * always finds more.
 			 */
-			runner_ask_to_leave(role, tasks, !runner_has_worker(database, role));
-			return -1;
+			return runner_ask_to_leave(role, tasks, !runner_has_worker(database, role)) ? -1 : RETRY_MS;
 		}
 		if (!start_worker(slot, start))
 		{

@@ -247,7 +247,8 @@ claim_next(const Claim *current, MemoryContext context)
 	if (!role_problem && !my_slot->leave)
 	{
 		pipeline_extension_begin(&scope);
-		next = runner_claim_task(my_start.role, runner_workers_to_find(my_start.role),
+		/* Also when all are busy somebody must know that there is more. */
+		next = runner_claim_task(my_start.role, Max(1, runner_workers_to_find(my_start.role)),
 								 (TimestampTz) pg_atomic_exchange_u64(&my_slot->readied, (uint64) DT_NOEND),
 								 context, &more);
 		pipeline_scope_end(&scope);
@@ -508,6 +509,8 @@ wait_idle(void)
 void
 pipeline_worker_main(Datum arg)
 {
+	bool		news = true;	/* it is idle, for the first time or again */
+
 	my_slot_number = DatumGetInt32(arg);
 	my_slot = &runner_shared->slots[my_slot_number];
 	memcpy(&my_start, MyBgworkerEntry->bgw_extra, sizeof(my_start));
@@ -526,7 +529,14 @@ pipeline_worker_main(Datum arg)
 	do
 	{
 		while (run_ready_tasks())
-			;
+			news = true;
+		/*
+		 * Who found nothing tells nobody, or he and a scheduler would wake
+		 * each other for ever.
+		 */
+		if (news)
+			runner_tell_starved();
+		news = false;
 	} while (!role_problem && !my_slot->leave && wait_idle());
 	proc_exit(0);
 }

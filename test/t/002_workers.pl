@@ -128,6 +128,56 @@ wait_for($node, "SELECT count(*) FROM pipeline.task_runs WHERE run_id = $run AND
 alice($node, "SELECT pipeline.cancel($run)");
 wait_run($node, $run, 'cancelled', 'and are cancelled');
 
+# The limit holds in all databases together; what one has the other gets next.
+$node->safe_psql('postgres', q{ALTER SYSTEM SET pipeline.max_active_workers_per_role = 1; SELECT pg_reload_conf()});
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE backend_type = 'pipeline worker'");
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+install($node, 'other');
+for my $db ('postgres', 'other')
+{
+	alice($node, q{
+		SELECT pipeline.create_pipeline('turns');
+		SELECT pipeline.create_task('turns', 'a', 'SELECT pg_sleep(0.5)'), pipeline.create_task('turns', 'b', 'SELECT 1', depends_on => '{a}');
+	}, $db);
+}
+$run = run_pipeline($node, 'turns');
+wait_run($node, $run, 'succeeded', 'its only worker is here');
+$run = run_pipeline($node, 'turns', 'other');
+wait_run($node, $run, 'succeeded', 'leaves, being idle, for the other database', 'other');
+$run = run_pipeline($node, 'turns');
+my $other = run_pipeline($node, 'turns', 'other');
+wait_run($node, $run, 'succeeded', 'both at once: one database');
+wait_run($node, $other, 'succeeded', 'and the other', 'other');
+is($node->safe_psql('postgres', "SELECT pipeline.worker_count('alice')"), '1', 'one worker in all');
+$node->safe_psql('postgres', 'ALTER SYSTEM RESET pipeline.max_active_workers_per_role');
+$node->safe_psql('postgres', 'SELECT pg_reload_conf()');
+
+# A run whose pipeline has got another owner meanwhile.
+$node->safe_psql('postgres', q{
+	SELECT pipeline.create_pipeline('handed', run_as => 'alice');
+	SELECT pipeline.create_task('handed', 'a', 'SELECT pg_sleep(1)');
+	SELECT pipeline.create_task('handed', 'b', 'SELECT 1', depends_on => '{a}');
+});
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('handed')");
+wait_for($node, "SELECT state FROM pipeline.task_runs WHERE run_id = $run AND task = 'a'", 'running', 'the first task runs as its owner');
+$node->safe_psql('postgres', "SELECT pipeline.create_pipeline('handed', run_as => 'bob', or_replace => true), pipeline.clear($run, 'b')");
+wait_run($node, $run, 'succeeded', 'one of the new owner follows it, while the worker of the old one stays');
+
+# A run that began under an owner who is gone, too, pauses the pipeline.
+$node->safe_psql('postgres', q{
+	CREATE ROLE gone LOGIN;
+	SELECT pipeline.create_pipeline('left', run_as => 'gone', paused => true);
+	SELECT pipeline.create_task('left', 'a', 'SELECT 1');
+});
+$run = $node->safe_psql('postgres', "SELECT pipeline.run('left')");
+$node->safe_psql('postgres', "SELECT pipeline.create_pipeline('left', run_as => 'bob', or_replace => true), pipeline.resume('left'); DROP ROLE gone");
+$node->poll_query_until('postgres', "SELECT paused FROM pipeline.pipelines WHERE pipeline = 'left'") or die 'not paused';
+like($node->safe_psql('postgres', "SELECT why FROM pipeline.waiting WHERE run_id = $run"),
+	qr/the pipeline is paused: tasks cannot run as their owner: role with OID \d+ does not exist/, 'and waiting says so');
+$node->safe_psql('postgres', "SELECT pipeline.cancel($run), pipeline.resume('left')");
+$node->safe_psql('postgres', "SELECT pipeline.retry($run)");
+wait_run($node, $run, 'succeeded', 'cancelled and retried, it runs as the new owner');
+
 # A due time for which nobody made a run: whoever calls run_due() does not.
 alice($node, q{SELECT pipeline.create_pipeline('unheard', '@hourly', deadline => '1 second'), pipeline.create_task('unheard', 'a', 'SELECT 1')});
 $node->safe_psql('postgres', "UPDATE pipeline.pipelines SET scheduled_since = now() - interval '2 hours' WHERE pipeline = 'unheard'");

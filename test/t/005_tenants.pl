@@ -71,6 +71,24 @@ $run = run_pipeline($node, 'p');
 wait_run($node, $run, 'succeeded', 'a run here gets a place');
 is($node->safe_psql('postgres', "SELECT notices FROM pipeline.attempts WHERE run_id = $run"), '{"NOTICE: said"}', 'notices are kept when log_min_messages is log');
 
+# Tasks that became ready while all slots were busy get those that become idle.
+alice($node, q{
+	SELECT pipeline.create_pipeline('two');
+	SELECT pipeline.create_task('two', 't' || n, 'SELECT pg_sleep(1.5)') FROM generate_series(1, 2) n;
+}, 'other');
+alice($node, q{
+	SELECT pipeline.create_pipeline('fan');
+	SELECT pipeline.create_task('fan', 'first', 'SELECT pg_sleep(1)');
+	SELECT pipeline.create_task('fan', 't' || n, 'SELECT pg_sleep(600)', depends_on => '{first}') FROM generate_series(1, 2) n;
+});
+$run = run_pipeline($node, 'fan');
+wait_for($node, "SELECT state FROM pipeline.task_runs WHERE run_id = $run AND task = 'first'", 'running', 'one slot is busy here');
+$second = run_pipeline($node, 'two', 'other');
+wait_run($node, $second, 'succeeded', 'and two in the other database', 'other');
+wait_for($node, "SELECT count(*) FROM pipeline.task_runs WHERE run_id = $run AND state = 'running'", '2', 'the second task gets one of its places');
+alice($node, "SELECT pipeline.cancel($run)");
+wait_run($node, $run, 'cancelled', 'cancelled');
+
 # Nobody waits for the end of somebody's long queue.
 $node->safe_psql('postgres', q{
 	SELECT pipeline.create_pipeline('queue', run_as => 'bob');
@@ -105,6 +123,40 @@ $other->query_safe('ROLLBACK');
 wait_run($node, $bobs, 'succeeded', 'which begins when that is taken back');
 cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM pipeline.run_due()'), '>=', 3, 'and what was due is made');
 $_->quit for $open, $other;
+
+# Nor does the scheduler wait for a subscriber that somebody is dropping.
+alice($node, q{
+	SELECT pipeline.create_dataset('news');
+	SELECT pipeline.create_pipeline('reader', on_datasets => '{news}');
+	SELECT pipeline.create_task('reader', 'a', 'SELECT 1');
+});
+$open = $node->background_psql('postgres', extra_params => [ '-U', 'alice' ]);
+$open->query_safe('BEGIN');
+$open->query_safe("SELECT pipeline.drop_pipeline('reader')");
+alice($node, "SELECT pipeline.publish('news')");
+$bobs = as_bob("SELECT pipeline.run('bobs')");
+wait_run($node, $bobs, 'succeeded', 'bob does not wait for a pipeline that is being dropped');
+$open->query_safe('ROLLBACK');
+wait_for($node, "SELECT state FROM pipeline.runs WHERE pipeline = 'reader'", 'succeeded', 'what was published meanwhile is not lost');
+
+# Nor for an alert that somebody is acknowledging.
+alice($node, q{
+	SELECT pipeline.create_pipeline('late', deadline => '100 ms', max_active_runs => 2);
+	SELECT pipeline.create_task('late', 'a', 'SELECT pg_sleep(600)');
+});
+$run = run_pipeline($node, 'late');
+wait_for($node, "SELECT count(*) FROM pipeline.alerts WHERE alertname = 'DeadlineMissed' AND state = 'firing'", '1', 'a deadline is missed');
+$open->query_safe('BEGIN');
+$open->query_safe("SELECT pipeline.acknowledge(alert_id) FROM pipeline.alerts WHERE alertname = 'DeadlineMissed'");
+$second = run_pipeline($node, 'late');
+$node->safe_psql('postgres', 'SELECT pg_sleep(0.3)');
+$bobs = as_bob("SELECT pipeline.run('bobs')");
+wait_run($node, $bobs, 'succeeded', 'bob does not wait for the alert of another deadline');
+$open->query_safe('COMMIT');
+$open->quit;
+wait_for($node, "SELECT deadline_missed AND deadline_due IS NULL FROM pipeline.runs WHERE run_id = $second", 't', 'which is minded then');
+alice($node, "SELECT pipeline.cancel(r) FROM unnest('{$run,$second}'::bigint[]) r");
+wait_run($node, $_, 'cancelled', 'cancelled') for $run, $second;
 
 # A lost attempt whose run is locked: others go on, it ends later.
 $run = run_pipeline($node, 'sleep');

@@ -34,6 +34,8 @@ $node->safe_psql('postgres', q{
 	INSERT INTO pipeline.attempts (run_id, task, attempt, owner, state, pid, command, params)
 	SELECT run_id, task, 1, 'alice', 'failed', 0, '', '{}' FROM pipeline.task_runs WHERE pipeline = 'old';
 	SELECT pipeline.create_dataset('d'), pipeline.create_dataset('e');
+	SELECT count(pipeline.create_dataset('once ' || n)) FROM generate_series(1, 300) n;
+	SELECT count(pipeline.publish('once ' || n)) FROM generate_series(1, 300) n;
 	SELECT count(pipeline.publish('d')), count(pipeline.publish('e')) FROM generate_series(1, 5);
 	UPDATE pipeline.dataset_events SET dispatched = true, published_at = now() - interval '100 days';
 	UPDATE pipeline.changes SET at = now() - interval '100 days' WHERE change_id <= 3;
@@ -62,7 +64,7 @@ is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.task_runs t WHERE
 is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.attempts WHERE command = ''"), '2', 'and attempts');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.runs WHERE pipeline <> 'old'"), '14', 'younger ones stay');
 is($node->safe_psql('postgres', 'SELECT min(change_id) > 3, count(*) > 5 FROM pipeline.changes'), 't|t', 'old changes are gone, too');
-is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT dataset) FROM pipeline.dataset_events'), '2|2', 'and old events of datasets, but the latest of each');
+is($node->safe_psql('postgres', 'SELECT count(*), count(DISTINCT dataset) FROM pipeline.dataset_events'), '302|302', 'and old events of datasets, but the latest of each, however many');
 $_->quit for $holder, $reader;
 
 # The newest, that of the schedule, and what runs stay whatever their age.
