@@ -120,7 +120,8 @@ extern int	runner_reserve_slot(Oid database, Oid role, uint32 *generation);
 extern void runner_tell_starved(void);
 extern void runner_release_slot(int slot, uint32 generation);
 
-/* Things to do when the current transaction has committed. */
+/* ---- at_commit.c: when the current transaction has committed ------------- */
+
 extern void runner_at_commit_wake(void);
 extern void runner_at_commit_stop(int64 attempt_id);
 extern void runner_at_commit_tell(void);
