@@ -11,7 +11,6 @@
 
 #include "access/htup_details.h"
 #include "access/detoast.h"
-#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/tuptable.h"
 #include "funcapi.h"
@@ -20,7 +19,6 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 #include "utils/lsyscache.h"
-#include "utils/resowner.h"
 #include "utils/typcache.h"
 
 #include "runner/runner.h"
@@ -205,6 +203,21 @@ result_receive(TupleTableSlot *slot, DestReceiver *self)
 	return true;
 }
 
+typedef struct Parse
+{
+	const char *json;
+	Jsonb	   *jsonb;
+} Parse;
+
+static bool
+parse_json(void *arg)
+{
+	Parse	   *parse = arg;
+
+	parse->jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(parse->json)));
+	return true;
+}
+
 /*
  * Turn JSON into jsonb; as a string when jsonb cannot hold what type json
  * can, such as \u0000.  A task does not fail for what it returns.
@@ -212,29 +225,11 @@ result_receive(TupleTableSlot *slot, DestReceiver *self)
 static Jsonb *
 to_jsonb_or_string(const char *json)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
+	Parse		parse = {.json = json};
 	StringInfoData string;
-	Jsonb	   *volatile jsonb = NULL;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		jsonb = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (jsonb != NULL)
-		return jsonb;
+	if (pipeline_try(parse_json, &parse) == NULL)
+		return parse.jsonb;
 	initStringInfo(&string);
 	escape_json(&string, json);
 	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(string.data)));
@@ -246,10 +241,13 @@ result_shutdown(DestReceiver *self)
 {
 	ResultReceiver *r = (ResultReceiver *) self;
 	MemoryContext old = MemoryContextSwitchTo(r->context);
-	char	   *json = r->rows == 1 && !r->full ? r->json.data :
-		psprintf("[%s]", r->json.data);
 
-	r->result->result = to_jsonb_or_string(json);
+	/* An empty array would say that there was no row. */
+	if (r->rows == 0 && r->full)
+		r->result->result = NULL;
+	else
+		r->result->result = to_jsonb_or_string(r->rows == 1 && !r->full ? r->json.data :
+											   psprintf("[%s]", r->json.data));
 	MemoryContextSwitchTo(old);
 }
 

@@ -330,7 +330,7 @@ COMMENT ON COLUMN pipeline.attempts.finished_at IS 'When it ended.';
 COMMENT ON COLUMN pipeline.attempts.timeout IS 'How long it may run.';
 COMMENT ON COLUMN pipeline.attempts.command IS 'The SQL that it ran.';
 COMMENT ON COLUMN pipeline.attempts.params IS 'The run''s parameters.';
-COMMENT ON COLUMN pipeline.attempts.result IS 'What its last row-returning statement returned: an object for one row, an array for several; at most 100 rows and 64 kB.';
+COMMENT ON COLUMN pipeline.attempts.result IS 'What its last row-returning statement returned: an object for one row, an array for several; at most 100 rows and 64 kB, NULL when the first row alone has more.';
 COMMENT ON COLUMN pipeline.attempts.rows IS 'Rows that its statements returned or changed.';
 COMMENT ON COLUMN pipeline.attempts.wal_bytes IS 'WAL that it wrote, in bytes.';
 COMMENT ON COLUMN pipeline.attempts.notices IS 'The first 100 messages of level notice and above that it raised.';
