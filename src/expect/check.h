@@ -367,6 +367,13 @@ extern void pipeline_anomaly(const ScanTarget *target, Check *check, int64 rows)
 extern Jsonb *pipeline_previous_details(const ScanTarget *target, const Check *check);
 extern Jsonb *pipeline_drift_reference(const ScanTarget *target, const Check *check);
 
+/* ---- check_prepare.c: what can be known before the scan -------------------- */
+
+extern void pipeline_condition_check(const ScanTarget *target,
+									 const char *condition);
+extern void pipeline_check_prepare(const ScanTarget *target,
+								   MemoryContext context, Check *check);
+
 /* ---- check_run.c: from definitions to results ------------------------------ */
 
 extern int64 pipeline_checks_run(const ScanTarget *target, List *checks);

@@ -2,8 +2,7 @@
  * check_run.c
  *	  From definitions to results.
  *
- * First each check is prepared by itself: its column, its kwargs against the
- * column's type, its condition.  Then all that look at single rows or at single
+ * First each check is prepared by itself (check_prepare.c).  Then all that look at single rows or at single
  * columns share one scan (two, where the table is big enough for a parallel one,
  * which sorts do not take part in).  If that errs (a condition that divides by
  * zero, say) they run again half by half, until only the check at fault has no
@@ -15,7 +14,6 @@
 #include "postgres.h"
 
 #include "access/relation.h"
-#include "access/xact.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -29,7 +27,6 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "expect/check.h"
 
@@ -55,42 +52,38 @@ must_propagate(int sqlstate)
 		sqlstate == ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
+typedef struct Call
+{
+	Attempt		function;
+	Run		   *run;
+	void	   *arg;
+} Call;
+
+static bool
+make_call(void *arg)
+{
+	Call	   *call = arg;
+
+	call->function(call->run, call->arg);
+	return true;
+}
+
 /* Call a function in a subtransaction; returns the error's text, or NULL. */
 static char *
 attempt(Attempt function, Run *run, void *arg)
 {
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	char	   *volatile error = NULL;
+	Call		call = {function, run, arg};
+	ErrorData  *edata = pipeline_try(make_call, &call);
+	char	   *error;
 
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		function(run, arg);
-		ReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-	}
-	PG_CATCH();
-	{
-		ErrorData  *edata;
-
-		MemoryContextSwitchTo(context);
-		edata = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		MemoryContextSwitchTo(context);
-		CurrentResourceOwner = owner;
-		/* Only now: a subtransaction left open would outlive the statement. */
-		if (must_propagate(edata->sqlerrcode))
-			ReThrowError(edata);
-		error = MemoryContextStrdup(run->context,
-									psprintf("%s (%s)", edata->message,
-											 unpack_sql_state(edata->sqlerrcode)));
-		FreeErrorData(edata);
-	}
-	PG_END_TRY();
+	if (edata == NULL)
+		return NULL;
+	if (must_propagate(edata->sqlerrcode))
+		ReThrowError(edata);
+	error = MemoryContextStrdup(run->context,
+								psprintf("%s (%s)", edata->message,
+										 unpack_sql_state(edata->sqlerrcode)));
+	FreeErrorData(edata);
 	return error;
 }
 
@@ -102,140 +95,11 @@ set_error(Check *check, char *error)
 	check->result.error = error;
 }
 
-/* ---- preparation ------------------------------------------------------------- */
-
-/* Raise whatever is wrong with a condition over the target. */
-static void
-check_condition(const ScanTarget *target, const char *condition)
-{
-	(void) pipeline_query_columns(psprintf("SELECT FROM %s AS %s WHERE %s",
-										   target->source->from, target->alias, condition));
-}
-
-/* The set of a check of distinct values must fit the column. */
-static void
-check_set(const ScanTarget *target, const Check *check)
-{
-	Form_pg_attribute att = pipeline_column_attribute(target, pipeline_kwarg_text(check->kwargs, "column"));
-
-	(void) pipeline_set_compile(check->kwargs, getBaseType(att->atttypid),
-								pipeline_kwarg_bool(check->kwargs, "parse_strings_as_datetimes"),
-								att->attcollation);
-}
-
-/* The type of an expression over the target, or over what stands for it. */
-static Form_pg_attribute
-expression_type(const ScanTarget *target, const char *expression, const char *from)
-{
-	TupleDesc	columns = pipeline_query_columns(from == NULL ?
-												 psprintf("SELECT %s FROM %s AS %s", expression,
-														  target->source->from, target->alias) :
-												 psprintf("SELECT %s FROM %s", expression, from));
-
-	return TupleDescAttr(columns, 0);
-}
-
-static void
-prepare_aggregate(Run *run, Check *check)
-{
-	Form_pg_attribute type;
-	MemoryContext old = MemoryContextSwitchTo(run->context);
-
-	pipeline_prepare_aggregates(run->target, check);
-	MemoryContextSwitchTo(old);
-	type = expression_type(run->target, pipeline_list_join(check->aggregates, ", "), NULL);
-	if (check->type->sub != SUB_FRESHNESS && check->type->kind == CHECK_AGGREGATE)
-		pipeline_bounds_check(check->kwargs, type->atttypid);
-}
-
-static void
-prepare_row_check(const ScanTarget *target, Check *check)
-{
-	Form_pg_attribute type = expression_type(target, pipeline_check_argument(target, check), NULL);
-	CompiledCheck compiled;
-
-	pipeline_check_compile(&compiled, check->type, check->kwargs, type->atttypid, type->attcollation);
-}
-
-/* Run a preparation whose results stay. */
-static void
-prepare_kept(Run *run, Check *check, void (*function) (const ScanTarget *, Check *))
-{
-	MemoryContext old = MemoryContextSwitchTo(run->context);
-
-	function(run->target, check);
-	MemoryContextSwitchTo(old);
-}
-
-static void
-refer_to_past(const ScanTarget *target, Check *check)
-{
-	check->reference = pipeline_drift_reference(target, check);
-}
-
-/*
- * A check that is proved wants its rows counted, those that are NULL apart.
- * Uniqueness is then a row-level expression that nothing can make false.
- */
-static void
-count_only(const ScanTarget *target, Check *check)
-{
-	if (check->type->sub != SUB_UNIQUE)
-		return;
-	check->shown = list_make1(pipeline_kwarg_text(check->kwargs, "column"));
-	check->expression = psprintf("(pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 OR NULL::pg_catalog.bool)",
-								 pipeline_check_argument(target, check));
-}
-
-/*
- * Find out all that can be known of a check before the scan, in a context that
- * is short-lived.
- */
+/* Prepare one check; see check_prepare.c. */
 static void
 prepare(Run *run, void *arg)
 {
-	Check	   *check = arg;
-	const ScanTarget *target = run->target;
-	char	   *condition = pipeline_check_condition(check);
-
-	if (condition)
-		check_condition(target, condition);
-	check->proved = pipeline_is_proved(target, check);
-	if (check->proved)
-	{
-		prepare_kept(run, check, count_only);
-		return;
-	}
-	switch (check->type->kind)
-	{
-		case CHECK_COLUMNS:
-			prepare_kept(run, check, pipeline_columns_verdict);
-			break;
-		case CHECK_COUNT:
-		case CHECK_QUERY:
-			break;
-		case CHECK_AGGREGATE:
-		case CHECK_DEVIATION:
-			prepare_aggregate(run, check);
-			break;
-		case CHECK_DISTRIBUTION:
-			(void) pipeline_check_argument(target, check);
-			if (check->type->sub == SUB_DRIFT)
-				prepare_kept(run, check, refer_to_past);
-			else if (check->type->sub != SUB_UNIQUE)
-				check_set(target, check);
-			break;
-		case CHECK_EXPRESSION:
-			prepare_kept(run, check, pipeline_prepare_expression);
-			(void) expression_type(target, check->expression, NULL);
-			break;
-		case CHECK_WINDOW:
-			prepare_kept(run, check, pipeline_prepare_window);
-			(void) expression_type(target, check->expression, pipeline_window_from(target, check));
-			break;
-		default:
-			prepare_row_check(target, check);
-	}
+	pipeline_check_prepare(run->target, run->context, arg);
 }
 
 /* ---- statements ------------------------------------------------------------------ */
@@ -751,7 +615,7 @@ pipeline_checks_run(const ScanTarget *target, List *checks)
 	ListCell   *lc;
 
 	if (target->where)
-		check_condition(target, target->where);
+		pipeline_condition_check(target, target->where);
 	prepare_all(&run, checks);
 	scan_target(&run, lcons(counter, of_kinds(checks, false)));
 	run.rows = counter->result.error ? -1 : counter->result.elements;
