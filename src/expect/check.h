@@ -374,6 +374,11 @@ extern void pipeline_condition_check(const ScanTarget *target,
 extern void pipeline_check_prepare(const ScanTarget *target,
 								   MemoryContext context, Check *check);
 
+/* ---- check_deviation.c: how far values lie from their center --------------- */
+
+extern void pipeline_prepare_deviation(const ScanTarget *target,
+									   MemoryContext context, Check *check);
+
 /* ---- check_run.c: from definitions to results ------------------------------ */
 
 extern int64 pipeline_checks_run(const ScanTarget *target, List *checks);
