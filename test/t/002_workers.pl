@@ -170,7 +170,7 @@ $node->safe_psql('postgres', q{
 	SELECT pipeline.create_task('left', 'a', 'SELECT 1');
 });
 $run = $node->safe_psql('postgres', "SELECT pipeline.run('left')");
-$node->safe_psql('postgres', "SELECT pipeline.create_pipeline('left', run_as => 'bob', or_replace => true), pipeline.resume('left'); DROP ROLE gone");
+$node->safe_psql('postgres', "BEGIN; SELECT pipeline.create_pipeline('left', run_as => 'bob', or_replace => true), pipeline.resume('left'); DROP ROLE gone; COMMIT");
 $node->poll_query_until('postgres', "SELECT paused FROM pipeline.pipelines WHERE pipeline = 'left'") or die 'not paused';
 like($node->safe_psql('postgres', "SELECT why FROM pipeline.waiting WHERE run_id = $run"),
 	qr/the pipeline is paused: tasks cannot run as their owner: role with OID \d+ does not exist/, 'and waiting says so');
