@@ -179,6 +179,9 @@ enum
 	EVENT_ROW_FIRST
 };
 
+/* events_rows.c */
+extern void pipeline_scd_event_descs(Replay *r);
+
 /* events_batch.c */
 extern void pipeline_scd_read_batch(Replay *r);
 
