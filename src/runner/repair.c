@@ -252,7 +252,7 @@ pipeline_retry(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_IN_USE),
 				 errmsg("run " INT64_FORMAT " has not ended: it is %s", run_id, state),
-				 errhint("Wait for it, or cancel it first.")));
+				 errhint("Wait for it, cancel it first, or have one task run again with pipeline.clear().")));
 	pipeline_extension_begin(&scope);
 	n = runner_run_again(run_id, NULL, true);
 	if (n > 0)
