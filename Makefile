@@ -13,8 +13,10 @@ PG_CPPFLAGS = -Isrc -DPIPELINE_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS  = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type $(WERROR)
 
-TABLES     = $(wildcard $(ROOMS:%=src/%/tables.sql))
-FUNCTIONS  = $(wildcard $(ROOMS:%=src/%/functions.sql))
+# A room's first, then what it has split off: tables_<subject>.sql.
+room_sql   = $(foreach r,$(ROOMS),$(wildcard src/$(r)/$(1).sql) $(sort $(wildcard src/$(r)/$(1)_*.sql)))
+TABLES     = $(call room_sql,tables)
+FUNCTIONS  = $(call room_sql,functions)
 DATA_built = pipeline--$(EXTVERSION).sql $(RELEASED:%=pipeline--%--$(EXTVERSION).sql)
 DATA       = $(wildcard src/upgrade/pipeline--*.sql)
 EXTRA_CLEAN = $(DATA_built) tmp_check

@@ -25,6 +25,9 @@ extern List *pipeline_alert_tell(int64 alert_id, Oid owner, const char *event,
 extern void pipeline_channel_send(const char *kind, const Jsonb *config,
 								  const char *payload, const char *line);
 
+/* alert_dispatch.c: from events to notifications. */
+extern long pipeline_alert_dispatch(void);
+
 /* alert_kinds.c: for apply() and export(). */
 extern void pipeline_alert_register_kinds(void);
 

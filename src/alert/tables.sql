@@ -79,9 +79,12 @@ CREATE TABLE pipeline.alert_events (
   severity pipeline.severity NOT NULL,
   role regrole NOT NULL,
   note text,
-  channels text[] NOT NULL
+  channels text[] NOT NULL,
+  dispatched_at timestamptz
 );
 CREATE INDEX alert_events_alert ON pipeline.alert_events (alert_id, event_id);
+CREATE INDEX alert_events_undispatched ON pipeline.alert_events (event_id)
+  WHERE dispatched_at IS NULL;
 COMMENT ON TABLE pipeline.alert_events IS
 'History of the alerts: one row per transition, written in its transaction. Occurrences that change nothing are only counted, in alerts.';
 COMMENT ON COLUMN pipeline.alert_events.event_id IS 'Number of the event.';
@@ -94,7 +97,9 @@ COMMENT ON COLUMN pipeline.alert_events.state IS 'State of the alert after it.';
 COMMENT ON COLUMN pipeline.alert_events.severity IS 'Severity of the alert after it.';
 COMMENT ON COLUMN pipeline.alert_events.role IS 'The session''s role: who did it.';
 COMMENT ON COLUMN pipeline.alert_events.note IS 'What was said: the note of acknowledge(), or the change of severity.';
-COMMENT ON COLUMN pipeline.alert_events.channels IS 'Names of the channels that were told.';
+COMMENT ON COLUMN pipeline.alert_events.channels IS 'Names of the channels of kinds notify and log that were told in the same transaction.';
+COMMENT ON COLUMN pipeline.alert_events.dispatched_at IS
+'When the notifier took it up and decided which routes it goes by. NULL: not yet.';
 
 ALTER TABLE pipeline.channels ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.alerts ENABLE ROW LEVEL SECURITY;
