@@ -200,6 +200,10 @@ extern void pipeline_identity_claim(void);
 extern const char *pipeline_direct_read_obstacle(Relation rel,
 												 const AttrNumber *columns,
 												 int ncolumns);
+extern const char *pipeline_direct_leaf_obstacle(Relation leaf);
+extern const char *pipeline_direct_root_obstacle(Relation rel,
+												 const AttrNumber *columns,
+												 int ncolumns);
 extern const char *pipeline_direct_write_obstacle(Relation rel,
 												  const AttrNumber *inserted,
 												  int ninserted,
