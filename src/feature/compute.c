@@ -392,7 +392,8 @@ feature_compute(FeatureRun *run)
 	c.nshifts = list_length(run->plan->shifts);
 	c.ends = palloc0_array(int64, c.nshifts + 1);
 	c.writer = row_writer_create(run->plan->result,
-								 run->plan->spine->columns->natts, run->output);
+								 run->plan->spine->columns->natts, run->output,
+								 run->output_file);
 	c.values = palloc0_array(Datum, run->plan->result->natts);
 	c.nulls = palloc0_array(bool, run->plan->result->natts);
 	c.entity_context = AllocSetContextCreate(CurrentMemoryContext,
@@ -403,9 +404,9 @@ feature_compute(FeatureRun *run)
 										  ALLOCSET_DEFAULT_SIZES);
 	create_views(&c);
 	create_states(run->plan);
-	progress_phase(PROGRESS_COMPUTING, key_table_size(run->keys));
-	if (key_table_size(run->keys) > 0)
-		record_store_finish(run->store, key_table_size(run->keys),
+	progress_phase(PROGRESS_COMPUTING, run->nkeys);
+	if (run->nkeys > 0)
+		record_store_finish(run->store, run->nkeys,
 							c.nstreams + 1, compute_part, &c);
 	row_writer_end(c.writer);
 }

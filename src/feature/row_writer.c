@@ -10,6 +10,7 @@
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
 #include "executor/tuptable.h"
+#include "storage/buffile.h"
 
 #include "feature/feature.h"
 
@@ -18,20 +19,25 @@ struct RowWriter
 	TupleDesc	desc;
 	int			nspine;			/* columns of the spine */
 	Tuplestorestate *output;
+	BufFile    *file;			/* instead of it */
 	TupleTableSlot *slot;
 	char	   *tuple;			/* room for the row at hand */
 	Size		size;
 };
 
-/* Make a writer of rows of that type, in the current context. */
+/*
+ * Make a writer of rows of that type, in the current context, to the output or,
+ * if there is one, to the file.
+ */
 RowWriter *
-row_writer_create(TupleDesc desc, int nspine, Tuplestorestate *output)
+row_writer_create(TupleDesc desc, int nspine, Tuplestorestate *output, BufFile *file)
 {
 	RowWriter  *writer = palloc0(sizeof(RowWriter));
 
 	writer->desc = desc;
 	writer->nspine = nspine;
 	writer->output = output;
+	writer->file = file;
 	writer->slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	writer->size = 1024;
 	writer->tuple = palloc(writer->size);
@@ -144,6 +150,11 @@ row_writer_put(RowWriter *writer, MinimalTuple row, const Datum *values,
 	((MinimalTuple) writer->tuple)->t_infomask = infomask;
 	((MinimalTuple) writer->tuple)->t_hoff = header;
 	HeapTupleHeaderSetNatts((MinimalTuple) writer->tuple, natts);
+	if (writer->file != NULL)
+	{
+		BufFileWrite(writer->file, writer->tuple, at);
+		return;
+	}
 	ExecStoreMinimalTuple((MinimalTuple) writer->tuple, writer->slot, false);
 	tuplestore_puttupleslot(writer->output, writer->slot);
 }
