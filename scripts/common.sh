@@ -65,7 +65,7 @@ prepare() {
     PG_CONFIG=/usr/lib/postgresql/$PGMAJOR/bin/pg_config
     need_packages build-essential "postgresql-$PGMAJOR" "postgresql-server-dev-$PGMAJOR" \
       "postgresql-$PGMAJOR-cron" "postgresql-$PGMAJOR-pgtap" libcurl4-openssl-dev \
-      libipc-run-perl perl python3 util-linux
+      libipc-run-perl openssl perl python3 util-linux
   fi
   [ -x "$PG_CONFIG" ] || die "no pg_config at $PG_CONFIG"
 }

@@ -322,8 +322,11 @@ note_failure(Sending *s, bool dead)
 {
 	bool		counts = s->verdict == VERDICT_RETRY && s->status != 429;
 
+	/* Told on another channel: this one was not tried. */
+	if (tells_only_of(s->message, s->channel))
+		return;
 	notifier_failed(s->channel_state, s->error, s->retry_after, counts);
-	if (!dead || tells_only_of(s->message, s->channel) || s->message->test || s->message->heartbeat)
+	if (!dead || s->message->test || s->message->heartbeat)
 		return;
 	s->channel_state->alerted = true;
 	notifier_undeliverable(s->channel_owner, s->channel, s->notification_id, s->error);
