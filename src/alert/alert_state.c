@@ -20,7 +20,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "alert/alert_state.h"
+#include "alert/alert_notify.h"
 #include "base/rows.h"
 
 static const char *const severities[] = {"info", "warning", "error", "critical", NULL};
@@ -37,6 +37,7 @@ record_event(int64 alert_id, Oid owner, const char *event, const char *note)
 				 sql_int8(alert_id), sql_text(event),
 				 sql_role(GetSessionUserId()), sql_text(note),
 				 sql_array(pipeline_list_array(told)));
+	pipeline_notifier_wake_at_commit();
 }
 
 /*

@@ -22,8 +22,12 @@ extern void pipeline_alert_identify(const AlertSpec *spec,
 /* alert_deliver.c: who is told, and how. */
 extern List *pipeline_alert_tell(int64 alert_id, Oid owner, const char *event,
 								 const char *note);
+extern void pipeline_alert_deliver_init(void);
 extern void pipeline_channel_send(const char *kind, const Jsonb *config,
 								  const char *payload, const char *line);
+
+/* alert_grants.c: who may name a channel in a route or an escalation. */
+extern bool pipeline_channel_usable_by(const char *channel, Oid role);
 
 /* alert_dispatch.c: from events to notifications. */
 extern long pipeline_alert_dispatch(void);

@@ -194,6 +194,8 @@ extern void pipeline_register_kind(const ObjectKind *kind);
 
 extern bool pipeline_identity_matches(void);
 extern void pipeline_identity_claim(void);
+extern void pipeline_identity_register(bool (*anything) (void));
+extern void pipeline_identity_mind(void);
 
 /* ---- direct.c: past the executor? ------------------------------------------ */
 

@@ -201,18 +201,6 @@ check_schedule(const char *schedule, const char *timezone, const char *align)
 				 errhint("An unscheduled pipeline's runs take their interval from run().")));
 }
 
-/* The first pipeline makes this database the one that acts. */
-static void
-mind_identity(void)
-{
-	if (pipeline_sql("SELECT 1 FROM pipeline.pipelines LIMIT 1", SPI_OK_SELECT) == 0)
-		pipeline_identity_claim();
-	else if (!pipeline_identity_matches())
-		ereport(WARNING,
-				(errmsg("nothing runs in this database: it is a copy of the one where its pipelines were set up"),
-				 errhint("Call pipeline.resume_schedules() to let it run.")));
-}
-
 PG_FUNCTION_INFO_V1(pipeline_create_pipeline);
 
 /* SQL: create_pipeline(name, schedule, timezone, ...) */
@@ -277,7 +265,7 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 
 	pipeline_extension_begin(&scope);
 	runner_check_datasets(datasets, owner);
-	mind_identity();
+	pipeline_identity_mind();
 	if (before)
 		before = pipeline_as_jsonb(name);
 	if (pipeline_sql("INSERT INTO pipeline.pipelines AS p (pipeline, owner, schedule, timezone, interval_align,"

@@ -1,0 +1,127 @@
+/*
+ * alert_message.c
+ *	  The message of a notification, from jsonb to a struct that the kinds of
+ *	  channels write from.
+ */
+#include "postgres.h"
+
+#include "alert/alert_render.h"
+
+static const char *
+or_else(char *value, const char *other)
+{
+	return value ? value : other;
+}
+
+/* The object under a key; an empty one when there is none. */
+static Jsonb *
+object_key(const Jsonb *object, const char *key)
+{
+	JsonbValue	buf;
+	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &object->root,
+												 key, strlen(key), &buf);
+
+	if (v == NULL || v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+		return pipeline_jsonb_object(0, NULL, NULL);
+	return JsonbValueToJsonb(v);
+}
+
+static int64
+number_key(const Jsonb *object, const char *key)
+{
+	char	   *text = pipeline_jsonb_key(object, key);
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
+static bool
+true_key(const Jsonb *object, const char *key)
+{
+	char	   *text = pipeline_jsonb_key(object, key);
+
+	return text != NULL && strcmp(text, "true") == 0;
+}
+
+static MessageAlert *
+read_alert(Jsonb *object)
+{
+	MessageAlert *a = palloc0_object(MessageAlert);
+
+	a->alert_id = number_key(object, "alert_id");
+	a->fingerprint = pstrdup(or_else(pipeline_jsonb_key(object, "fingerprint"), ""));
+	a->alertname = pstrdup(or_else(pipeline_jsonb_key(object, "alertname"), "Alert"));
+	a->severity = pstrdup(or_else(pipeline_jsonb_key(object, "severity"), "error"));
+	a->state = pstrdup(or_else(pipeline_jsonb_key(object, "state"), "firing"));
+	a->summary = pstrdup(or_else(pipeline_jsonb_key(object, "summary"), ""));
+	a->source = pipeline_jsonb_key(object, "source");
+	a->note = pipeline_jsonb_key(object, "note");
+	a->owner = pstrdup(or_else(pipeline_jsonb_key(object, "owner"), ""));
+	a->labels = object_key(object, "labels");
+	a->detail = object_key(object, "detail");
+	a->occurrences = number_key(object, "occurrences");
+	a->started_at = pipeline_jsonb_key(object, "started_at");
+	a->resolved_at = pipeline_jsonb_key(object, "resolved_at");
+	return a;
+}
+
+static List *
+read_alerts(const Jsonb *object)
+{
+	JsonbValue	buf;
+	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &object->root,
+												 "alerts", 6, &buf);
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+	List	   *alerts = NIL;
+
+	if (v == NULL || v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data))
+		return NIL;
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM && element.type == jbvBinary &&
+			JsonContainerIsObject(element.val.binary.data))
+			alerts = lappend(alerts, read_alert(JsonbValueToJsonb(&element)));
+	}
+	return alerts;
+}
+
+static char *
+escalation_text(const Jsonb *object)
+{
+	Jsonb	   *escalation = object_key(object, "escalation");
+	char	   *step = pipeline_jsonb_key(escalation, "step");
+	char	   *to = pipeline_jsonb_key(escalation, "to");
+
+	if (step == NULL)
+		return NULL;
+	return psprintf("escalation step %s%s%s", step, to ? " to " : "", to ? to : "");
+}
+
+/*
+ * Read a message, in the current memory context.  What is not of the form that
+ * the contract names has a harmless value.
+ */
+Message *
+pipeline_message_read(Jsonb *jsonb)
+{
+	Message    *m = palloc0_object(Message);
+	Jsonb	   *incident = object_key(jsonb, "incident");
+
+	m->jsonb = jsonb;
+	m->firing = strcmp(or_else(pipeline_jsonb_key(jsonb, "status"), "firing"), "resolved") != 0;
+	m->title = pstrdup(or_else(pipeline_jsonb_key(jsonb, "title"), ""));
+	m->severity = pstrdup(or_else(pipeline_jsonb_key(jsonb, "severity"), "error"));
+	m->group_labels = object_key(jsonb, "group_labels");
+	m->common_labels = object_key(jsonb, "common_labels");
+	m->alerts = read_alerts(jsonb);
+	m->omitted = (int) number_key(jsonb, "omitted");
+	m->escalation = escalation_text(jsonb);
+	m->incident_id = pipeline_jsonb_key(incident, "incident_id");
+	m->incident = pipeline_jsonb_key(incident, "title");
+	m->muted_since = pipeline_jsonb_key(object_key(jsonb, "digest"), "muted_since");
+	m->test = true_key(jsonb, "test");
+	m->heartbeat = true_key(jsonb, "heartbeat");
+	return m;
+}
