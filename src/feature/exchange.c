@@ -5,24 +5,12 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
 #include "feature/exchange.h"
 #include "feature/feature.h"
-
-#define CHUNK (64 * 1024)
-
-/* What is written for another process, in chunks that say their length. */
-typedef struct Parcel
-{
-	BufFile    *file;
-	char	   *chunk;
-	Size		size;
-	Size		used;
-} Parcel;
+#include "feature/parcel.h"
 
 struct Exchange
 {
@@ -55,40 +43,18 @@ file_name(int from, int to)
 	return psprintf("records.%d.%d", from, to);
 }
 
-static void
-write_chunk(Parcel *parcel)
-{
-	if (parcel->used == 0)
-		return;
-	BufFileWrite(parcel->file, &parcel->used, sizeof(Size));
-	BufFileWrite(parcel->file, parcel->chunk, parcel->used);
-	parcel->used = 0;
-}
-
 static Record *
-parcel_reserve(Exchange *exchange, Parcel *parcel, Size size)
+reserve_for_other(Exchange *exchange, Size size)
 {
+	Parcel	   *parcel = &exchange->parcels[exchange->to];
 	MemoryContext before = MemoryContextSwitchTo(exchange->context);
 	Record	   *record;
 
-	if (parcel->file == NULL)
-	{
-		parcel->file = BufFileCreateFileSet(&exchange->files->fs,
-											file_name(exchange->me, exchange->to));
-		parcel->size = CHUNK;
-		parcel->chunk = palloc(parcel->size);
-	}
-	if (parcel->used + size > parcel->size)
-		write_chunk(parcel);
-	if (size > parcel->size)
-	{
-		pfree(parcel->chunk);
-		parcel->size = size;
-		parcel->chunk = MemoryContextAllocHuge(exchange->context, size);
-	}
-	MemoryContextSwitchTo(before);
-	record = (Record *) (parcel->chunk + parcel->used);
+	record = (Record *) parcel_reserve(parcel, exchange->files,
+									   parcel->file ? NULL : file_name(exchange->me, exchange->to),
+									   size);
 	record->size = (uint32) size;
+	MemoryContextSwitchTo(before);
 	return record;
 }
 
@@ -111,7 +77,7 @@ exchange_reserve(FeatureRun *run, uint32 key, Size size)
 	}
 	exchange->to = key % exchange->nprocesses;
 	record = exchange->to == exchange->me ? record_store_reserve(run->store, size) :
-		parcel_reserve(exchange, &exchange->parcels[exchange->to], size);
+		reserve_for_other(exchange, size);
 	record->key = key / exchange->nprocesses;
 	exchange->pending = record;
 	return record;
@@ -126,7 +92,7 @@ exchange_append(FeatureRun *run)
 	if (exchange == NULL || exchange->to == exchange->me)
 		record_store_append(run->store);
 	else
-		exchange->parcels[exchange->to].used += exchange->pending->size;
+		parcel_append(&exchange->parcels[exchange->to], exchange->pending->size);
 }
 
 static void
@@ -159,52 +125,7 @@ exchange_send(FeatureRun *run)
 	Exchange   *exchange = run->exchange;
 
 	for (int i = 0; i < exchange->nprocesses; i++)
-	{
-		Parcel	   *parcel = &exchange->parcels[i];
-
-		if (parcel->file == NULL)
-			continue;
-		write_chunk(parcel);
-		BufFileExportFileSet(parcel->file);
-		BufFileClose(parcel->file);
-		parcel->file = NULL;
-		pfree(parcel->chunk);
-	}
-}
-
-static void
-receive_file(FeatureRun *run, BufFile *file)
-{
-	Size		length;
-	Size		room = 0;
-	char	   *chunk = NULL;
-
-	while (BufFileRead(file, &length, sizeof(Size)) == sizeof(Size))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (length > room)
-		{
-			if (chunk != NULL)
-				pfree(chunk);
-			room = Max(length, CHUNK);
-			chunk = MemoryContextAllocHuge(CurrentMemoryContext, room);
-		}
-		if (BufFileRead(file, chunk, length) != length)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not read from a temporary file of features")));
-		for (Size at = 0; at < length;)
-		{
-			const Record *record = (const Record *) (chunk + at);
-			Record	   *stored = record_store_reserve(run->store, record->size);
-
-			memcpy(stored, record, record->size);
-			record_store_append(run->store);
-			at += record->size;
-		}
-	}
-	if (chunk != NULL)
-		pfree(chunk);
+		parcel_send(&exchange->parcels[i]);
 }
 
 /* All have sent: take what they sent to this process. */
@@ -215,15 +136,14 @@ exchange_receive(FeatureRun *run)
 
 	for (int i = 0; i < exchange->nprocesses; i++)
 	{
-		BufFile    *file;
+		Parcel		parcel;
 
-		if (i == exchange->me)
+		if (i == exchange->me ||
+			!parcel_open(&parcel, exchange->files, file_name(i, exchange->me)))
 			continue;
-		file = BufFileOpenFileSet(&exchange->files->fs, file_name(i, exchange->me),
-								  O_RDONLY, true);
-		if (file == NULL)
-			continue;
-		receive_file(run, file);
-		BufFileClose(file);
+		while (parcel_next_chunk(&parcel))
+			record_store_append_all(run->store, parcel.chunk, parcel.head.length,
+									parcel.head.pieces);
+		parcel_close(&parcel);
 	}
 }

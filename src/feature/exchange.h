@@ -9,7 +9,6 @@
 #ifndef PIPELINE_FEATURE_EXCHANGE_H
 #define PIPELINE_FEATURE_EXCHANGE_H
 
-#include "storage/buffile.h"
 #include "storage/sharedfileset.h"
 
 #include "feature/run.h"

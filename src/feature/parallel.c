@@ -10,8 +10,6 @@
  */
 #include "postgres.h"
 
-#include <fcntl.h>
-
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -28,6 +26,7 @@
 #include "feature/exchange.h"
 #include "feature/feature.h"
 #include "feature/parallel.h"
+#include "feature/parcel.h"
 
 #define SIZES 4					/* times the least size of a parallel scan */
 
@@ -312,32 +311,25 @@ parallel_exchange(FeatureRun *run)
 static void
 take_output(FeatureRun *run, int process)
 {
-	BufFile    *file = BufFileOpenFileSet(&run->parallel->head->files.fs,
-										  parallel_output_name(process), O_RDONLY, false);
-	TupleTableSlot *slot = MakeSingleTupleTableSlot(run->plan->result, &TTSOpsMinimalTuple);
-	Size		room = 1024;
-	MinimalTuple tuple = palloc(room);
-	uint32		length;
+	TupleTableSlot *slot;
+	Parcel		parcel;
 
-	while (BufFileRead(file, &length, sizeof(length)) == sizeof(length))
+	if (!parcel_open(&parcel, &run->parallel->head->files, parallel_output_name(process)))
+		return;
+	slot = MakeSingleTupleTableSlot(run->plan->result, &TTSOpsMinimalTuple);
+	while (parcel_next_chunk(&parcel))
 	{
-		CHECK_FOR_INTERRUPTS();
-		if (length > room)
+		for (Size at = 0; at < parcel.head.length;)
 		{
-			room = Max(length, room * 2);
-			tuple = repalloc_huge(tuple, room);
+			MinimalTuple tuple = (MinimalTuple) (parcel.chunk + at);
+
+			ExecStoreMinimalTuple(tuple, slot, false);
+			tuplestore_puttupleslot(run->output, slot);
+			at += MAXALIGN(tuple->t_len);
 		}
-		if (BufFileRead(file, (char *) tuple + sizeof(length), length - sizeof(length)) != length - sizeof(length))
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not read from a temporary file of features")));
-		tuple->t_len = length;
-		ExecStoreMinimalTuple(tuple, slot, false);
-		tuplestore_puttupleslot(run->output, slot);
 	}
 	ExecDropSingleTupleTableSlot(slot);
-	pfree(tuple);
-	BufFileClose(file);
+	parcel_close(&parcel);
 }
 
 /* Add to the report what a helper has read. */

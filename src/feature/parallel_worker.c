@@ -15,6 +15,7 @@
 #include "feature/exchange.h"
 #include "feature/feature.h"
 #include "feature/parallel.h"
+#include "feature/parcel.h"
 
 extern PGDLLEXPORT void pipeline_feature_worker(dsm_segment *segment, shm_toc *toc);
 
@@ -73,6 +74,9 @@ attach_tables(List *scans, char *from)
 static void
 help(FeatureRun *run, List *scans, ParallelHead *head, ParallelRead *reads, int me)
 {
+	RowParcel	rows = {.files = &head->files,.name = parallel_output_name(me),
+		.context = CurrentMemoryContext
+	};
 	ListCell   *lc;
 
 	foreach(lc, scans)
@@ -87,10 +91,9 @@ help(FeatureRun *run, List *scans, ParallelHead *head, ParallelRead *reads, int 
 	exchange_send(run);
 	BarrierArriveAndWait(&head->barrier, PG_WAIT_EXTENSION);
 	exchange_receive(run);
-	run->output_file = BufFileCreateFileSet(&head->files.fs, parallel_output_name(me));
+	run->output_parcel = &rows;
 	feature_compute(run);
-	BufFileExportFileSet(run->output_file);
-	BufFileClose(run->output_file);
+	parcel_send(&rows.parcel);
 }
 
 /* Entry point, called by PostgreSQL's parallel machinery. */

@@ -218,6 +218,35 @@ record_store_append(RecordStore *store)
 	store->bytes += record->size;
 }
 
+/* Append so many records that lie one after the other. */
+void
+record_store_append_all(RecordStore *store, const char *records, Size length,
+						uint64 nrecords)
+{
+	if (store->parts == NULL &&
+		record_cost(store->nrecords + nrecords, store->bytes + length) <= store->budget)
+	{
+		RecordBlock *block = store->last;
+
+		if (block == NULL || block->size - block->used < length)
+			block = add_block(store, length);
+		memcpy(block->data + block->used, records, length);
+		block->used += length;
+		store->nrecords += nrecords;
+		store->bytes += length;
+		return;
+	}
+	for (Size at = 0; at < length;)
+	{
+		const Record *record = (const Record *) (records + at);
+		Record	   *copy = record_store_reserve(store, record->size);
+
+		memcpy(copy, record, record->size);
+		record_store_append(store);
+		at += record->size;
+	}
+}
+
 /* How much was written to files, in bytes. */
 uint64
 record_store_spilled(const RecordStore *store)

@@ -92,7 +92,7 @@ typedef struct FeatureRun
 	struct Exchange *exchange;	/* NULL: this process does it all */
 	struct ParallelRun *parallel;	/* of the process that others help */
 	Tuplestorestate *output;
-	struct BufFile *output_file;	/* instead of it, of those that help */
+	struct RowParcel *output_parcel;	/* instead of it, of those that help */
 	FeatureStatistic *statistics;	/* by feature, or NULL */
 	MemoryContext scratch;		/* reset for every row read */
 	int64		least_time;
@@ -118,7 +118,7 @@ extern void feature_compute(FeatureRun *run);
 typedef struct RowWriter RowWriter;
 
 extern RowWriter *row_writer_create(TupleDesc desc, int nspine,
-									Tuplestorestate *output, struct BufFile *file);
+									Tuplestorestate *output, struct RowParcel *parcel);
 extern void row_writer_put(RowWriter *writer, MinimalTuple row,
 						   const Datum *values, const bool *nulls);
 extern void row_writer_end(RowWriter *writer);
