@@ -59,6 +59,16 @@ need_packages() {
   [ -z "${MADE_CONF:-}" ] || sudo_ rm -f "$conf"
 }
 
+# Install packages of npm into NPM_DIR.
+need_npm() {
+  command -v npm >/dev/null || need_packages nodejs npm
+  NPM_DIR=$WORK/npm
+  mkdir -p "$NPM_DIR"
+  (cd "$NPM_DIR" && npm install --no-audit --no-fund --prefer-offline --silent "$@") >"$WORK/npm.log" 2>&1 ||
+    { tail -n 20 "$WORK/npm.log" >&2; die "npm could not install: $*"; }
+  chmod -R a+rX "$NPM_DIR"
+}
+
 prepare() {
   find_major
   if [ -z "${PG_CONFIG:-}" ] || [ "$PG_CONFIG" = pg_config ]; then

@@ -70,6 +70,21 @@ SELECT pipeline.alter_channel('alert_network', '{"config": {"url": "https://hook
 SELECT name, kind, config, secret_ref, rate_per_minute, max_attempts FROM pipeline.channels WHERE name = 'alert_network';
 SELECT line FROM pipeline.export() AS line WHERE line LIKE '%alert_network''%' ;
 
+-- The kinds have each their own.
+SELECT pipeline.create_channel('alert_network kind', 'slack');
+SELECT pipeline.create_channel('alert_network kind', 'slack', '{"url": "https://hooks.example.com/services/T0"}', secret_ref => 'x');
+SELECT pipeline.create_channel('alert_network kind', 'slack', '{"heartbeat": "1 minute"}', secret_ref => 'x');
+SELECT pipeline.create_channel('alert_network kind', 'teams');
+SELECT pipeline.create_channel('alert_network kind', 'pagerduty', secret_ref => 'x');
+SELECT pipeline.create_channel('alert_network kind', 'alertmanager');
+SELECT pipeline.create_channel('alert_network kind', 'alertmanager', '{"url": "https://hooks.example.com/?x"}');
+SELECT pipeline.create_channel('alert_network kind', 'alertmanager', '{"url": "https://hooks.example.com/", "ends_after": "1 second"}');
+SELECT pipeline.create_channel('alert_network kind', 'alertmanager', '{"url": "https://hooks.example.com/"}');
+SELECT config FROM pipeline.channels WHERE name = 'alert_network kind';
+SELECT pipeline.create_channel('alert_network kind', 'slack', secret_ref => 'x', or_replace => true);
+SELECT kind, config, secret_ref FROM pipeline.channels WHERE name = 'alert_network kind';
+SELECT pipeline.drop_channel('alert_network kind');
+
 -- A channel is its owner's; whom it is granted to may see it.
 SET ROLE pipeline_bob;
 SELECT count(*) FROM pipeline.channels WHERE name = 'alert_network';

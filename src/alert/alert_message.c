@@ -125,3 +125,68 @@ pipeline_message_read(Jsonb *jsonb)
 	m->heartbeat = true_key(jsonb, "heartbeat");
 	return m;
 }
+
+/* The same without the details of its alerts and the ends of long texts. */
+Jsonb *
+pipeline_message_without_details(const Jsonb *message)
+{
+	bool		isnull;
+
+	pipeline_sql("SELECT $1 || jsonb_build_object('truncated', true, 'alerts',"
+				 " (SELECT coalesce(jsonb_agg(a - 'detail' || jsonb_build_object('summary', left(a ->> 'summary', 500),"
+				 "    'note', left(a ->> 'note', 500))), '[]') FROM jsonb_array_elements($1 -> 'alerts') a))",
+				 SPI_OK_SELECT, sql_jsonb(message));
+	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+}
+
+/* How many alerts it tells of, with those that are not in the list. */
+int
+pipeline_message_count(const Message *m)
+{
+	return list_length(m->alerts) + m->omitted;
+}
+
+static const char *
+event_word(const Sending *s)
+{
+	static const char *const words[][2] = {
+		{"acknowledged", "ACKNOWLEDGED"}, {"digest", "DIGEST"},
+		{"escalation", "ESCALATION"}, {"heartbeat", "HEARTBEAT"}, {"test", "TEST"},
+	};
+
+	for (int i = 0; i < lengthof(words); i++)
+	{
+		if (strcmp(s->event, words[i][0]) == 0)
+			return words[i][1];
+	}
+	return s->message->firing ? "FIRING" : "RESOLVED";
+}
+
+/* One line: "[FIRING:3] title". */
+char *
+pipeline_message_headline(const Sending *s)
+{
+	int			n = pipeline_message_count(s->message);
+
+	return pipeline_one_line(psprintf("[%s%s] %s", event_word(s), n > 1 ? psprintf(":%d", n) : "",
+									  s->message->title));
+}
+
+/* What else is to be said of all of it, on one line; or NULL. */
+char *
+pipeline_message_context(const Sending *s)
+{
+	const Message *m = s->message;
+	List	   *parts = NIL;
+	char	   *group = pipeline_labels_text(m->group_labels);
+
+	if (group[0])
+		parts = lappend(parts, group);
+	if (m->escalation)
+		parts = lappend(parts, m->escalation);
+	if (m->incident)
+		parts = lappend(parts, psprintf("incident %s: %s", m->incident_id ? m->incident_id : "", m->incident));
+	if (m->muted_since)
+		parts = lappend(parts, psprintf("held back since %s", m->muted_since));
+	return parts ? pipeline_one_line(pipeline_list_join(parts, " | ")) : NULL;
+}

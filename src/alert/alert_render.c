@@ -7,11 +7,18 @@
 
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
 
 #include "alert/alert_json.h"
 #include "alert/alert_render.h"
 
 static const ChannelKind *const kinds[] = {
+	&pipeline_kind_alertmanager,
+	&pipeline_kind_pagerduty,
+	&pipeline_kind_slack,
+	&pipeline_kind_teams,
 	&pipeline_kind_webhook,
 };
 
@@ -82,6 +89,15 @@ pipeline_sending_secret(const Sending *sending, const char *name)
 	return value;
 }
 
+/* Set the body to this JSON, in UTF-8, and its Content-Type. */
+void
+pipeline_request_json(Request *request, const char *json)
+{
+	request->body = makeStringInfo();
+	appendStringInfoString(request->body, pipeline_utf8(json));
+	pipeline_request_header(request, "Content-Type", "application/json; charset=utf-8");
+}
+
 /* ---- texts -------------------------------------------------------------------------- */
 
 static bool
@@ -128,6 +144,16 @@ pipeline_cut(const char *text, int max)
 		return pstrdup(text);
 	len = pg_mbcharcliplen(text, len, max - 3);
 	return psprintf("%.*s...", len, text);
+}
+
+/* A time as RFC 3339. */
+char *
+pipeline_time_text(TimestampTz at)
+{
+	char		text[MAXDATELEN + 1];
+
+	JsonEncodeDateTime(text, TimestampTzGetDatum(at), TIMESTAMPTZOID, NULL);
+	return pstrdup(text);
 }
 
 /* Control characters made spaces. */

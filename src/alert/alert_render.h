@@ -70,6 +70,12 @@ typedef struct Message
 
 extern Message *pipeline_message_read(Jsonb *jsonb);
 
+/* The same without the details of its alerts and the ends of long texts. */
+extern Jsonb *pipeline_message_without_details(const Jsonb *message);
+
+/* How many alerts it tells of, with those that are not in the list. */
+extern int	pipeline_message_count(const Message *m);
+
 /* ---- one notification on its way ------------------------------------------------ */
 
 typedef struct ChannelKind ChannelKind;
@@ -135,6 +141,12 @@ typedef struct Sending
 	char	   *answer;
 } Sending;
 
+/* One line: "[FIRING:3] title". */
+extern char *pipeline_message_headline(const Sending *sending);
+
+/* What else is to be said of all of it, on one line; or NULL. */
+extern char *pipeline_message_context(const Sending *sending);
+
 /* ---- a kind ----------------------------------------------------------------------- */
 
 struct ChannelKind
@@ -184,6 +196,12 @@ extern Verdict pipeline_judge_http(Sending *sending,
 /* Add "Name: value", control characters of the value made spaces. */
 extern void pipeline_request_header(Request *request, const char *name,
 									const char *value);
+
+/* Set the body to this JSON, in UTF-8, and its Content-Type. */
+extern void pipeline_request_json(Request *request, const char *json);
+
+/* A time as RFC 3339. */
+extern char *pipeline_time_text(TimestampTz at);
 
 /* The text in UTF-8; what cannot be converted becomes '?'. */
 extern char *pipeline_utf8(const char *text);

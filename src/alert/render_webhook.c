@@ -137,19 +137,6 @@ event_source(void)
 	return buf.data;
 }
 
-/* The message without the details of its alerts. */
-static Jsonb *
-without_details(const Jsonb *message)
-{
-	bool		isnull;
-
-	pipeline_sql("SELECT $1 || jsonb_build_object('truncated', true, 'alerts',"
-				 " (SELECT coalesce(jsonb_agg(a - 'detail' || jsonb_build_object('summary', left(a ->> 'summary', 500),"
-				 "    'note', left(a ->> 'note', 500))), '[]') FROM jsonb_array_elements($1 -> 'alerts') a))",
-				 SPI_OK_SELECT, sql_jsonb(message));
-	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
-}
-
 static StringInfo
 cloud_event(const Sending *s, const Jsonb *data)
 {
@@ -257,7 +244,7 @@ build_request(Sending *s, Request *request)
 		(void) pipeline_sending_secret(s, "url");
 	request->body = cloud_event(s, s->message->jsonb);
 	if (request->body->len > MAX_BODY)
-		request->body = cloud_event(s, without_details(s->message->jsonb));
+		request->body = cloud_event(s, pipeline_message_without_details(s->message->jsonb));
 	pipeline_request_header(request, "Content-Type", "application/cloudevents+json; charset=utf-8");
 	foreach(lc, names)
 		pipeline_request_header(request, lfirst(lc),
