@@ -20,6 +20,13 @@ lock_sla_target(const char *name)
 				 SPI_OK_SELECT, sql_text(name));
 }
 
+static void
+lock_rule(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.rules WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
 /* Say what there is to define; at load of the library. */
 void
 pipeline_alert_register_kinds(void)
@@ -46,6 +53,19 @@ pipeline_alert_register_kinds(void)
 		.lock = lock_sla_target
 	};
 
+	static const ObjectKind rules = {
+		.kind = "rule",
+		.key = "rules",
+		.create = "create_rule",
+		.drop = "drop_rule",
+		.name_argument = "name",
+		.has_path = true,
+		.list = "SELECT NULL::text AS parent, r.name, r.owner::oid AS owner, r.search_path,"
+		" to_jsonb(r) AS arguments FROM pipeline.rules r ORDER BY r.name COLLATE \"C\"",
+		.lock = lock_rule
+	};
+
 	pipeline_register_kind(&channels);
 	pipeline_register_kind(&sla_targets);
+	pipeline_register_kind(&rules);
 }
