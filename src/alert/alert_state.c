@@ -73,7 +73,7 @@ count_occurrence(const AlertSpec *spec, const char *fingerprint)
 	if (pipeline_sql("SELECT alert_id, severity::text,"
 					 " state = 'acknowledged' AND acknowledged_until <= clock_timestamp()"
 					 " FROM pipeline.alerts WHERE owner = $1 AND fingerprint = $2 AND state <> 'resolved'"
-					 " FOR UPDATE", SPI_OK_SELECT,
+					 " FOR NO KEY UPDATE", SPI_OK_SELECT,
 					 sql_role(spec->owner), sql_text(fingerprint)) == 0)
 		return 0;
 	alert_id = pipeline_sql_int8(0, 1);
@@ -174,7 +174,7 @@ pipeline_alert_acknowledge(int64 alert_id, const char *note,
 
 	SPI_connect();
 	pipeline_extension_begin(&scope);
-	pipeline_sql("SELECT state, owner::oid FROM pipeline.alerts WHERE alert_id = $1 FOR UPDATE",
+	pipeline_sql("SELECT state, owner::oid FROM pipeline.alerts WHERE alert_id = $1 FOR NO KEY UPDATE",
 				 SPI_OK_SELECT, sql_int8(alert_id));
 	firing = strcmp(pipeline_sql_text(0, 1), "firing") == 0;
 	if (strcmp(pipeline_sql_text(0, 1), "resolved") == 0)

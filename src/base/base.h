@@ -43,6 +43,11 @@ extern void pipeline_check_author(Oid owner, const char *kind,
 extern bool pipeline_is_admin(Oid roleid);
 extern char *pipeline_search_path(void);
 
+/* ---- session.c: workers that are a user ----------------------------------- */
+
+extern char *pipeline_role_problem(Oid role, const char *what);
+extern void pipeline_reset_session(void);
+
 /* ---- subtransaction.c: work that may be taken back ------------------------ */
 
 extern ErrorData *pipeline_try(bool (*work) (void *arg), void *arg);

@@ -164,7 +164,7 @@ check_roles(List *list)
 	foreach(lc, list)
 	{
 		Demand	   *d = lfirst(lc);
-		char	   *problem = runner_role_problem(d->role);
+		char	   *problem = pipeline_role_problem(d->role, "tasks");
 
 		if (problem == NULL && runner_start_failures(d->role) >= RUNNER_MAX_START_FAILURES)
 			problem = "its workers could not start; the server's log has the reason";
