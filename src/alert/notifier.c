@@ -41,6 +41,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "alert/alert_incident.h"
+#include "alert/alert_rule.h"
 #include "alert/notifier.h"
 
 /* A look without any reason: events of a prepared transaction wake nobody. */
@@ -63,6 +65,8 @@ typedef struct Part
 
 static Part parts[] = {
 	{"dispatch alerts", pipeline_alert_dispatch, true, false},
+	{"mind incidents", pipeline_incident_mind, true, false},
+	{"mind rules", pipeline_rules_mind, true, false},
 	{"write heartbeats", notifier_heartbeats, true, false},
 	{"note how channels fare", notifier_write_health, true, true},
 	{"delete old notifications", notifier_trim, false, false},
