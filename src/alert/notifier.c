@@ -159,9 +159,10 @@ claim_some(void *arg)
 {
 	List	  **claimed = arg;
 	long		wait = -1;
+	int			under_way = notifier_count(sendings);
 	MemoryContext old;
 
-	*claimed = notifier_claim(pipeline_notifier_connections - list_length(sendings), &wait);
+	*claimed = notifier_claim(pipeline_notifier_connections - under_way, &wait);
 	next_claim = wait < 0 ? 0 : in_ms(wait);
 	old = MemoryContextSwitchTo(notifier_context);
 	sendings = list_concat(sendings, *claimed);

@@ -78,11 +78,10 @@ notifier_settle(Sending *s, Verdict verdict, const char *error)
 	MemoryContextSwitchTo(old);
 }
 
-/* Free it; its channel has one less under way. */
+/* Free it. */
 void
 notifier_forget(Sending *s)
 {
-	s->channel_state->in_flight--;
 	notifier_release_result(s);
 	MemoryContextDelete(s->context);
 }

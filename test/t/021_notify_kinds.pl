@@ -9,7 +9,8 @@ use PipelineTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('kinds', "pipeline.notification_retry_delay = '50ms'");
+# One connection: each waits for the one before.
+my $node = new_node('kinds', "pipeline.notification_retry_delay = '50ms'", 'pipeline.notifier_connections = 1');
 install($node, 'postgres');
 my $http = start_peer($node, 'http');
 my $receiver = start_peer($node, 'receiver');
