@@ -11,7 +11,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/jsonb.h"
 
-#include "alert/alert_state.h"
+#include "alert/alert_object.h"
 
 static void
 not_for_kind(const char *argument, const char *value, const char *kind)
@@ -205,6 +205,7 @@ pipeline_drop_channel(PG_FUNCTION_ARGS)
 	name = pipeline_arg_text(fcinfo, 0);
 	SPI_connect();
 	before = own_channel_must_exist(name);
+	pipeline_check_channel_unused(name);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("DELETE FROM pipeline.channels WHERE name = $1", SPI_OK_DELETE,
 				 sql_text(name));

@@ -202,13 +202,18 @@ typedef struct Channel
 	Jsonb	   *config;
 } Channel;
 
-/* The channels that hear the alerts of this owner, by name. */
+/*
+ * The channels that hear the alerts of this owner by themselves, by name: not
+ * those that a route names, for they hear what it sends.
+ */
 static List *
 channels_of(Oid owner)
 {
 	List	   *channels = NIL;
-	uint64		n = pipeline_sql("SELECT name, kind, config, owner::oid FROM pipeline.channels ORDER BY name",
-								 SPI_OK_SELECT);
+	uint64		n = pipeline_sql("SELECT name, kind, config, owner::oid FROM pipeline.channels c"
+								 " WHERE kind IN ('notify', 'log')"
+								 " AND NOT EXISTS (SELECT FROM pipeline.routes r WHERE r.channels @> ARRAY[c.name])"
+								 " ORDER BY name", SPI_OK_SELECT);
 
 	for (uint64 i = 0; i < n; i++)
 	{

@@ -1,6 +1,7 @@
 /*
  * alert_kinds.c
- *	  Channels as a kind of objects for apply(), export() and alter_channel().
+ *	  What alerts are told by as kinds of objects for apply(), export() and
+ *	  alter_X(): each after those that it refers to.
  */
 #include "postgres.h"
 
@@ -10,6 +11,13 @@ static void
 lock_channel(const char *name)
 {
 	pipeline_sql("SELECT 1 FROM pipeline.channels WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
+static void
+lock_route(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.routes WHERE name = $1 FOR UPDATE",
 				 SPI_OK_SELECT, sql_text(name));
 }
 
@@ -28,5 +36,18 @@ pipeline_alert_register_kinds(void)
 		.lock = lock_channel
 	};
 
+	static const ObjectKind routes = {
+		.kind = "route",
+		.key = "routes",
+		.create = "create_route",
+		.drop = "drop_route",
+		.name_argument = "name",
+		.after_argument = "parent",
+		.list = "SELECT NULL::text AS parent, r.name, r.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(r) AS arguments FROM pipeline.routes r ORDER BY r.name COLLATE \"C\"",
+		.lock = lock_route
+	};
+
 	pipeline_register_kind(&channels);
+	pipeline_register_kind(&routes);
 }

@@ -18,6 +18,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
@@ -171,33 +172,48 @@ same_matchers(const List *a, const List *b)
 }
 
 /*
- * Parse a text of any number of matchers; 22023, naming the argument, if it
- * cannot be read.  They live in the current memory context.
+ * Parse a text of any number of matchers into the current memory context; NIL
+ * with the reason if it cannot be read.
  */
+List *
+pipeline_matchers_try(const char *text, char **why)
+{
+	char	   *classic_why;
+	List	   *matchers = pipeline_matchers_read_utf8(text, why);
+	List	   *classic = pipeline_matchers_read_classic(text, &classic_why);
+
+	if (classic_why == NULL && (*why != NULL || !same_matchers(matchers, classic)))
+	{
+		classic_why = compile_all(classic);
+		if (classic_why == NULL)
+		{
+			*why = NULL;
+			return classic;
+		}
+	}
+	if (*why == NULL)
+		*why = compile_all(matchers);
+	if (*why == NULL)
+		return matchers;
+	if (classic_why)
+		*why = classic_why;
+	return NIL;
+}
+
+/* The same; 22023, naming the argument, if it cannot be read. */
 List *
 pipeline_matchers_parse(const char *text, const char *argument)
 {
 	char	   *why;
-	char	   *classic_why;
-	List	   *matchers = pipeline_matchers_read_utf8(text, &why);
-	List	   *classic = pipeline_matchers_read_classic(text, &classic_why);
+	List	   *matchers = pipeline_matchers_try(text, &why);
 
-	if (classic_why == NULL && (why != NULL || !same_matchers(matchers, classic)))
-	{
-		classic_why = compile_all(classic);
-		if (classic_why == NULL)
-			return classic;
-	}
-	if (why == NULL)
-		why = compile_all(matchers);
-	if (why == NULL)
-		return matchers;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("invalid matchers in argument \"%s\": %s", argument, text),
-			 errdetail_internal("%s", classic_why ? classic_why : why),
-			 errhint("A matcher is a label, one of =, !=, =~, !~, and a value, best in double quotes; commas part them: severity=~\"error|critical\", team=\"payments\".")));
-	return NIL;
+	if (why)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid matchers in argument \"%s\": %s", argument, text),
+				 errdetail_internal("%s", why),
+				 errhint("A matcher is a label, one of =, !=, =~, !~, and a value, best in double quotes; commas part them: severity=~\"error|critical\", team=\"payments\".")));
+	return matchers;
 }
 
 /* The matchers of all texts of an array (NULL: none). */
@@ -224,12 +240,14 @@ regex_matches(regex_t *re, const char *value, int len)
 
 	if (wide != small)
 		pfree(wide);
+	/* One that runs out of memory must not stop the routing of all alerts. */
 	if (code != REG_OKAY && code != REG_NOMATCH)
 	{
 		char		message[100];
 
+		CHECK_FOR_INTERRUPTS();
 		pg_regerror(code, re, message, sizeof(message));
-		ereport(ERROR,
+		ereport(WARNING,
 				(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),
 				 errmsg("regular expression failed: %s", message)));
 	}

@@ -35,6 +35,7 @@ extern Matcher *pipeline_matcher_make(MatcherType type, const char *name, int na
 									  const char *value);
 
 /* alert_matchers.c */
+extern List *pipeline_matchers_try(const char *text, char **why);
 extern List *pipeline_matchers_parse(const char *text, const char *argument);
 extern List *pipeline_matchers_parse_array(const ArrayType *texts,
 										   const char *argument);

@@ -27,6 +27,7 @@ extern void pipeline_channel_send(const char *kind, const Jsonb *config,
 
 /* alert_dispatch.c: from events to notifications. */
 extern long pipeline_alert_dispatch(void);
+extern long pipeline_alert_dispatch_at(TimestampTz now);
 
 /* alert_kinds.c: for apply() and export(). */
 extern void pipeline_alert_register_kinds(void);

@@ -159,7 +159,8 @@ typedef struct ObjectKind
 	const char *drop;			/* function that drops it: ([parent,] name) */
 	const char *name_argument;	/* of create: its name */
 	const char *parent_argument;	/* of create: its parent; or NULL */
-	const char *after_argument;	/* of create: siblings that come first; or NULL */
+	/* Of create: the sibling, or siblings, that come first; or NULL. */
+	const char *after_argument;
 	/* Arguments of create that stay as they are unless given; NULL-terminated. */
 	const char *const *kept;
 	/* An argument that alter_X() leaves to other functions, and which. */

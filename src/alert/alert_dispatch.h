@@ -1,0 +1,125 @@
+/*
+ * alert_dispatch.h
+ *	  What the files of the dispatch share: routes in memory, groups, messages.
+ *
+ * All of it runs in the notifier, inside one transaction, an SPI connection and
+ * the scope of the extension.  What one dispatch needs lives until its end.
+ */
+#ifndef PIPELINE_ALERT_DISPATCH_H
+#define PIPELINE_ALERT_DISPATCH_H
+
+#include "alert/alert_matchers.h"
+#include "alert/alert_object.h"
+#include "utils/timestamp.h"
+
+/* ---- alert_routing.c: the trees ------------------------------------------------- */
+
+/* A route with what it has from its parents; or the default route of a channel. */
+typedef struct Route
+{
+	char	   *name;			/* NULL: the default route of channels[0] */
+	Oid			owner;
+	char	   *parent;
+	List	   *matchers;
+	bool		unreadable;		/* its matchers cannot be read: it matches nothing */
+	bool		continues;
+	List	   *children;		/* of Route, in order */
+	List	   *channels;		/* names */
+	List	   *group_by;		/* names; "...": all */
+	int64		group_wait;		/* these in microseconds */
+	int64		group_interval;
+	int64		repeat_interval;
+	bool		send_resolved;
+	List	   *mute;			/* names of time intervals */
+	List	   *active;
+	char	   *escalation;
+	bool		opens_incident;
+} Route;
+
+typedef struct Routing Routing;
+
+extern Routing *pipeline_routing_load(void);
+extern List *pipeline_routing_match(Routing *routing, Oid owner,
+									const Jsonb *labels);
+extern Route *pipeline_routing_find(Routing *routing, const char *name,
+									const char *channel);
+extern bool pipeline_routing_may_send(Routing *routing, Oid owner,
+									  const char *channel);
+
+/* ---- arrays for set-based statements --------------------------------------------- */
+
+typedef struct Column
+{
+	Oid			type;
+	ArrayBuildState *state;
+} Column;
+
+extern void column_add(Column *column, Datum value, bool isnull);
+extern SqlArg column_arg(Column *column);
+
+/* ---- groups ---------------------------------------------------------------------- */
+
+typedef struct Member
+{
+	int64		alert_id;
+	Oid			owner;			/* of the alert */
+	int64		key;
+	const Jsonb *labels;
+	bool		resolved;
+	bool		left;			/* told elsewhere now: here it is over */
+	bool		acknowledged;
+	TimestampTz acknowledged_until;	/* 0: no end */
+	bool		told;			/* before this flush */
+	bool		telling;		/* in this one */
+} Member;
+
+/* A set of keys: sorted, each once. */
+typedef struct KeySet
+{
+	int			n;
+	int64	   *keys;
+} KeySet;
+
+/* What a channel was last told. */
+typedef struct Told
+{
+	char	   *channel;
+	bool		escalation;
+	TimestampTz at;
+	KeySet		firing;
+	KeySet		resolved;
+} Told;
+
+typedef struct AlertGroup
+{
+	int64		group_id;
+	char	   *group_key;
+	Oid			owner;
+	Jsonb	   *labels;
+	Route	   *route;			/* NULL: gone */
+	TimestampTz flushed_at;		/* 0: never */
+	List	   *members;		/* of Member */
+	List	   *told;			/* of Told */
+} AlertGroup;
+
+extern long pipeline_dispatch_flush(Routing *routing, TimestampTz now);
+extern List *pipeline_groups_read(Routing *routing, ArrayType *group_ids);
+extern Told *pipeline_group_told(AlertGroup *group, const char *channel);
+extern bool pipeline_key_set_has(const KeySet *set, int64 key);
+extern TimestampTz pipeline_group_tick(const AlertGroup *group, TimestampTz after);
+
+/* ---- alert_message.c: into the outbox --------------------------------------------- */
+
+typedef struct Message
+{
+	const AlertGroup *group;
+	const char *channel;
+	const char *event;			/* firing, resolved, repeat, ... */
+	bool		firing;			/* the status: does anything fire? */
+	List	   *members;		/* of Member: what it tells of */
+	const Jsonb *extra;			/* more keys, or NULL */
+} Message;
+
+extern int64 pipeline_message_write(const Message *message);
+
+#endif							/* PIPELINE_ALERT_DISPATCH_H */

@@ -1,0 +1,37 @@
+/*
+ * alert_object.h
+ *	  Things that are defined by name: routes and what they refer to.
+ */
+#ifndef PIPELINE_ALERT_OBJECT_H
+#define PIPELINE_ALERT_OBJECT_H
+
+#include "alert/alert_state.h"
+
+/* A table of ours whose key is a name. */
+typedef struct AlertObject
+{
+	const char *kind;			/* for people: "route" */
+	const char *action;			/* of a change: "create_route" */
+	const char *lock;			/* SELECT owner::oid, to_jsonb(...) by name, FOR UPDATE */
+	const char *remove;			/* DELETE by name */
+	const char *missing_hint;
+	const char *drop_action;
+} AlertObject;
+
+extern Jsonb *pipeline_object_lock(const AlertObject *object, const char *name,
+								   bool must_exist, Oid *owner);
+extern void pipeline_object_write(const AlertObject *object, const char *name,
+								  const Jsonb *before, const char *sql, int nargs,
+								  const SqlArg *args);
+extern Jsonb *pipeline_object_drop(const AlertObject *object, const char *name);
+extern void pipeline_alert_lock(const char *table);
+extern void pipeline_routes_changed(Oid owner);
+
+/* alert_route.c: may a route of `owner` name it?  42704 and 42501 if not. */
+extern void pipeline_check_channels(const List *channels, Oid owner,
+									const char *argument);
+extern bool pipeline_channel_is_usable(Oid owner, const char *channel,
+									   Oid channel_owner);
+extern void pipeline_check_channel_unused(const char *channel);
+
+#endif							/* PIPELINE_ALERT_OBJECT_H */
