@@ -195,7 +195,7 @@ take_events(TimestampTz now, bool *more)
 
 /* All open alerts of owners whose routes changed; of everybody, for an administrator. */
 static List *
-take_route_changes(void)
+take_route_changes(TimestampTz now)
 {
 	uint64		n = pipeline_sql("WITH gone AS (DELETE FROM pipeline.route_changes RETURNING owner)"
 								 " SELECT DISTINCT owner::oid FROM gone", SPI_OK_SELECT);
@@ -212,6 +212,10 @@ take_route_changes(void)
 		column_add(&owners, owner, false);
 		all = all || pipeline_is_admin(DatumGetObjectId(owner));
 	}
+	/* A time interval may have changed: look at what one holds back. */
+	pipeline_sql("UPDATE pipeline.alert_groups SET next_flush_at = $3"
+				 " WHERE muted_since IS NOT NULL AND ($1 OR owner::oid = ANY ($2))", SPI_OK_UPDATE,
+				 sql_bool(all), column_arg(&owners), sql_time(now));
 	n = pipeline_sql("SELECT a.alert_id, a.owner::oid, a.fingerprint, a.severity, a.labels, false, true, false,"
 					 "   coalesce((SELECT max(e.event_id) FROM pipeline.alert_events e"
 					 "             WHERE e.alert_id = a.alert_id AND e.event = 'refired'), 0), a.started_at"
@@ -361,7 +365,7 @@ wake_groups(Routing *routing, List *alerts, TimestampTz now)
 		bool		isnull;
 		char	   *route = pipeline_sql_text(i, 2);
 		char	   *channel = pipeline_sql_text(i, 3);
-		AlertGroup		group = {
+		AlertGroup	group = {
 			.route = pipeline_routing_find(routing, route, channel),
 			.flushed_at = DatumGetTimestampTz(pipeline_sql_datum(i, 4, &isnull))
 		};
@@ -398,9 +402,11 @@ tell_acknowledged(Routing *routing, const Changed *alert)
 		return;
 	foreach(lg, pipeline_groups_read(routing, DatumGetArrayTypeP(column_arg(&ids).value)))
 	{
-		AlertGroup	   *group = lfirst(lg);
+		AlertGroup *group = lfirst(lg);
 		Member	   *member = NULL;
 
+		if (group->muted_since != 0)
+			continue;
 		foreach(lm, group->members)
 		{
 			if (((Member *) lfirst(lm))->alert_id == alert->alert_id)
@@ -440,7 +446,7 @@ pipeline_alert_dispatch_at(TimestampTz now)
 	long		next;
 
 	pipeline_alert_lock("alert_groups");
-	alerts = list_concat(take_events(now, &more), take_route_changes());
+	alerts = list_concat(take_events(now, &more), take_route_changes(now));
 	if (alerts)
 	{
 		routing = pipeline_routing_load();

@@ -70,6 +70,7 @@ typedef struct Member
 	bool		acknowledged;
 	TimestampTz acknowledged_until;	/* 0: no end */
 	bool		told;			/* before this flush */
+	const char *suppressed;		/* by what; NULL: it is not */
 	bool		telling;		/* in this one */
 } Member;
 
@@ -98,6 +99,8 @@ typedef struct AlertGroup
 	Jsonb	   *labels;
 	Route	   *route;			/* NULL: gone */
 	TimestampTz flushed_at;		/* 0: never */
+	TimestampTz muted_since;	/* 0: it was not */
+	bool		digest;			/* what a mute held back is told as one */
 	List	   *members;		/* of Member */
 	List	   *told;			/* of Told */
 } AlertGroup;
@@ -107,6 +110,19 @@ extern List *pipeline_groups_read(Routing *routing, ArrayType *group_ids);
 extern Told *pipeline_group_told(AlertGroup *group, const char *channel);
 extern bool pipeline_key_set_has(const KeySet *set, int64 key);
 extern TimestampTz pipeline_group_tick(const AlertGroup *group, TimestampTz after);
+
+/* ---- alert_mute.c: time intervals -------------------------------------------------- */
+
+/* The time intervals, read when the first route needs them. */
+typedef struct Mutes
+{
+	bool		loaded;
+	List	   *intervals;
+} Mutes;
+
+extern char *pipeline_route_mute(Mutes *mutes, const Route *route, TimestampTz at,
+								 TimestampTz *end);
+extern List *pipeline_make_digests(Mutes *mutes, List *groups, TimestampTz now);
 
 /* ---- alert_message.c: into the outbox --------------------------------------------- */
 

@@ -3,7 +3,8 @@
  *	  Flush the groups that are due: who has to be told what.
  *
  * A group is flushed when its group_wait is over and then every
- * group_interval, as Alertmanager does it; what is told is decided per channel
+ * group_interval, as Alertmanager does it, unless a time interval holds it back
+ * (alert_mute.c); what is told is decided per channel
  * from what it was told last:
  *
  *	 something fires that it does not know	-> firing
@@ -24,6 +25,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/array.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "alert/alert_dispatch.h"
@@ -40,9 +42,12 @@ typedef enum Reason
 typedef struct Flush
 {
 	Routing    *routing;
+	Mutes	   *mutes;
 	TimestampTz now;
-	Column		flushed;		/* groups, and when they are due again */
+	Column		flushed;		/* groups, when they are due again, */
 	Column		next;
+	Column		muted_since;	/* and what holds them back */
+	Column		muted_by;
 	Column		ended;			/* groups */
 	Column		gone_groups;	/* members */
 	Column		gone_alerts;
@@ -161,7 +166,7 @@ read_members(List *groups, ArrayType *group_ids)
 
 	for (uint64 i = 0; i < n; i++)
 	{
-		AlertGroup	   *group = next_group(groups, &at, pipeline_sql_int8(i, 1));
+		AlertGroup *group = next_group(groups, &at, pipeline_sql_int8(i, 1));
 		Member	   *member = palloc0(sizeof(Member));
 		bool		isnull;
 
@@ -188,7 +193,7 @@ read_told(List *groups, ArrayType *group_ids)
 
 	for (uint64 i = 0; i < n; i++)
 	{
-		AlertGroup	   *group = next_group(groups, &at, pipeline_sql_int8(i, 1));
+		AlertGroup *group = next_group(groups, &at, pipeline_sql_int8(i, 1));
 		Told	   *told = palloc0(sizeof(Told));
 
 		told->channel = pipeline_sql_text(i, 2);
@@ -205,13 +210,13 @@ List *
 pipeline_groups_read(Routing *routing, ArrayType *group_ids)
 {
 	List	   *groups = NIL;
-	uint64		n = pipeline_sql("SELECT group_id, group_key, owner::oid, route, channel, group_labels, flushed_at"
+	uint64		n = pipeline_sql("SELECT group_id, group_key, owner::oid, route, channel, group_labels, flushed_at, muted_since"
 								 " FROM pipeline.alert_groups WHERE group_id = ANY ($1) ORDER BY group_id", SPI_OK_SELECT,
 								 sql_datum(INT8ARRAYOID, PointerGetDatum(group_ids), false));
 
 	for (uint64 i = 0; i < n; i++)
 	{
-		AlertGroup	   *group = palloc0(sizeof(AlertGroup));
+		AlertGroup *group = palloc0(sizeof(AlertGroup));
 		char	   *route = pipeline_sql_text(i, 4);
 		char	   *channel = pipeline_sql_text(i, 5);
 		bool		isnull;
@@ -225,6 +230,7 @@ pipeline_groups_read(Routing *routing, ArrayType *group_ids)
 			group->route = NULL;
 		group->labels = DatumGetJsonbPCopy(pipeline_sql_datum(i, 6, &isnull));
 		group->flushed_at = read_time(i, 7);
+		group->muted_since = read_time(i, 8);
 		groups = lappend(groups, group);
 	}
 	if (groups)
@@ -293,11 +299,14 @@ firing_keys(const AlertGroup *group)
 	return set;
 }
 
-/* Is a member that is over something to tell a channel? */
+/*
+ * Is a member that is over something to tell a channel?  Of what came and went
+ * within a mute nobody is told.
+ */
 static bool
-tells_end(const Member *member, const Told *told)
+tells_end(const AlertGroup *group, const Member *member, const Told *told)
 {
-	if (!is_over(member))
+	if (!is_over(member) || (group->muted_since != 0 && !member->told))
 		return false;
 	return !member->left || (told && pipeline_key_set_has(&told->firing, member->key));
 }
@@ -312,7 +321,7 @@ resolved_keys(const AlertGroup *group, const Told *told)
 	{
 		const Member *member = lfirst(lc);
 
-		if (tells_end(member, told))
+		if (tells_end(group, member, told))
 			key_set_add(&set, member->key);
 	}
 	key_set_sort(&set);
@@ -363,7 +372,7 @@ members_to_tell(AlertGroup *group, const Told *told, bool send_resolved)
 	{
 		Member	   *member = lfirst(lc);
 
-		if (is_over(member) && !(send_resolved && tells_end(member, told)))
+		if (is_over(member) && !(send_resolved && tells_end(group, member, told)))
 			continue;
 		member->telling = true;
 		members = lappend(members, member);
@@ -392,6 +401,17 @@ write_told(AlertGroup *group, const char *channel, Told *told, const KeySet *fir
 	told->resolved = *resolved;
 }
 
+/* What a digest says of the mute that it ends. */
+static Jsonb *
+digest_of(const AlertGroup *group)
+{
+	bool		isnull;
+
+	pipeline_sql("SELECT jsonb_build_object('digest', jsonb_build_object('muted_since', $1))",
+				 SPI_OK_SELECT, sql_time(group->muted_since));
+	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+}
+
 /* Tell one channel what it has to be told. */
 static void
 tell_channel(Flush *flush, AlertGroup *group, const char *channel, const KeySet *firing)
@@ -401,7 +421,9 @@ tell_channel(Flush *flush, AlertGroup *group, const char *channel, const KeySet 
 	Reason		reason = find_reason(group, told, firing, &resolved, flush->now);
 	Message		message = {
 		.group = group, .channel = channel, .firing = firing->n > 0,
-		.event = reason == REPETITION ? "repeat" : firing->n > 0 ? "firing" : "resolved"
+		.event = reason == REPETITION ? "repeat" : firing->n == 0 ? "resolved" :
+		group->digest ? "digest" : "firing",
+		.extra = group->digest ? digest_of(group) : NULL
 	};
 
 	if (reason == NOTHING)
@@ -493,13 +515,64 @@ note_members(Flush *flush, const AlertGroup *group)
 	return any;
 }
 
+/* Note when a group that goes on is due again. */
+static void
+note_next(Flush *flush, const AlertGroup *group, TimestampTz next, const char *muted_by)
+{
+	column_add(&flush->flushed, Int64GetDatum(group->group_id), false);
+	column_add(&flush->next, TimestampTzGetDatum(next), next == 0);
+	column_add(&flush->muted_since, TimestampTzGetDatum(group->muted_since), muted_by == NULL);
+	column_add(&flush->muted_by, muted_by ? CStringGetTextDatum(muted_by) : (Datum) 0,
+			   muted_by == NULL);
+}
+
+/*
+ * Hold a group back until its mute ends.  What was not told and is over is
+ * forgotten; what was told and is over is told then.
+ */
+static void
+hold_group(Flush *flush, AlertGroup *group, const char *muted_by, TimestampTz end)
+{
+	bool		any = false;
+	ListCell   *lc;
+
+	foreach(lc, group->members)
+	{
+		const Member *member = lfirst(lc);
+
+		if (is_over(member) && !member->told)
+		{
+			column_add(&flush->gone_groups, Int64GetDatum(group->group_id), false);
+			column_add(&flush->gone_alerts, Int64GetDatum(member->alert_id), false);
+		}
+		else
+			any = true;
+	}
+	if (!any)
+	{
+		column_add(&flush->ended, Int64GetDatum(group->group_id), false);
+		return;
+	}
+	if (group->muted_since == 0)
+		group->muted_since = flush->now;
+	note_next(flush, group, end, muted_by);
+}
+
 static void
 flush_group(Flush *flush, AlertGroup *group)
 {
 	KeySet		firing = firing_keys(group);
+	char	   *muted_by = NULL;
 	TimestampTz next;
 	ListCell   *lc;
 
+	if (group->route)
+		muted_by = pipeline_route_mute(flush->mutes, group->route, flush->now, &next);
+	if (muted_by)
+	{
+		hold_group(flush, group, muted_by, next);
+		return;
+	}
 	if (group->route)
 	{
 		foreach(lc, group->route->channels)
@@ -523,16 +596,18 @@ flush_group(Flush *flush, AlertGroup *group)
 		return;
 	}
 	next = next_flush(flush, group);
-	column_add(&flush->flushed, Int64GetDatum(group->group_id), false);
-	column_add(&flush->next, TimestampTzGetDatum(next), next == 0);
+	note_next(flush, group, next, NULL);
 }
 
 static void
 write_flush(Flush *flush)
 {
-	pipeline_sql("UPDATE pipeline.alert_groups g SET flushed_at = $3, next_flush_at = u.next"
-				 " FROM unnest($1::bigint[], $2::timestamptz[]) u (group_id, next) WHERE g.group_id = u.group_id",
-				 SPI_OK_UPDATE, column_arg(&flush->flushed), column_arg(&flush->next), sql_time(flush->now));
+	pipeline_sql("UPDATE pipeline.alert_groups g SET flushed_at = $5, next_flush_at = u.next,"
+				 "  muted_since = u.since, muted_by = u.by"
+				 " FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[], $4::text[]) u (group_id, next, since, by)"
+				 " WHERE g.group_id = u.group_id", SPI_OK_UPDATE,
+				 column_arg(&flush->flushed), column_arg(&flush->next),
+				 column_arg(&flush->muted_since), column_arg(&flush->muted_by), sql_time(flush->now));
 	if (flush->told_groups.state)
 		pipeline_sql("UPDATE pipeline.alert_group_members m SET told_at = $3"
 					 " FROM unnest($1::bigint[], $2::bigint[]) u (group_id, alert_id)"
@@ -562,15 +637,20 @@ milliseconds_until(TimestampTz now, TimestampTz time)
 long
 pipeline_dispatch_flush(Routing *routing, TimestampTz now)
 {
+	Mutes		mutes = {0};
 	Flush		flush = {
-		.routing = routing, .now = now, .flushed = {INT8OID}, .next = {TIMESTAMPTZOID},
+		.routing = routing, .mutes = &mutes, .now = now, .flushed = {INT8OID}, .next = {TIMESTAMPTZOID},
+		.muted_since = {TIMESTAMPTZOID}, .muted_by = {TEXTOID},
 		.ended = {INT8OID}, .gone_groups = {INT8OID}, .gone_alerts = {INT8OID},
 		.told_groups = {INT8OID}, .told_alerts = {INT8OID}
 	};
-	uint64		n = pipeline_sql("SELECT group_id FROM pipeline.alert_groups WHERE next_flush_at <= $1"
-								 " ORDER BY next_flush_at, group_id LIMIT $2", SPI_OK_SELECT,
+	uint64		n = pipeline_sql("(SELECT group_id FROM pipeline.alert_groups WHERE next_flush_at <= $1 AND muted_since IS NULL"
+								 "  ORDER BY next_flush_at, group_id LIMIT $2)"
+								 " UNION ALL SELECT group_id FROM pipeline.alert_groups WHERE next_flush_at <= $1"
+								 "  AND muted_since IS NOT NULL", SPI_OK_SELECT,
 								 sql_time(now), sql_int8(MAX_GROUPS));
 	Column		ids = {INT8OID};
+	List	   *groups;
 	ListCell   *lc;
 
 	for (uint64 i = 0; i < n; i++)
@@ -579,7 +659,8 @@ pipeline_dispatch_flush(Routing *routing, TimestampTz now)
 	{
 		if (flush.routing == NULL)
 			flush.routing = pipeline_routing_load();
-		foreach(lc, pipeline_groups_read(flush.routing, DatumGetArrayTypeP(column_arg(&ids).value)))
+		groups = pipeline_groups_read(flush.routing, DatumGetArrayTypeP(column_arg(&ids).value));
+		foreach(lc, pipeline_make_digests(&mutes, groups, now))
 		{
 			CHECK_FOR_INTERRUPTS();
 			flush_group(&flush, lfirst(lc));

@@ -15,6 +15,13 @@ lock_channel(const char *name)
 }
 
 static void
+lock_interval(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.time_intervals WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
+static void
 lock_route(const char *name)
 {
 	pipeline_sql("SELECT 1 FROM pipeline.routes WHERE name = $1 FOR UPDATE",
@@ -36,6 +43,16 @@ pipeline_alert_register_kinds(void)
 		.lock = lock_channel
 	};
 
+	static const ObjectKind intervals = {
+		.kind = "time interval",
+		.key = "time_intervals",
+		.create = "create_time_interval",
+		.drop = "drop_time_interval",
+		.name_argument = "name",
+		.list = "SELECT NULL::text AS parent, i.name, i.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(i) AS arguments FROM pipeline.time_intervals i ORDER BY i.name COLLATE \"C\"",
+		.lock = lock_interval
+	};
 	static const ObjectKind routes = {
 		.kind = "route",
 		.key = "routes",
@@ -49,5 +66,6 @@ pipeline_alert_register_kinds(void)
 	};
 
 	pipeline_register_kind(&channels);
+	pipeline_register_kind(&intervals);
 	pipeline_register_kind(&routes);
 }

@@ -13,8 +13,8 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert_interval.h"
 #include "alert/alert_matchers.h"
-#include "alert/alert_object.h"
 
 enum
 {
@@ -213,8 +213,6 @@ pipeline_create_route(PG_FUNCTION_ARGS)
 	channels = list_arg(fcinfo, ARG_CHANNELS, "channels");
 	if (!PG_ARGISNULL(ARG_GROUP_BY))
 		check_group_by(list_arg(fcinfo, ARG_GROUP_BY, "group_by"));
-	not_yet(list_arg(fcinfo, ARG_MUTE, "mute_time_intervals") != NIL, "mute_time_intervals");
-	not_yet(list_arg(fcinfo, ARG_ACTIVE, "active_time_intervals") != NIL, "active_time_intervals");
 	not_yet(!PG_ARGISNULL(ARG_ESCALATION), "escalation");
 	not_yet(PG_GETARG_BOOL(ARG_OPENS_INCIDENT), "opens_incident");
 	pipeline_check_labels(pipeline_arg_jsonb(fcinfo, ARG_LABELS), "labels");
@@ -225,6 +223,8 @@ pipeline_create_route(PG_FUNCTION_ARGS)
 	if (PG_GETARG_BOOL(ARG_OR_REPLACE))
 		before = pipeline_object_lock(&route_object, name, false, &owner);
 	pipeline_check_channels(channels, owner, "channels");
+	pipeline_check_intervals(list_arg(fcinfo, ARG_MUTE, "mute_time_intervals"), owner, "mute_time_intervals");
+	pipeline_check_intervals(list_arg(fcinfo, ARG_ACTIVE, "active_time_intervals"), owner, "active_time_intervals");
 	if (!PG_ARGISNULL(ARG_PARENT))
 		check_parent(name, pipeline_arg_text(fcinfo, ARG_PARENT), owner);
 	{

@@ -13,6 +13,7 @@
 #include "access/tupdesc.h"
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
+#include "pgtime.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
@@ -117,6 +118,12 @@ extern int	pipeline_compare_intervals(const Interval *a, const Interval *b);
 extern char *pipeline_qualified_name(Oid relid);
 extern Jsonb *pipeline_jsonb_object(int npairs, const char *const *keys,
 									const char *const *values);
+
+/* ---- timezone.c: clocks on walls ------------------------------------------ */
+
+extern pg_tz *pipeline_timezone(const char *name);
+extern pg_time_t pipeline_wall_to_instant(pg_time_t wall, pg_tz *tz);
+extern pg_time_t pipeline_instant_to_wall(pg_time_t instant, pg_tz *tz);
 
 /* ---- source.c: user text is parsed, never pasted blind ------------------- */
 
