@@ -427,7 +427,49 @@ tell_acknowledged(Routing *routing, const Changed *alert)
 	}
 }
 
+/* ---- silences until the alerts are resolved ------------------------------------------------ */
+
+/* End those whose last alert is resolved, before anything is flushed. */
+static void
+end_silences(Dispatch *dispatch, List *alerts)
+{
+	List	   *resolved = NIL;
+	ListCell   *lc;
+
+	foreach(lc, alerts)
+	{
+		const Changed *alert = lfirst(lc);
+		OpenAlert  *open = palloc_object(OpenAlert);
+
+		open->alert_id = alert->alert_id;
+		open->owner = alert->owner;
+		open->labels = alert->labels;
+		if (alert->resolved)
+			resolved = lappend(resolved, open);
+	}
+	if (resolved)
+		pipeline_silences_end(dispatch_suppression(dispatch), resolved, dispatch->now);
+}
+
 /* ---- all of it -------------------------------------------------------------------------- */
+
+/* The routes, read once for a dispatch. */
+Routing *
+dispatch_routing(Dispatch *dispatch)
+{
+	if (dispatch->routing == NULL)
+		dispatch->routing = pipeline_routing_load();
+	return dispatch->routing;
+}
+
+/* Silences and inhibitions, read once for a dispatch. */
+Suppression *
+dispatch_suppression(Dispatch *dispatch)
+{
+	if (dispatch->suppression == NULL)
+		dispatch->suppression = pipeline_suppression_load(dispatch->now);
+	return dispatch->suppression;
+}
 
 /*
  * Dispatch as if it were `now`; returns the milliseconds until a timer is due,
@@ -441,7 +483,8 @@ pipeline_alert_dispatch_at(TimestampTz now)
 	MemoryContext old = MemoryContextSwitchTo(context);
 	bool		more;
 	List	   *alerts;
-	Routing    *routing = NULL;
+	Dispatch	dispatch = {.now = now};
+	Routing    *routing;
 	ListCell   *lc;
 	long		next;
 
@@ -449,7 +492,8 @@ pipeline_alert_dispatch_at(TimestampTz now)
 	alerts = list_concat(take_events(now, &more), take_route_changes(now));
 	if (alerts)
 	{
-		routing = pipeline_routing_load();
+		routing = dispatch_routing(&dispatch);
+		end_silences(&dispatch, alerts);
 		place_alerts(routing, alerts, now);
 		wake_groups(routing, alerts, now);
 		foreach(lc, alerts)
@@ -458,7 +502,7 @@ pipeline_alert_dispatch_at(TimestampTz now)
 				tell_acknowledged(routing, lfirst(lc));
 		}
 	}
-	next = pipeline_dispatch_flush(routing, now);
+	next = pipeline_dispatch_flush(&dispatch);
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);
 	return more ? 0 : next;

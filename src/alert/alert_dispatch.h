@@ -10,6 +10,7 @@
 
 #include "alert/alert_matchers.h"
 #include "alert/alert_object.h"
+#include "alert/alert_suppress.h"
 #include "utils/timestamp.h"
 
 /* ---- alert_routing.c: the trees ------------------------------------------------- */
@@ -57,6 +58,21 @@ typedef struct Column
 extern void column_add(Column *column, Datum value, bool isnull);
 extern SqlArg column_arg(Column *column);
 
+/* ---- one dispatch -------------------------------------------------------------------- */
+
+/* Its time, and what it reads when something first needs it. */
+typedef struct Dispatch
+{
+	TimestampTz now;
+	Routing    *routing;
+	Suppression *suppression;
+	bool		intervals_loaded;
+	List	   *intervals;
+} Dispatch;
+
+extern Routing *dispatch_routing(Dispatch *dispatch);
+extern Suppression *dispatch_suppression(Dispatch *dispatch);
+
 /* ---- groups ---------------------------------------------------------------------- */
 
 typedef struct Member
@@ -71,6 +87,7 @@ typedef struct Member
 	TimestampTz acknowledged_until;	/* 0: no end */
 	bool		told;			/* before this flush */
 	const char *suppressed;		/* by what; NULL: it is not */
+	const char *was_suppressed;	/* at the last flush */
 	bool		telling;		/* in this one */
 } Member;
 
@@ -105,7 +122,7 @@ typedef struct AlertGroup
 	List	   *told;			/* of Told */
 } AlertGroup;
 
-extern long pipeline_dispatch_flush(Routing *routing, TimestampTz now);
+extern long pipeline_dispatch_flush(Dispatch *dispatch);
 extern List *pipeline_groups_read(Routing *routing, ArrayType *group_ids);
 extern Told *pipeline_group_told(AlertGroup *group, const char *channel);
 extern bool pipeline_key_set_has(const KeySet *set, int64 key);
@@ -113,16 +130,9 @@ extern TimestampTz pipeline_group_tick(const AlertGroup *group, TimestampTz afte
 
 /* ---- alert_mute.c: time intervals -------------------------------------------------- */
 
-/* The time intervals, read when the first route needs them. */
-typedef struct Mutes
-{
-	bool		loaded;
-	List	   *intervals;
-} Mutes;
-
-extern char *pipeline_route_mute(Mutes *mutes, const Route *route, TimestampTz at,
+extern char *pipeline_route_mute(Dispatch *dispatch, const Route *route,
 								 TimestampTz *end);
-extern List *pipeline_make_digests(Mutes *mutes, List *groups, TimestampTz now);
+extern List *pipeline_make_digests(Dispatch *dispatch, List *groups);
 
 /* ---- alert_message.c: into the outbox --------------------------------------------- */
 

@@ -16,9 +16,12 @@
  * A tick at which nothing can have changed is left out: when no alert changed
  * and none is suppressed, the next is that of the repetition.
  *
- * Two things are not Alertmanager's: a group whose alerts are all acknowledged
- * is not repeated, and an alert that moves to another group, because its
- * severity or the routes changed, counts as resolved in the one that it left.
+ * What is silenced or inhibited is left out of it (alert_suppress.c).
+ *
+ * Three things are not Alertmanager's: a group whose alerts are all acknowledged
+ * is not repeated; an alert that moves to another group, because its severity
+ * or the routes changed, counts as resolved in the one that it left; and that
+ * something is over is told even if it is silenced by now.
  */
 #include "postgres.h"
 
@@ -41,8 +44,7 @@ typedef enum Reason
 /* What the flushes of one dispatch write at its end. */
 typedef struct Flush
 {
-	Routing    *routing;
-	Mutes	   *mutes;
+	Dispatch   *dispatch;
 	TimestampTz now;
 	Column		flushed;		/* groups, when they are due again, */
 	Column		next;
@@ -53,6 +55,9 @@ typedef struct Flush
 	Column		gone_alerts;
 	Column		told_groups;	/* members told for the first time */
 	Column		told_alerts;
+	Column		suppressed_groups;	/* members whose suppression changed */
+	Column		suppressed_alerts;
+	Column		suppressed_by;
 } Flush;
 
 /* ---- sets of keys -------------------------------------------------------------------- */
@@ -159,7 +164,8 @@ read_members(List *groups, ArrayType *group_ids)
 {
 	int			at = 0;
 	uint64		n = pipeline_sql("SELECT m.group_id, m.alert_id, m.owner::oid, m.key, a.labels, a.state = 'resolved',"
-								 "  m.left_at IS NOT NULL, a.state = 'acknowledged', a.acknowledged_until, m.told_at IS NOT NULL"
+								 "  m.left_at IS NOT NULL, a.state = 'acknowledged', a.acknowledged_until, m.told_at IS NOT NULL,"
+								 "  m.suppressed_by"
 								 " FROM pipeline.alert_group_members m JOIN pipeline.alerts a USING (alert_id)"
 								 " WHERE m.group_id = ANY ($1) ORDER BY m.group_id, m.joined_at, m.alert_id", SPI_OK_SELECT,
 								 sql_datum(INT8ARRAYOID, PointerGetDatum(group_ids), false));
@@ -179,6 +185,7 @@ read_members(List *groups, ArrayType *group_ids)
 		member->acknowledged = pipeline_sql_bool(i, 8);
 		member->acknowledged_until = read_time(i, 9);
 		member->told = pipeline_sql_bool(i, 10);
+		member->was_suppressed = pipeline_sql_text(i, 11);
 		group->members = lappend(group->members, member);
 	}
 }
@@ -281,6 +288,13 @@ is_acknowledged(const Member *member, TimestampTz now)
 		(member->acknowledged_until == 0 || member->acknowledged_until > now);
 }
 
+/* Does it fire, and may that be told? */
+static bool
+fires(const Member *member)
+{
+	return !is_over(member) && member->suppressed == NULL;
+}
+
 /* What fires in the group, as keys. */
 static KeySet
 firing_keys(const AlertGroup *group)
@@ -292,7 +306,7 @@ firing_keys(const AlertGroup *group)
 	{
 		const Member *member = lfirst(lc);
 
-		if (!is_over(member))
+		if (fires(member))
 			key_set_add(&set, member->key);
 	}
 	key_set_sort(&set);
@@ -301,14 +315,17 @@ firing_keys(const AlertGroup *group)
 
 /*
  * Is a member that is over something to tell a channel?  Of what came and went
- * within a mute nobody is told.
+ * within a mute, or in silence, nobody is told.  The end of what a channel knows to fire is
+ * told, silenced or not: else its incident would stay open for ever.
  */
 static bool
 tells_end(const AlertGroup *group, const Member *member, const Told *told)
 {
-	if (!is_over(member) || (group->muted_since != 0 && !member->told))
+	if (!is_over(member) ||
+		(!member->told && (group->muted_since != 0 || member->was_suppressed)))
 		return false;
-	return !member->left || (told && pipeline_key_set_has(&told->firing, member->key));
+	return (!member->left && member->suppressed == NULL) ||
+		(told && pipeline_key_set_has(&told->firing, member->key));
 }
 
 static KeySet
@@ -337,7 +354,7 @@ all_acknowledged(const AlertGroup *group, TimestampTz now)
 	{
 		const Member *member = lfirst(lc);
 
-		if (!is_over(member) && !is_acknowledged(member, now))
+		if (fires(member) && !is_acknowledged(member, now))
 			return false;
 	}
 	return true;
@@ -372,7 +389,7 @@ members_to_tell(AlertGroup *group, const Told *told, bool send_resolved)
 	{
 		Member	   *member = lfirst(lc);
 
-		if (is_over(member) && !(send_resolved && tells_end(group, member, told)))
+		if (!fires(member) && !(send_resolved && tells_end(group, member, told)))
 			continue;
 		member->telling = true;
 		members = lappend(members, member);
@@ -467,6 +484,14 @@ next_flush(const Flush *flush, const AlertGroup *group)
 	TimestampTz until = 0;
 	ListCell   *lc;
 
+	/* When a suppression ends, no alert changes. */
+	foreach(lc, group->members)
+	{
+		const Member *member = lfirst(lc);
+
+		if (!is_over(member) && member->suppressed)
+			return pipeline_group_tick(group, flush->now);
+	}
 	foreach(lc, group->told)
 	{
 		const Told *told = lfirst(lc);
@@ -481,7 +506,7 @@ next_flush(const Flush *flush, const AlertGroup *group)
 	{
 		const Member *member = lfirst(lc);
 
-		if (!is_over(member) && member->acknowledged_until != 0 &&
+		if (fires(member) && member->acknowledged_until != 0 &&
 			(until == 0 || member->acknowledged_until < until))
 			until = member->acknowledged_until;
 	}
@@ -506,6 +531,14 @@ note_members(Flush *flush, const AlertGroup *group)
 			continue;
 		}
 		any = true;
+		if (member->suppressed == NULL ? member->was_suppressed != NULL :
+			member->was_suppressed == NULL || strcmp(member->suppressed, member->was_suppressed) != 0)
+		{
+			column_add(&flush->suppressed_groups, Int64GetDatum(group->group_id), false);
+			column_add(&flush->suppressed_alerts, Int64GetDatum(member->alert_id), false);
+			column_add(&flush->suppressed_by, member->suppressed ? CStringGetTextDatum(member->suppressed) : (Datum) 0,
+					   member->suppressed == NULL);
+		}
 		if (member->telling && !member->told)
 		{
 			column_add(&flush->told_groups, Int64GetDatum(group->group_id), false);
@@ -567,7 +600,7 @@ flush_group(Flush *flush, AlertGroup *group)
 	ListCell   *lc;
 
 	if (group->route)
-		muted_by = pipeline_route_mute(flush->mutes, group->route, flush->now, &next);
+		muted_by = pipeline_route_mute(flush->dispatch, group->route, &next);
 	if (muted_by)
 	{
 		hold_group(flush, group, muted_by, next);
@@ -577,7 +610,7 @@ flush_group(Flush *flush, AlertGroup *group)
 	{
 		foreach(lc, group->route->channels)
 		{
-			if (pipeline_routing_may_send(flush->routing, group->owner, lfirst(lc)))
+			if (pipeline_routing_may_send(dispatch_routing(flush->dispatch), group->owner, lfirst(lc)))
 				tell_channel(flush, group, lfirst(lc), &firing);
 		}
 	}
@@ -586,7 +619,7 @@ flush_group(Flush *flush, AlertGroup *group)
 		Told	   *told = lfirst(lc);
 
 		if ((group->route == NULL || !pipeline_list_has(group->route->channels, told->channel)) &&
-			pipeline_routing_may_send(flush->routing, group->owner, told->channel))
+			pipeline_routing_may_send(dispatch_routing(flush->dispatch), group->owner, told->channel))
 			tell_end(flush, group, told, &firing);
 	}
 	group->flushed_at = flush->now;
@@ -613,6 +646,12 @@ write_flush(Flush *flush)
 					 " FROM unnest($1::bigint[], $2::bigint[]) u (group_id, alert_id)"
 					 " WHERE m.group_id = u.group_id AND m.alert_id = u.alert_id", SPI_OK_UPDATE,
 					 column_arg(&flush->told_groups), column_arg(&flush->told_alerts), sql_time(flush->now));
+	if (flush->suppressed_groups.state)
+		pipeline_sql("UPDATE pipeline.alert_group_members m SET suppressed_by = u.by"
+					 " FROM unnest($1::bigint[], $2::bigint[], $3::text[]) u (group_id, alert_id, by)"
+					 " WHERE m.group_id = u.group_id AND m.alert_id = u.alert_id", SPI_OK_UPDATE,
+					 column_arg(&flush->suppressed_groups), column_arg(&flush->suppressed_alerts),
+					 column_arg(&flush->suppressed_by));
 	if (flush->gone_groups.state)
 		pipeline_sql("DELETE FROM pipeline.alert_group_members m"
 					 " USING unnest($1::bigint[], $2::bigint[]) u (group_id, alert_id)"
@@ -630,37 +669,62 @@ milliseconds_until(TimestampTz now, TimestampTz time)
 	return time <= now ? 0 : (long) Min((time - now + 999) / 1000, INT_MAX);
 }
 
-/*
- * Flush the groups that are due; `routing` may be NULL.  Returns the
- * milliseconds until the next is, or -1.
- */
-long
-pipeline_dispatch_flush(Routing *routing, TimestampTz now)
+/* Note what suppresses the members of a group. */
+static void
+find_suppressed(Dispatch *dispatch, AlertGroup *group)
 {
-	Mutes		mutes = {0};
-	Flush		flush = {
-		.routing = routing, .mutes = &mutes, .now = now, .flushed = {INT8OID}, .next = {TIMESTAMPTZOID},
-		.muted_since = {TIMESTAMPTZOID}, .muted_by = {TEXTOID},
-		.ended = {INT8OID}, .gone_groups = {INT8OID}, .gone_alerts = {INT8OID},
-		.told_groups = {INT8OID}, .told_alerts = {INT8OID}
-	};
+	ListCell   *lc;
+
+	foreach(lc, group->members)
+	{
+		Member	   *member = lfirst(lc);
+		OpenAlert	alert = {member->alert_id, member->owner, member->labels};
+		List	   *suppressors;
+
+		if (member->left)
+			continue;
+		suppressors = pipeline_suppressors(dispatch_suppression(dispatch), &alert);
+		if (suppressors)
+			member->suppressed = pipeline_suppressor_text(linitial(suppressors));
+	}
+}
+
+/* The groups that are due; muted ones all, for what they hold is told together. */
+static List *
+due_groups(Dispatch *dispatch)
+{
 	uint64		n = pipeline_sql("(SELECT group_id FROM pipeline.alert_groups WHERE next_flush_at <= $1 AND muted_since IS NULL"
 								 "  ORDER BY next_flush_at, group_id LIMIT $2)"
 								 " UNION ALL SELECT group_id FROM pipeline.alert_groups WHERE next_flush_at <= $1"
 								 "  AND muted_since IS NOT NULL", SPI_OK_SELECT,
-								 sql_time(now), sql_int8(MAX_GROUPS));
+								 sql_time(dispatch->now), sql_int8(MAX_GROUPS));
 	Column		ids = {INT8OID};
-	List	   *groups;
-	ListCell   *lc;
 
 	for (uint64 i = 0; i < n; i++)
 		column_add(&ids, Int64GetDatum(pipeline_sql_int8(i, 1)), false);
-	if (n > 0)
+	return n == 0 ? NIL :
+		pipeline_groups_read(dispatch_routing(dispatch), DatumGetArrayTypeP(column_arg(&ids).value));
+}
+
+/* Flush the groups that are due.  Returns the milliseconds until the next is, or -1. */
+long
+pipeline_dispatch_flush(Dispatch *dispatch)
+{
+	Flush		flush = {
+		.dispatch = dispatch, .now = dispatch->now, .flushed = {INT8OID}, .next = {TIMESTAMPTZOID},
+		.muted_since = {TIMESTAMPTZOID}, .muted_by = {TEXTOID},
+		.ended = {INT8OID}, .gone_groups = {INT8OID}, .gone_alerts = {INT8OID},
+		.told_groups = {INT8OID}, .told_alerts = {INT8OID},
+		.suppressed_groups = {INT8OID}, .suppressed_alerts = {INT8OID}, .suppressed_by = {TEXTOID}
+	};
+	List	   *groups = due_groups(dispatch);
+	ListCell   *lc;
+
+	if (groups)
 	{
-		if (flush.routing == NULL)
-			flush.routing = pipeline_routing_load();
-		groups = pipeline_groups_read(flush.routing, DatumGetArrayTypeP(column_arg(&ids).value));
-		foreach(lc, pipeline_make_digests(&mutes, groups, now))
+		foreach(lc, groups)
+			find_suppressed(dispatch, lfirst(lc));
+		foreach(lc, pipeline_make_digests(dispatch, groups))
 		{
 			CHECK_FOR_INTERRUPTS();
 			flush_group(&flush, lfirst(lc));
@@ -670,5 +734,5 @@ pipeline_dispatch_flush(Routing *routing, TimestampTz now)
 	if (pipeline_sql("SELECT next_flush_at FROM pipeline.alert_groups WHERE next_flush_at IS NOT NULL"
 					 " ORDER BY next_flush_at LIMIT 1", SPI_OK_SELECT) == 0)
 		return -1;
-	return milliseconds_until(now, read_time(0, 1));
+	return milliseconds_until(dispatch->now, read_time(0, 1));
 }

@@ -5,7 +5,7 @@
  */
 #include "postgres.h"
 
-#include "alert/alert_state.h"
+#include "alert/alert_object.h"
 
 static void
 lock_channel(const char *name)
@@ -18,6 +18,13 @@ static void
 lock_interval(const char *name)
 {
 	pipeline_sql("SELECT 1 FROM pipeline.time_intervals WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
+static void
+lock_inhibition(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.inhibitions WHERE name = $1 FOR UPDATE",
 				 SPI_OK_SELECT, sql_text(name));
 }
 
@@ -64,8 +71,20 @@ pipeline_alert_register_kinds(void)
 		" to_jsonb(r) AS arguments FROM pipeline.routes r ORDER BY r.name COLLATE \"C\"",
 		.lock = lock_route
 	};
+	static const ObjectKind inhibitions = {
+		.kind = "inhibition",
+		.key = "inhibitions",
+		.create = "create_inhibition",
+		.drop = "drop_inhibition",
+		.name_argument = "name",
+		.list = "SELECT NULL::text AS parent, i.name, i.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(i) AS arguments FROM pipeline.inhibitions i WHERE NOT i.predefined ORDER BY i.name COLLATE \"C\"",
+		.listed_name = pipeline_inhibition_name,
+		.lock = lock_inhibition
+	};
 
 	pipeline_register_kind(&channels);
 	pipeline_register_kind(&intervals);
 	pipeline_register_kind(&routes);
+	pipeline_register_kind(&inhibitions);
 }

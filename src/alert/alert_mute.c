@@ -16,13 +16,12 @@
 #include "alert/alert_interval.h"
 
 /*
- * What holds a route back at a time, and until when; NULL if nothing does.
+ * What holds a route back now, and until when; NULL if nothing does.
  * Names of intervals that are gone, or are not the owner's to use, count for
  * nothing: rather one message too many.
  */
 char *
-pipeline_route_mute(Mutes *mutes, const Route *route, TimestampTz at,
-					TimestampTz *end)
+pipeline_route_mute(Dispatch *dispatch, const Route *route, TimestampTz *end)
 {
 	List	   *mute;
 	List	   *active;
@@ -30,14 +29,14 @@ pipeline_route_mute(Mutes *mutes, const Route *route, TimestampTz at,
 
 	if (route->mute == NIL && route->active == NIL)
 		return NULL;
-	if (!mutes->loaded)
-		mutes->intervals = pipeline_intervals_load();
-	mutes->loaded = true;
-	mute = pipeline_intervals_find(mutes->intervals, route->mute, route->owner);
-	active = pipeline_intervals_find(mutes->intervals, route->active, route->owner);
-	muted_by = pipeline_intervals_mute(mute, active, at);
+	if (!dispatch->intervals_loaded)
+		dispatch->intervals = pipeline_intervals_load();
+	dispatch->intervals_loaded = true;
+	mute = pipeline_intervals_find(dispatch->intervals, route->mute, route->owner);
+	active = pipeline_intervals_find(dispatch->intervals, route->active, route->owner);
+	muted_by = pipeline_intervals_mute(mute, active, dispatch->now);
 	if (muted_by && end)
-		*end = pipeline_intervals_end(mute, active, at);
+		*end = pipeline_intervals_end(mute, active, dispatch->now);
 	return muted_by;
 }
 
@@ -126,7 +125,7 @@ make_digest(List *held, TimestampTz now)
 
 /* Put what mutes that are over held back into digests; returns all groups. */
 List *
-pipeline_make_digests(Mutes *mutes, List *groups, TimestampTz now)
+pipeline_make_digests(Dispatch *dispatch, List *groups)
 {
 	List	   *all = list_copy(groups);
 	ListCell   *lc;
@@ -137,11 +136,11 @@ pipeline_make_digests(Mutes *mutes, List *groups, TimestampTz now)
 		List	   *held;
 
 		if (group->route == NULL || group->muted_since == 0 || group->digest ||
-			!holds_any(group) || pipeline_route_mute(mutes, group->route, now, NULL))
+			!holds_any(group) || pipeline_route_mute(dispatch, group->route, NULL))
 			continue;
 		held = held_groups(groups, group->route);
 		if (list_length(held) > 1)
-			all = lappend(all, make_digest(held, now));
+			all = lappend(all, make_digest(held, dispatch->now));
 		else
 			group->digest = true;
 	}

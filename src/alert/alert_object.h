@@ -34,4 +34,7 @@ extern bool pipeline_channel_is_usable(Oid owner, const char *channel,
 									   Oid channel_owner);
 extern void pipeline_check_channel_unused(const char *channel);
 
+/* alert_inhibition.c: what apply() lists one under. */
+extern char *pipeline_inhibition_name(const Jsonb *arguments);
+
 #endif							/* PIPELINE_ALERT_OBJECT_H */
