@@ -26,6 +26,7 @@ CREATE FUNCTION pg_temp.reasons(ids bigint[]) RETURNS SETOF text LANGUAGE sql AS
   FROM pipeline.alert_group_members m JOIN pipeline.alerts a USING (alert_id) WHERE m.suppressed_by IS NOT NULL AND a.alert_id = ANY (ids) ORDER BY 1 $$;
 
 -- Definition.
+SELECT setval('pipeline.silences_silence_id_seq', 1000, false);
 SET ROLE pipeline_alice;
 SELECT pipeline.create_silence('{pipeline="silence x"}', ends_at => now() + interval '1 hour', comment => 'being repaired') AS s \gset
 SELECT state, matchers, ends_at - starts_at AS lasts, until_resolved, comment, owner, created_by = session_user::regrole AS by_me FROM pipeline.silence_status WHERE silence_id = :s;

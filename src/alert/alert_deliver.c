@@ -18,7 +18,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "alert/alert_state.h"
+#include "alert/alert_object.h"
 #include "pipeline.h"
 
 /* NOTIFY takes less than 8000 bytes; the rest is a margin. */
@@ -212,7 +212,7 @@ channels_of(Oid owner)
 	List	   *channels = NIL;
 	uint64		n = pipeline_sql("SELECT name, kind, config, owner::oid FROM pipeline.channels c"
 								 " WHERE kind IN ('notify', 'log')"
-								 " AND NOT EXISTS (SELECT FROM pipeline.routes r WHERE r.channels @> ARRAY[c.name])"
+								 " AND NOT " CHANNEL_IS_NAMED
 								 " ORDER BY name", SPI_OK_SELECT);
 
 	for (uint64 i = 0; i < n; i++)

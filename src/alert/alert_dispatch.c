@@ -421,7 +421,7 @@ tell_acknowledged(Routing *routing, const Changed *alert)
 			};
 
 			if (member && pipeline_key_set_has(&told->firing, member->key) &&
-				pipeline_routing_may_send(routing, group->owner, told->channel))
+				(told->escalation || pipeline_routing_may_send(routing, group->owner, told->channel)))
 				(void) pipeline_message_write(&message);
 		}
 	}

@@ -73,7 +73,7 @@ typedef struct Dispatch
 extern Routing *dispatch_routing(Dispatch *dispatch);
 extern Suppression *dispatch_suppression(Dispatch *dispatch);
 
-/* ---- groups ---------------------------------------------------------------------- */
+/* ---- alert_group.c, alert_flush.c: groups ---------------------------------------------------------------------- */
 
 typedef struct Member
 {
@@ -118,6 +118,10 @@ typedef struct AlertGroup
 	TimestampTz flushed_at;		/* 0: never */
 	TimestampTz muted_since;	/* 0: it was not */
 	bool		digest;			/* what a mute held back is told as one */
+	int			step;			/* of the escalation, the last taken; 0: none */
+	int			step_repeat;
+	TimestampTz escalate_at;	/* 0: it does not run */
+	KeySet		escalated;		/* for which it came to its end */
 	List	   *members;		/* of Member */
 	List	   *told;			/* of Told */
 } AlertGroup;
@@ -125,8 +129,32 @@ typedef struct AlertGroup
 extern long pipeline_dispatch_flush(Dispatch *dispatch);
 extern List *pipeline_groups_read(Routing *routing, ArrayType *group_ids);
 extern Told *pipeline_group_told(AlertGroup *group, const char *channel);
-extern bool pipeline_key_set_has(const KeySet *set, int64 key);
+extern void pipeline_group_write_told(AlertGroup *group, const char *channel,
+									  bool escalation, const KeySet *firing,
+									  const KeySet *resolved, TimestampTz now);
+extern void pipeline_group_note_told(AlertGroup *group, const char *channel,
+									 bool escalation, const List *members,
+									 TimestampTz now);
+extern bool pipeline_member_over(const Member *member);
+extern void pipeline_group_mark_told(const AlertGroup *group, TimestampTz now);
+extern void pipeline_find_suppressed(Dispatch *dispatch, AlertGroup *group);
+extern bool pipeline_member_fires(const Member *member);
+extern bool pipeline_member_acknowledged(const Member *member, TimestampTz now);
 extern TimestampTz pipeline_group_tick(const AlertGroup *group, TimestampTz after);
+
+/* alert_keys.c */
+extern void pipeline_key_set_add(KeySet *set, int64 key);
+extern void pipeline_key_set_sort(KeySet *set);
+extern bool pipeline_key_set_has(const KeySet *set, int64 key);
+extern bool pipeline_key_set_subset(const KeySet *part, const KeySet *whole);
+extern KeySet pipeline_key_set_common(const KeySet *a, const KeySet *b);
+extern SqlArg pipeline_key_set_arg(const KeySet *set);
+extern KeySet pipeline_key_set_read(uint64 row, int column);
+
+/* ---- alert_escalate.c: steps until somebody acknowledges ----------------------------- */
+
+extern void pipeline_group_escalate(Dispatch *dispatch, AlertGroup *group);
+extern void pipeline_dispatch_escalate(Dispatch *dispatch);
 
 /* ---- alert_mute.c: time intervals -------------------------------------------------- */
 

@@ -27,9 +27,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/memutils.h"
 
 #include "alert/alert_dispatch.h"
 
@@ -60,240 +58,7 @@ typedef struct Flush
 	Column		suppressed_by;
 } Flush;
 
-/* ---- sets of keys -------------------------------------------------------------------- */
-
-static int
-compare_keys(const void *a, const void *b)
-{
-	int64		x = *(const int64 *) a;
-	int64		y = *(const int64 *) b;
-
-	return (x > y) - (x < y);
-}
-
-static void
-key_set_add(KeySet *set, int64 key)
-{
-	/* Room is made in powers of two. */
-	if ((set->n & (set->n - 1)) == 0)
-	{
-		int			size = set->n == 0 ? 1 : 2 * set->n;
-
-		set->keys = set->n == 0 ? palloc_array(int64, size) :
-			repalloc_huge(set->keys, size * sizeof(int64));
-	}
-	set->keys[set->n++] = key;
-}
-
-static void
-key_set_sort(KeySet *set)
-{
-	int			n = 0;
-
-	if (set->n == 0)
-		return;
-	qsort(set->keys, set->n, sizeof(int64), compare_keys);
-	for (int i = 1; i < set->n; i++)
-	{
-		if (set->keys[i] != set->keys[n])
-			set->keys[++n] = set->keys[i];
-	}
-	set->n = n + 1;
-}
-
-bool
-pipeline_key_set_has(const KeySet *set, int64 key)
-{
-	return set->n > 0 &&
-		bsearch(&key, set->keys, set->n, sizeof(int64), compare_keys) != NULL;
-}
-
-static bool
-is_subset(const KeySet *part, const KeySet *whole)
-{
-	for (int i = 0; i < part->n; i++)
-	{
-		if (!pipeline_key_set_has(whole, part->keys[i]))
-			return false;
-	}
-	return true;
-}
-
-static SqlArg
-key_set_arg(const KeySet *set)
-{
-	Column		column = {INT8OID};
-
-	for (int i = 0; i < set->n; i++)
-		column_add(&column, Int64GetDatum(set->keys[i]), false);
-	return column_arg(&column);
-}
-
-static KeySet
-read_keys(uint64 row, int column)
-{
-	bool		isnull;
-	ArrayType  *array = DatumGetArrayTypePCopy(pipeline_sql_datum(row, column, &isnull));
-	KeySet		set = {ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)), (int64 *) ARR_DATA_PTR(array)};
-
-	return set;
-}
-
-/* ---- reading groups -------------------------------------------------------------------- */
-
-static TimestampTz
-read_time(uint64 row, int column)
-{
-	bool		isnull;
-	Datum		value = pipeline_sql_datum(row, column, &isnull);
-
-	return isnull ? 0 : DatumGetTimestampTz(value);
-}
-
-/* The group of that number; they and what belongs to them come in one order. */
-static AlertGroup *
-next_group(List *groups, int *at, int64 group_id)
-{
-	while (((AlertGroup *) list_nth(groups, *at))->group_id != group_id)
-		(*at)++;
-	return list_nth(groups, *at);
-}
-
-static void
-read_members(List *groups, ArrayType *group_ids)
-{
-	int			at = 0;
-	uint64		n = pipeline_sql("SELECT m.group_id, m.alert_id, m.owner::oid, m.key, a.labels, a.state = 'resolved',"
-								 "  m.left_at IS NOT NULL, a.state = 'acknowledged', a.acknowledged_until, m.told_at IS NOT NULL,"
-								 "  m.suppressed_by"
-								 " FROM pipeline.alert_group_members m JOIN pipeline.alerts a USING (alert_id)"
-								 " WHERE m.group_id = ANY ($1) ORDER BY m.group_id, m.joined_at, m.alert_id", SPI_OK_SELECT,
-								 sql_datum(INT8ARRAYOID, PointerGetDatum(group_ids), false));
-
-	for (uint64 i = 0; i < n; i++)
-	{
-		AlertGroup *group = next_group(groups, &at, pipeline_sql_int8(i, 1));
-		Member	   *member = palloc0(sizeof(Member));
-		bool		isnull;
-
-		member->alert_id = pipeline_sql_int8(i, 2);
-		member->owner = DatumGetObjectId(pipeline_sql_datum(i, 3, &isnull));
-		member->key = pipeline_sql_int8(i, 4);
-		member->labels = DatumGetJsonbPCopy(pipeline_sql_datum(i, 5, &isnull));
-		member->resolved = pipeline_sql_bool(i, 6);
-		member->left = pipeline_sql_bool(i, 7);
-		member->acknowledged = pipeline_sql_bool(i, 8);
-		member->acknowledged_until = read_time(i, 9);
-		member->told = pipeline_sql_bool(i, 10);
-		member->was_suppressed = pipeline_sql_text(i, 11);
-		group->members = lappend(group->members, member);
-	}
-}
-
-static void
-read_told(List *groups, ArrayType *group_ids)
-{
-	int			at = 0;
-	uint64		n = pipeline_sql("SELECT group_id, channel, escalation, at, firing, resolved FROM pipeline.alert_group_channels"
-								 " WHERE group_id = ANY ($1) ORDER BY group_id, channel COLLATE \"C\"", SPI_OK_SELECT,
-								 sql_datum(INT8ARRAYOID, PointerGetDatum(group_ids), false));
-
-	for (uint64 i = 0; i < n; i++)
-	{
-		AlertGroup *group = next_group(groups, &at, pipeline_sql_int8(i, 1));
-		Told	   *told = palloc0(sizeof(Told));
-
-		told->channel = pipeline_sql_text(i, 2);
-		told->escalation = pipeline_sql_bool(i, 3);
-		told->at = read_time(i, 4);
-		told->firing = read_keys(i, 5);
-		told->resolved = read_keys(i, 6);
-		group->told = lappend(group->told, told);
-	}
-}
-
-/* Read groups with their members and what was told of them. */
-List *
-pipeline_groups_read(Routing *routing, ArrayType *group_ids)
-{
-	List	   *groups = NIL;
-	uint64		n = pipeline_sql("SELECT group_id, group_key, owner::oid, route, channel, group_labels, flushed_at, muted_since"
-								 " FROM pipeline.alert_groups WHERE group_id = ANY ($1) ORDER BY group_id", SPI_OK_SELECT,
-								 sql_datum(INT8ARRAYOID, PointerGetDatum(group_ids), false));
-
-	for (uint64 i = 0; i < n; i++)
-	{
-		AlertGroup *group = palloc0(sizeof(AlertGroup));
-		char	   *route = pipeline_sql_text(i, 4);
-		char	   *channel = pipeline_sql_text(i, 5);
-		bool		isnull;
-
-		group->group_id = pipeline_sql_int8(i, 1);
-		group->group_key = pipeline_sql_text(i, 2);
-		group->owner = DatumGetObjectId(pipeline_sql_datum(i, 3, &isnull));
-		group->route = pipeline_routing_find(routing, route, channel);
-		/* Another owner may have made a route of that name since. */
-		if (group->route && group->route->owner != group->owner)
-			group->route = NULL;
-		group->labels = DatumGetJsonbPCopy(pipeline_sql_datum(i, 6, &isnull));
-		group->flushed_at = read_time(i, 7);
-		group->muted_since = read_time(i, 8);
-		groups = lappend(groups, group);
-	}
-	if (groups)
-	{
-		read_members(groups, group_ids);
-		read_told(groups, group_ids);
-	}
-	return groups;
-}
-
-Told *
-pipeline_group_told(AlertGroup *group, const char *channel)
-{
-	ListCell   *lc;
-
-	foreach(lc, group->told)
-	{
-		if (strcmp(((Told *) lfirst(lc))->channel, channel) == 0)
-			return lfirst(lc);
-	}
-	return NULL;
-}
-
-/* The first tick of the group that is not before `after`. */
-TimestampTz
-pipeline_group_tick(const AlertGroup *group, TimestampTz after)
-{
-	int64		interval = group->route ? group->route->group_interval : 1;
-	int64		passed = after - group->flushed_at;
-
-	if (passed <= interval)
-		return group->flushed_at + interval;
-	return group->flushed_at + (passed + interval - 1) / interval * interval;
-}
-
 /* ---- what a channel is told -------------------------------------------------------------- */
-
-static bool
-is_over(const Member *member)
-{
-	return member->resolved || member->left;
-}
-
-static bool
-is_acknowledged(const Member *member, TimestampTz now)
-{
-	return member->acknowledged &&
-		(member->acknowledged_until == 0 || member->acknowledged_until > now);
-}
-
-/* Does it fire, and may that be told? */
-static bool
-fires(const Member *member)
-{
-	return !is_over(member) && member->suppressed == NULL;
-}
 
 /* What fires in the group, as keys. */
 static KeySet
@@ -306,10 +71,10 @@ firing_keys(const AlertGroup *group)
 	{
 		const Member *member = lfirst(lc);
 
-		if (fires(member))
-			key_set_add(&set, member->key);
+		if (pipeline_member_fires(member))
+			pipeline_key_set_add(&set, member->key);
 	}
-	key_set_sort(&set);
+	pipeline_key_set_sort(&set);
 	return set;
 }
 
@@ -321,7 +86,7 @@ firing_keys(const AlertGroup *group)
 static bool
 tells_end(const AlertGroup *group, const Member *member, const Told *told)
 {
-	if (!is_over(member) ||
+	if (!pipeline_member_over(member) ||
 		(!member->told && (group->muted_since != 0 || member->was_suppressed)))
 		return false;
 	return (!member->left && member->suppressed == NULL) ||
@@ -339,9 +104,9 @@ resolved_keys(const AlertGroup *group, const Told *told)
 		const Member *member = lfirst(lc);
 
 		if (tells_end(group, member, told))
-			key_set_add(&set, member->key);
+			pipeline_key_set_add(&set, member->key);
 	}
-	key_set_sort(&set);
+	pipeline_key_set_sort(&set);
 	return set;
 }
 
@@ -354,7 +119,7 @@ all_acknowledged(const AlertGroup *group, TimestampTz now)
 	{
 		const Member *member = lfirst(lc);
 
-		if (fires(member) && !is_acknowledged(member, now))
+		if (pipeline_member_fires(member) && !pipeline_member_acknowledged(member, now))
 			return false;
 	}
 	return true;
@@ -367,11 +132,12 @@ find_reason(const AlertGroup *group, const Told *told, const KeySet *firing,
 {
 	if (told == NULL)
 		return firing->n > 0 ? NEWS : NOTHING;
-	if (!is_subset(firing, &told->firing))
+	if (!pipeline_key_set_subset(firing, &told->firing))
 		return NEWS;
+	/* What it knows to fire may be silenced, and not over. */
 	if (firing->n == 0)
-		return told->firing.n > 0 ? ALL_RESOLVED : NOTHING;
-	if (group->route->send_resolved && !is_subset(resolved, &told->resolved))
+		return told->firing.n > 0 && resolved->n > 0 ? ALL_RESOLVED : NOTHING;
+	if (group->route->send_resolved && !pipeline_key_set_subset(resolved, &told->resolved))
 		return SOME_RESOLVED;
 	if (told->at + group->route->repeat_interval <= now && !all_acknowledged(group, now))
 		return REPETITION;
@@ -389,33 +155,12 @@ members_to_tell(AlertGroup *group, const Told *told, bool send_resolved)
 	{
 		Member	   *member = lfirst(lc);
 
-		if (!fires(member) && !(send_resolved && tells_end(group, member, told)))
+		if (!pipeline_member_fires(member) && !(send_resolved && tells_end(group, member, told)))
 			continue;
 		member->telling = true;
 		members = lappend(members, member);
 	}
 	return members;
-}
-
-static void
-write_told(AlertGroup *group, const char *channel, Told *told, const KeySet *firing,
-		   const KeySet *resolved, TimestampTz now)
-{
-	pipeline_sql("INSERT INTO pipeline.alert_group_channels (group_id, channel, escalation, owner, at, firing, resolved)"
-				 " VALUES ($1, $2, false, $3, $4, $5, $6)"
-				 " ON CONFLICT (group_id, channel) DO UPDATE SET at = excluded.at, firing = excluded.firing,"
-				 "  resolved = excluded.resolved", SPI_OK_INSERT,
-				 sql_int8(group->group_id), sql_text(channel), sql_role(group->owner),
-				 sql_time(now), key_set_arg(firing), key_set_arg(resolved));
-	if (told == NULL)
-	{
-		told = palloc0(sizeof(Told));
-		told->channel = pstrdup(channel);
-		group->told = lappend(group->told, told);
-	}
-	told->at = now;
-	told->firing = *firing;
-	told->resolved = *resolved;
 }
 
 /* What a digest says of the mute that it ends. */
@@ -451,7 +196,7 @@ tell_channel(Flush *flush, AlertGroup *group, const char *channel, const KeySet 
 		message.members = members_to_tell(group, told, group->route->send_resolved);
 		(void) pipeline_message_write(&message);
 	}
-	write_told(group, channel, told, firing, &resolved, flush->now);
+	pipeline_group_write_told(group, channel, false, firing, &resolved, flush->now);
 }
 
 /*
@@ -466,32 +211,41 @@ tell_end(Flush *flush, AlertGroup *group, Told *told, const KeySet *firing)
 		.group = group, .channel = told->channel, .event = "resolved"
 	};
 
-	if (firing->n > 0 || told->firing.n == 0)
+	if (firing->n > 0 || told->firing.n == 0 || resolved.n == 0)
 		return;
 	message.members = members_to_tell(group, told, true);
-	if (message.members != NIL && (group->route == NULL || group->route->send_resolved))
+	if (group->route == NULL || group->route->send_resolved)
 		(void) pipeline_message_write(&message);
-	write_told(group, told->channel, told, firing, &resolved, flush->now);
+	pipeline_group_write_told(group, told->channel, told->escalation, firing, &resolved, flush->now);
 }
 
 /* ---- a flush ------------------------------------------------------------------------------ */
 
-/* When the group has to be looked at next though no alert changes; 0: never. */
+/* The first acknowledgement that runs out; 0: none does. */
 static TimestampTz
-next_flush(const Flush *flush, const AlertGroup *group)
+first_lapse(const AlertGroup *group)
 {
-	TimestampTz next = 0;
 	TimestampTz until = 0;
 	ListCell   *lc;
 
-	/* When a suppression ends, no alert changes. */
 	foreach(lc, group->members)
 	{
 		const Member *member = lfirst(lc);
 
-		if (!is_over(member) && member->suppressed)
-			return pipeline_group_tick(group, flush->now);
+		if (pipeline_member_fires(member) && member->acknowledged && member->acknowledged_until != 0 &&
+			(until == 0 || member->acknowledged_until < until))
+			until = member->acknowledged_until;
 	}
+	return until;
+}
+
+/* When the route's channels are told again if nothing changes; 0: never. */
+static TimestampTz
+next_repetition(const AlertGroup *group)
+{
+	TimestampTz next = 0;
+	ListCell   *lc;
+
 	foreach(lc, group->told)
 	{
 		const Told *told = lfirst(lc);
@@ -499,18 +253,32 @@ next_flush(const Flush *flush, const AlertGroup *group)
 		if (!told->escalation && (next == 0 || told->at + group->route->repeat_interval < next))
 			next = told->at + group->route->repeat_interval;
 	}
-	if (next == 0 || !all_acknowledged(group, flush->now))
-		return next == 0 ? 0 : pipeline_group_tick(group, next);
-	/* The first acknowledgement that runs out makes it repeat again. */
+	return next;
+}
+
+/* When the group has to be looked at next though no alert changes; 0: never. */
+static TimestampTz
+next_flush(const Flush *flush, const AlertGroup *group)
+{
+	TimestampTz next = next_repetition(group);
+	TimestampTz lapse = first_lapse(group);
+	ListCell   *lc;
+
+	/* When a suppression ends, no alert changes. */
 	foreach(lc, group->members)
 	{
 		const Member *member = lfirst(lc);
 
-		if (fires(member) && member->acknowledged_until != 0 &&
-			(until == 0 || member->acknowledged_until < until))
-			until = member->acknowledged_until;
+		if (!pipeline_member_over(member) && member->suppressed)
+			return pipeline_group_tick(group, flush->now);
 	}
-	return until == 0 ? 0 : pipeline_group_tick(group, Max(next, until));
+	/* What is all acknowledged is not repeated before one of them runs out. */
+	if (all_acknowledged(group, flush->now))
+		next = lapse == 0 || next == 0 ? 0 : Max(next, lapse);
+	/* Then the escalation begins again. */
+	if (group->route->escalation && lapse > flush->now)
+		next = next == 0 ? lapse : Min(next, lapse);
+	return next == 0 ? 0 : pipeline_group_tick(group, next);
 }
 
 /* Note what became of the members; is any of them left? */
@@ -524,7 +292,7 @@ note_members(Flush *flush, const AlertGroup *group)
 	{
 		const Member *member = lfirst(lc);
 
-		if (is_over(member))
+		if (pipeline_member_over(member))
 		{
 			column_add(&flush->gone_groups, Int64GetDatum(group->group_id), false);
 			column_add(&flush->gone_alerts, Int64GetDatum(member->alert_id), false);
@@ -573,7 +341,7 @@ hold_group(Flush *flush, AlertGroup *group, const char *muted_by, TimestampTz en
 	{
 		const Member *member = lfirst(lc);
 
-		if (is_over(member) && !member->told)
+		if (pipeline_member_over(member) && !member->told)
 		{
 			column_add(&flush->gone_groups, Int64GetDatum(group->group_id), false);
 			column_add(&flush->gone_alerts, Int64GetDatum(member->alert_id), false);
@@ -619,10 +387,12 @@ flush_group(Flush *flush, AlertGroup *group)
 		Told	   *told = lfirst(lc);
 
 		if ((group->route == NULL || !pipeline_list_has(group->route->channels, told->channel)) &&
-			pipeline_routing_may_send(dispatch_routing(flush->dispatch), group->owner, told->channel))
+			(told->escalation ||
+			 pipeline_routing_may_send(dispatch_routing(flush->dispatch), group->owner, told->channel)))
 			tell_end(flush, group, told, &firing);
 	}
 	group->flushed_at = flush->now;
+	pipeline_group_escalate(flush->dispatch, group);
 	if (!note_members(flush, group) || group->route == NULL)
 	{
 		column_add(&flush->ended, Int64GetDatum(group->group_id), false);
@@ -662,31 +432,19 @@ write_flush(Flush *flush)
 					 column_arg(&flush->ended));
 }
 
-/* Milliseconds from now until a time, rounded up; 0 if it has come. */
+/* Milliseconds until a group is due for anything, rounded up; -1: none is. */
 static long
-milliseconds_until(TimestampTz now, TimestampTz time)
+next_due(TimestampTz now)
 {
-	return time <= now ? 0 : (long) Min((time - now + 999) / 1000, INT_MAX);
-}
+	bool		isnull;
+	TimestampTz next;
 
-/* Note what suppresses the members of a group. */
-static void
-find_suppressed(Dispatch *dispatch, AlertGroup *group)
-{
-	ListCell   *lc;
-
-	foreach(lc, group->members)
-	{
-		Member	   *member = lfirst(lc);
-		OpenAlert	alert = {member->alert_id, member->owner, member->labels};
-		List	   *suppressors;
-
-		if (member->left)
-			continue;
-		suppressors = pipeline_suppressors(dispatch_suppression(dispatch), &alert);
-		if (suppressors)
-			member->suppressed = pipeline_suppressor_text(linitial(suppressors));
-	}
+	pipeline_sql("SELECT least((SELECT min(next_flush_at) FROM pipeline.alert_groups),"
+				 "  (SELECT min(escalate_at) FROM pipeline.alert_groups))", SPI_OK_SELECT);
+	next = DatumGetTimestampTz(pipeline_sql_datum(0, 1, &isnull));
+	if (isnull)
+		return -1;
+	return next <= now ? 0 : (long) Min((next - now + 999) / 1000, INT_MAX);
 }
 
 /* The groups that are due; muted ones all, for what they hold is told together. */
@@ -723,7 +481,7 @@ pipeline_dispatch_flush(Dispatch *dispatch)
 	if (groups)
 	{
 		foreach(lc, groups)
-			find_suppressed(dispatch, lfirst(lc));
+			pipeline_find_suppressed(dispatch, lfirst(lc));
 		foreach(lc, pipeline_make_digests(dispatch, groups))
 		{
 			CHECK_FOR_INTERRUPTS();
@@ -731,8 +489,6 @@ pipeline_dispatch_flush(Dispatch *dispatch)
 		}
 		write_flush(&flush);
 	}
-	if (pipeline_sql("SELECT next_flush_at FROM pipeline.alert_groups WHERE next_flush_at IS NOT NULL"
-					 " ORDER BY next_flush_at LIMIT 1", SPI_OK_SELECT) == 0)
-		return -1;
-	return milliseconds_until(dispatch->now, read_time(0, 1));
+	pipeline_dispatch_escalate(dispatch);
+	return next_due(dispatch->now);
 }

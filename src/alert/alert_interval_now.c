@@ -260,6 +260,7 @@ pipeline_in_time_interval(PG_FUNCTION_ARGS)
 	List	   *found;
 	ListCell   *lc;
 	TimeInterval *interval = NULL;
+	bool		within;
 
 	pipeline_not_null(fcinfo, 0, "name");
 	pipeline_not_null(fcinfo, 1, "at_time");
@@ -280,6 +281,7 @@ pipeline_in_time_interval(PG_FUNCTION_ARGS)
 				 errhint("The table pipeline.time_intervals lists those that you may use.")));
 	if (!pipeline_interval_is_usable(GetUserId(), interval->owner))
 		pipeline_check_owner(interval->owner, "time interval", name);
+	within = pipeline_interval_contains(interval, PG_GETARG_TIMESTAMPTZ(1));
 	SPI_finish();
-	PG_RETURN_BOOL(pipeline_interval_contains(interval, PG_GETARG_TIMESTAMPTZ(1)));
+	PG_RETURN_BOOL(within);
 }

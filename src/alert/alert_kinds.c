@@ -29,6 +29,20 @@ lock_inhibition(const char *name)
 }
 
 static void
+lock_on_call(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.on_calls WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
+static void
+lock_escalation(const char *name)
+{
+	pipeline_sql("SELECT 1 FROM pipeline.escalations WHERE name = $1 FOR UPDATE",
+				 SPI_OK_SELECT, sql_text(name));
+}
+
+static void
 lock_route(const char *name)
 {
 	pipeline_sql("SELECT 1 FROM pipeline.routes WHERE name = $1 FOR UPDATE",
@@ -60,6 +74,26 @@ pipeline_alert_register_kinds(void)
 		" to_jsonb(i) AS arguments FROM pipeline.time_intervals i ORDER BY i.name COLLATE \"C\"",
 		.lock = lock_interval
 	};
+	static const ObjectKind on_calls = {
+		.kind = "on call",
+		.key = "on_calls",
+		.create = "create_on_call",
+		.drop = "drop_on_call",
+		.name_argument = "name",
+		.list = "SELECT NULL::text AS parent, o.name, o.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(o) AS arguments FROM pipeline.on_calls o ORDER BY o.name COLLATE \"C\"",
+		.lock = lock_on_call
+	};
+	static const ObjectKind escalations = {
+		.kind = "escalation",
+		.key = "escalations",
+		.create = "create_escalation",
+		.drop = "drop_escalation",
+		.name_argument = "name",
+		.list = "SELECT NULL::text AS parent, e.name, e.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(e) AS arguments FROM pipeline.escalations e ORDER BY e.name COLLATE \"C\"",
+		.lock = lock_escalation
+	};
 	static const ObjectKind routes = {
 		.kind = "route",
 		.key = "routes",
@@ -85,6 +119,8 @@ pipeline_alert_register_kinds(void)
 
 	pipeline_register_kind(&channels);
 	pipeline_register_kind(&intervals);
+	pipeline_register_kind(&on_calls);
+	pipeline_register_kind(&escalations);
 	pipeline_register_kind(&routes);
 	pipeline_register_kind(&inhibitions);
 }

@@ -34,6 +34,19 @@ extern bool pipeline_channel_is_usable(Oid owner, const char *channel,
 									   Oid channel_owner);
 extern void pipeline_check_channel_unused(const char *channel);
 
+/*
+ * Of a row c of channels, in SQL: does a route, an escalation or an on-call
+ * schedule name it?  Those of its owner and of administrators count, or others
+ * could keep from it what it is told by itself.
+ */
+#define CHANNEL_IS_NAMED \
+	"EXISTS (SELECT FROM pipeline.routes n WHERE n.channels @> ARRAY[c.name]" \
+	"   AND (n.owner = c.owner OR pipeline.is_administrator(n.owner))" \
+	"  UNION ALL SELECT FROM pipeline.escalations n WHERE n.channels @> ARRAY[c.name]" \
+	"   AND (n.owner = c.owner OR pipeline.is_administrator(n.owner))" \
+	"  UNION ALL SELECT FROM pipeline.on_calls n WHERE n.channels @> ARRAY[c.name]" \
+	"   AND (n.owner = c.owner OR pipeline.is_administrator(n.owner)))"
+
 /* alert_inhibition.c: what apply() lists one under. */
 extern char *pipeline_inhibition_name(const Jsonb *arguments);
 

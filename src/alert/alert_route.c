@@ -13,6 +13,7 @@
 #include "miscadmin.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert_escalation.h"
 #include "alert/alert_interval.h"
 #include "alert/alert_matchers.h"
 
@@ -75,15 +76,17 @@ pipeline_check_channels(const List *channels, Oid owner, const char *argument)
 	}
 }
 
-/* Raise 2BP01 if a route names the channel; it is being dropped. */
+/* Raise 2BP01 if something names the channel; it is being dropped. */
 void
 pipeline_check_channel_unused(const char *channel)
 {
 	UserScope	scope;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT format('route \"%s\"', name) FROM pipeline.routes"
-					 " WHERE channels @> ARRAY[$1] ORDER BY 1 LIMIT 1",
+	if (pipeline_sql("SELECT format('route \"%s\"', name) FROM pipeline.routes WHERE channels @> ARRAY[$1]"
+					 " UNION ALL SELECT format('escalation \"%s\"', name) FROM pipeline.escalations WHERE channels @> ARRAY[$1]"
+					 " UNION ALL SELECT format('on-call schedule \"%s\"', name) FROM pipeline.on_calls WHERE channels @> ARRAY[$1]"
+					 " ORDER BY 1 LIMIT 1",
 					 SPI_OK_SELECT, sql_text(channel)) > 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
@@ -213,7 +216,6 @@ pipeline_create_route(PG_FUNCTION_ARGS)
 	channels = list_arg(fcinfo, ARG_CHANNELS, "channels");
 	if (!PG_ARGISNULL(ARG_GROUP_BY))
 		check_group_by(list_arg(fcinfo, ARG_GROUP_BY, "group_by"));
-	not_yet(!PG_ARGISNULL(ARG_ESCALATION), "escalation");
 	not_yet(PG_GETARG_BOOL(ARG_OPENS_INCIDENT), "opens_incident");
 	pipeline_check_labels(pipeline_arg_jsonb(fcinfo, ARG_LABELS), "labels");
 
@@ -225,6 +227,8 @@ pipeline_create_route(PG_FUNCTION_ARGS)
 	pipeline_check_channels(channels, owner, "channels");
 	pipeline_check_intervals(list_arg(fcinfo, ARG_MUTE, "mute_time_intervals"), owner, "mute_time_intervals");
 	pipeline_check_intervals(list_arg(fcinfo, ARG_ACTIVE, "active_time_intervals"), owner, "active_time_intervals");
+	if (!PG_ARGISNULL(ARG_ESCALATION))
+		pipeline_check_escalation(pipeline_arg_text(fcinfo, ARG_ESCALATION), owner);
 	if (!PG_ARGISNULL(ARG_PARENT))
 		check_parent(name, pipeline_arg_text(fcinfo, ARG_PARENT), owner);
 	{

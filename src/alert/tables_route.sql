@@ -62,6 +62,7 @@ CREATE TABLE pipeline.alert_groups (
   escalation_step integer,
   escalation_repeat integer NOT NULL DEFAULT 0,
   escalate_at timestamptz,
+  escalated bigint[] NOT NULL DEFAULT '{}',
   CHECK ((route IS NULL) = (channel IS NOT NULL))
 );
 CREATE UNIQUE INDEX alert_groups_lookup ON pipeline.alert_groups (lookup) WHERE lookup IS NOT NULL;
@@ -82,9 +83,10 @@ COMMENT ON COLUMN pipeline.alert_groups.next_flush_at IS 'When it is looked at n
 COMMENT ON COLUMN pipeline.alert_groups.muted_since IS 'Since when a time interval has held it back; NULL: none does.';
 COMMENT ON COLUMN pipeline.alert_groups.muted_by IS 'Which time intervals hold it back.';
 COMMENT ON COLUMN pipeline.alert_groups.digest IS 'Was it made at the end of a mute, of what had been held back?';
-COMMENT ON COLUMN pipeline.alert_groups.escalation_step IS 'Last step of the escalation that was taken, from 1; NULL: it does not run.';
+COMMENT ON COLUMN pipeline.alert_groups.escalation_step IS 'Last step of the escalation that was taken, from 1; NULL: none was, or someone acknowledged.';
 COMMENT ON COLUMN pipeline.alert_groups.escalation_repeat IS 'How often the escalation has begun again.';
-COMMENT ON COLUMN pipeline.alert_groups.escalate_at IS 'When the next step is due; NULL: none is.';
+COMMENT ON COLUMN pipeline.alert_groups.escalate_at IS 'When the next step is due; NULL: the escalation does not run, or has come to its end.';
+COMMENT ON COLUMN pipeline.alert_groups.escalated IS 'Keys of the alerts for which the escalation has come to its end.';
 
 CREATE TABLE pipeline.alert_group_members (
   group_id bigint NOT NULL REFERENCES pipeline.alert_groups ON DELETE CASCADE,
