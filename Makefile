@@ -21,6 +21,9 @@ DATA_built = pipeline--$(EXTVERSION).sql $(RELEASED:%=pipeline--%--$(EXTVERSION)
 DATA       = $(wildcard src/upgrade/pipeline--*.sql)
 EXTRA_CLEAN = $(DATA_built) tmp_check
 
+# The second library, which only the notifier loads, has a Makefile of its own.
+TRANSPORT  = src/alert/transport
+
 REGRESS    = base_setup $(filter-out base_setup,$(sort $(notdir $(basename $(wildcard sql/*.sql)))))
 REGRESS_OPTS = --load-extension=pipeline --load-extension=pgtap
 ISOLATION  = $(sort $(notdir $(basename $(wildcard test/specs/*.spec))))
@@ -37,6 +40,15 @@ ALONE = demo test bench docs
 ifneq ($(filter-out $(ALONE),$(or $(MAKECMDGOALS),all)),)
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 include $(PGXS)
+
+all: transport-all
+install: transport-install
+uninstall: transport-uninstall
+clean distclean maintainer-clean: transport-clean
+.PHONY: transport-all transport-install transport-uninstall transport-clean
+transport-all transport-install transport-uninstall transport-clean: transport-%:
+	$(MAKE) -C $(TRANSPORT) $* PG_CONFIG='$(PG_CONFIG)' WERROR='$(WERROR)'
+transport-install: transport-all
 endif
 
 .PHONY: demo test bench docs

@@ -59,13 +59,23 @@ need_packages() {
   [ -z "${MADE_CONF:-}" ] || sudo_ rm -f "$conf"
 }
 
+# Install packages of npm into NPM_DIR.
+need_npm() {
+  command -v npm >/dev/null || need_packages nodejs npm
+  NPM_DIR=$WORK/npm
+  mkdir -p "$NPM_DIR"
+  (cd "$NPM_DIR" && npm install --no-audit --no-fund --prefer-offline --silent "$@") >"$WORK/npm.log" 2>&1 ||
+    { tail -n 20 "$WORK/npm.log" >&2; die "npm could not install: $*"; }
+  chmod -R a+rX "$NPM_DIR"
+}
+
 prepare() {
   find_major
   if [ -z "${PG_CONFIG:-}" ] || [ "$PG_CONFIG" = pg_config ]; then
     PG_CONFIG=/usr/lib/postgresql/$PGMAJOR/bin/pg_config
     need_packages build-essential "postgresql-$PGMAJOR" "postgresql-server-dev-$PGMAJOR" \
       "postgresql-$PGMAJOR-cron" "postgresql-$PGMAJOR-pgtap" libcurl4-openssl-dev \
-      libipc-run-perl perl python3 util-linux
+      libipc-run-perl openssl perl python3 util-linux
   fi
   [ -x "$PG_CONFIG" ] || die "no pg_config at $PG_CONFIG"
 }
@@ -102,7 +112,7 @@ stage() {
   if [ ! -d "$ROOT$bin" ]; then
     mkdir -p "$ROOT$bin" "$ROOT$lib" "$ROOT$share/extension"
     cp "$bin"/* "$ROOT$bin/"
-    for f in "$lib"/*; do case ${f##*/} in pipeline.so|bitcode) ;; *) ln -s "$f" "$ROOT$lib/" ;; esac; done
+    for f in "$lib"/*; do case ${f##*/} in pipeline.so|pipeline_transport.so|bitcode) ;; *) ln -s "$f" "$ROOT$lib/" ;; esac; done
     for f in "$share"/*; do [ "${f##*/}" = extension ] || ln -s "$f" "$ROOT$share/"; done
     for f in "$share"/extension/*; do
       case ${f##*/} in pipeline.control|pipeline--*) ;; *) ln -s "$f" "$ROOT$share/extension/" ;; esac

@@ -15,15 +15,17 @@ END $$;
 CREATE FUNCTION pg_temp.dispatch(t interval) RETURNS TABLE (sent text, "to" text, route text, what text, next text) LANGUAGE plpgsql AS $$
 DECLARE
   before bigint := (SELECT coalesce(max(notification_id), 0) FROM pipeline.notifications);
-  due bigint := pipeline._dispatch_alerts(now() + t);
+  due timestamptz;
 BEGIN
+  PERFORM pipeline._dispatch_alerts(now() + t);
+  SELECT least(min(g.next_flush_at), min(g.escalate_at)) INTO due FROM pipeline.alert_groups g WHERE g.route LIKE 'd %';
   RETURN QUERY
   SELECT n.event || CASE WHEN n.message ->> 'status' <> n.event THEN ' (' || (n.message ->> 'status') || ')' ELSE '' END,
     n.channel, n.route, (n.message ->> 'title') || ' [' ||
     (SELECT string_agg(format('%s%s', a ->> 'alertname', CASE a ->> 'state' WHEN 'firing' THEN '' ELSE ' ' || (a ->> 'state') END), ', ' ORDER BY o)
      FROM jsonb_array_elements(n.message -> 'alerts') WITH ORDINALITY x (a, o)) || ']', NULL::text
-  FROM pipeline.notifications n WHERE n.notification_id > before ORDER BY n.notification_id;
-  RETURN QUERY SELECT 'next', NULL::text, NULL::text, NULL::text, CASE WHEN due < 0 THEN 'never' ELSE (due * interval '1 ms')::text END;
+  FROM pipeline.notifications n WHERE n.notification_id > before AND n.channel LIKE 'd %' ORDER BY n.notification_id;
+  RETURN QUERY SELECT 'next', NULL::text, NULL::text, NULL::text, coalesce((due - now() - t)::text, 'never');
 END $$;
 
 -- A group waits, then is told at its ticks what changed; then repeats.
@@ -162,9 +164,10 @@ SELECT sent, "to", route, what FROM pg_temp.dispatch('1 s') ORDER BY "to";
 SELECT channel, owner FROM pipeline.notifications WHERE route LIKE 'd %' ORDER BY 1;
 SET LOCAL ROLE pipeline_bob;
 SELECT channel FROM pipeline.notifications WHERE route LIKE 'd %';
-SELECT route FROM pipeline.alert_groups;
-SELECT alert_id = :b AS mine, count(*) FROM pipeline.alert_group_members GROUP BY 1;
-SELECT channel FROM pipeline.alert_group_channels;
+SELECT route FROM pipeline.alert_groups WHERE route LIKE 'd %';
+SELECT alert_id = :b AS mine, count(*) FROM pipeline.alert_group_members JOIN pipeline.alert_groups USING (group_id) WHERE alert_id IN (:a, :b) GROUP BY 1;
+SELECT count(*) FROM pipeline.alert_group_members WHERE alert_id = :a;
+SELECT channel FROM pipeline.alert_group_channels WHERE channel LIKE 'd %';
 -- Taken away: the channel is not his any more, and nothing is sent there.
 RESET ROLE;
 UPDATE pipeline.channels SET owner = 'pipeline_alice' WHERE name = 'd bob';
@@ -173,6 +176,56 @@ SELECT pipeline.raise_alert('OfBob2', 'of Bob') > 0 AS raised;
 RESET ROLE;
 SELECT sent, "to", route, what FROM pg_temp.dispatch('6 min') ORDER BY "to";
 SELECT sent, "to", route, what FROM pg_temp.dispatch('10 min 1 s') ORDER BY "to";
+ROLLBACK;
+
+-- A channel that was granted; taken back, nothing is sent there.
+BEGIN;
+SET LOCAL ROLE pipeline_alice;
+SELECT pipeline.create_channel('d alice', 'log');
+SELECT pipeline.grant_channel('d alice', 'pipeline_bob');
+SET LOCAL ROLE pipeline_bob;
+SELECT pipeline.create_route('d bob', '{}', '{d alice}', group_by => '{}', group_wait => '0', group_interval => '1 min');
+SELECT pipeline.raise_alert('OfBob', 'of Bob') AS b \gset
+RESET ROLE;
+-- That Bob names it keeps nothing from Alice: her channel still tells her.
+SELECT pg_temp.raise('0', 'OfAlice', '{}') AS a \gset
+SELECT alert_id = :a AS of_alice, channels FROM pipeline.alert_events WHERE alert_id IN (:a, :b) ORDER BY 1;
+SELECT sent, "to", route, what FROM pg_temp.dispatch('1 s');
+SET LOCAL ROLE pipeline_alice;
+SELECT pipeline.revoke_channel('d alice', 'pipeline_bob');
+SET LOCAL ROLE pipeline_bob;
+SELECT pipeline.resolve_alert(:b);
+RESET ROLE;
+SELECT sent, "to", route, what FROM pg_temp.dispatch('1 min 1 s');
+ROLLBACK;
+
+-- The default route: channels over the network that nobody names, by pipeline, at once.
+BEGIN;
+SELECT pipeline.create_channel('d root', 'log');
+SET LOCAL ROLE pipeline_alice;
+SELECT count(pipeline.create_channel(c, 'log')) FROM unnest('{d hook,d named,d feed}'::text[]) c;
+SELECT pipeline.create_route('d some', '{severity=critical}', '{d named}', group_wait => '0');
+RESET ROLE;
+UPDATE pipeline.channels SET kind = 'webhook' WHERE name IN ('d root', 'd hook', 'd named');
+SELECT pg_temp.raise('0', 'A', '{"pipeline": "p"}') AS a, pg_temp.raise('0', 'B', '{"pipeline": "q"}') AS b, pg_temp.raise('0', 'C', '{"pipeline": "p"}', 'critical') AS c \gset
+SELECT sent, "to", route, what FROM pg_temp.dispatch('0') ORDER BY "to", what;
+SELECT pipeline.resolve_alert(:a), pipeline.resolve_alert(:b), pipeline.resolve_alert(:c);
+SELECT sent, "to", route, what FROM pg_temp.dispatch('5 min') ORDER BY "to", what;
+ROLLBACK;
+
+-- A route that opens incidents: one for each owner, joined by what comes later.
+BEGIN;
+SELECT pipeline.create_channel('d chat', 'log');
+SELECT pipeline.create_route('d all', '{}', '{d chat}', group_by => '{}', group_wait => '0', group_interval => '1 min', opens_incident => true);
+SELECT pg_temp.raise('0', 'A', '{}', 'critical') AS a \gset
+SET LOCAL ROLE pipeline_bob;
+SELECT pipeline.raise_alert('OfBob', 'of Bob') AS b \gset
+RESET ROLE;
+SELECT sent, what FROM pg_temp.dispatch('1 s');
+SELECT pg_temp.raise('10 s', 'C', '{}') AS c \gset
+SELECT sent, what FROM pg_temp.dispatch('1 min 1 s');
+SELECT i.title, i.severity, i.owner, i.state, (SELECT count(*) FROM pipeline.incident_alerts x WHERE x.incident_id = i.incident_id) AS alerts
+FROM pipeline.incidents i JOIN pipeline.incident_alerts ia USING (incident_id) WHERE ia.alert_id IN (:a, :b) ORDER BY 1;
 ROLLBACK;
 
 -- Names that have to be quoted, many alerts, long texts.
@@ -184,4 +237,4 @@ SELECT pipeline._dispatch_alerts(now() + interval '1 s') > 0 AS next;
 SELECT route, cardinality(alert_ids), jsonb_array_length(message -> 'alerts') AS shown, message -> 'omitted' AS omitted, left(message ->> 'title', 20) AS title, message -> 'common_labels' AS common
 FROM pipeline.notifications WHERE channel LIKE 'd "%';
 ROLLBACK;
-SELECT count(*) FROM pipeline.alert_groups;
+SELECT count(*) FROM pipeline.alert_groups WHERE route LIKE 'd %';

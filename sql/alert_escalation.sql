@@ -71,14 +71,16 @@ END $$;
 CREATE FUNCTION pg_temp.dispatch(t interval) RETURNS TABLE (sent text, "to" text, step text, what text, next text) LANGUAGE plpgsql AS $$
 DECLARE
   before bigint := (SELECT coalesce(max(notification_id), 0) FROM pipeline.notifications);
-  due bigint := pipeline._dispatch_alerts('2026-01-05 12:00'::timestamptz + t);
+  due timestamptz;
 BEGIN
+  PERFORM pipeline._dispatch_alerts('2026-01-05 12:00'::timestamptz + t);
+  SELECT least(min(g.next_flush_at), min(g.escalate_at)) INTO due FROM pipeline.alert_groups g WHERE g.route LIKE 'e %';
   RETURN QUERY
   SELECT n.event, n.channel, concat_ws('/', n.message #>> '{escalation,step}', n.message #>> '{escalation,repeat}', n.message #>> '{escalation,to}'),
     (SELECT string_agg(format('%s%s', a ->> 'alertname', CASE a ->> 'state' WHEN 'firing' THEN '' ELSE ' ' || (a ->> 'state') END), ', ' ORDER BY o)
      FROM jsonb_array_elements(n.message -> 'alerts') WITH ORDINALITY x (a, o)), NULL::text
-  FROM pipeline.notifications n WHERE n.notification_id > before ORDER BY n.notification_id;
-  RETURN QUERY SELECT 'next', NULL::text, NULL::text, NULL::text, CASE WHEN due < 0 THEN 'never' ELSE (due * interval '1 ms')::text END;
+  FROM pipeline.notifications n WHERE n.notification_id > before AND n.channel LIKE 'e %' ORDER BY n.notification_id;
+  RETURN QUERY SELECT 'next', NULL::text, NULL::text, NULL::text, coalesce((due - '2026-01-05 12:00'::timestamptz - t)::text, 'never');
 END $$;
 -- To its end, with a repeat; what is new begins it again.
 BEGIN;

@@ -71,13 +71,15 @@ END $$;
 CREATE FUNCTION pg_temp.dispatch(t timestamptz) RETURNS TABLE (sent text, what text, digest text, next text) LANGUAGE plpgsql AS $$
 DECLARE
   before bigint := (SELECT coalesce(max(notification_id), 0) FROM pipeline.notifications);
-  due bigint := pipeline._dispatch_alerts(t);
+  due timestamptz;
 BEGIN
+  PERFORM pipeline._dispatch_alerts(t);
+  SELECT least(min(g.next_flush_at), min(g.escalate_at)) INTO due FROM pipeline.alert_groups g WHERE g.route LIKE 'i %';
   RETURN QUERY
   SELECT n.event, (SELECT string_agg(format('%s%s', a ->> 'alertname', CASE a ->> 'state' WHEN 'firing' THEN '' ELSE ' ' || (a ->> 'state') END), ', ' ORDER BY o)
      FROM jsonb_array_elements(n.message -> 'alerts') WITH ORDINALITY x (a, o)), n.message #>> '{digest,muted_since}', NULL::text
-  FROM pipeline.notifications n WHERE n.notification_id > before ORDER BY n.notification_id;
-  RETURN QUERY SELECT 'next', NULL::text, NULL::text, CASE WHEN due < 0 THEN 'never' ELSE (t + due * interval '1 ms')::text END;
+  FROM pipeline.notifications n WHERE n.notification_id > before AND n.channel LIKE 'i %' ORDER BY n.notification_id;
+  RETURN QUERY SELECT 'next', NULL::text, NULL::text, coalesce(due::text, 'never');
 END $$;
 BEGIN;
 SELECT pipeline.create_channel('i chat', 'log');

@@ -13,13 +13,15 @@ END $$;
 CREATE FUNCTION pg_temp.dispatch(t interval) RETURNS TABLE (sent text, "to" text, what text, next text) LANGUAGE plpgsql AS $$
 DECLARE
   before bigint := (SELECT coalesce(max(notification_id), 0) FROM pipeline.notifications);
-  due bigint := pipeline._dispatch_alerts(now() + t);
+  due timestamptz;
 BEGIN
+  PERFORM pipeline._dispatch_alerts(now() + t);
+  SELECT least(min(g.next_flush_at), min(g.escalate_at)) INTO due FROM pipeline.alert_groups g WHERE g.route LIKE 's %';
   RETURN QUERY
   SELECT n.event, n.channel, (SELECT string_agg(format('%s%s', a ->> 'alertname', CASE a ->> 'state' WHEN 'firing' THEN '' ELSE ' ' || (a ->> 'state') END), ', ' ORDER BY o)
      FROM jsonb_array_elements(n.message -> 'alerts') WITH ORDINALITY x (a, o)), NULL::text
-  FROM pipeline.notifications n WHERE n.notification_id > before ORDER BY n.notification_id;
-  RETURN QUERY SELECT 'next', NULL::text, NULL::text, CASE WHEN due < 0 THEN 'never' ELSE (due * interval '1 ms')::text END;
+  FROM pipeline.notifications n WHERE n.notification_id > before AND n.channel LIKE 's %' ORDER BY n.notification_id;
+  RETURN QUERY SELECT 'next', NULL::text, NULL::text, coalesce((due - now() - t)::text, 'never');
 END $$;
 CREATE FUNCTION pg_temp.reasons(ids bigint[]) RETURNS SETOF text LANGUAGE sql AS $$
   SELECT array_position(ids, a.alert_id) || ' ' || a.alertname || ': ' || regexp_replace(m.suppressed_by, '(alert|silence) \d+', '\1 N')

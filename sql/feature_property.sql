@@ -300,6 +300,8 @@ CREATE FUNCTION try_all(first int, last int, knows boolean DEFAULT false) RETURN
 BEGIN
   FOR seed IN first .. last LOOP
     PERFORM setseed(seed / 10000.0);
+    -- Now and then with the help of other processes.
+    PERFORM set_config('min_parallel_table_scan_size', CASE WHEN seed % 50 = 0 THEN '0' ELSE '8MB' END, true);
     PERFORM set_config('TimeZone', pick('UTC', 'Europe/Madrid', 'America/New_York', 'Australia/Lord_Howe', '+03'), true);
     IF seed % 5 = 0 OR seed = first THEN PERFORM make_data(); END IF;
     BEGIN

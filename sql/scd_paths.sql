@@ -11,7 +11,26 @@ CREATE TABLE src (k1 numeric, k2 text COLLATE ci, a text, b jsonb, c float8, d i
 CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE TABLE ways (way text, ord int, dimension text, source text);
 INSERT INTO ways VALUES ('direct', 1, 'd_direct', 'src'), ('direct, source a query', 2, 'd_query', 'SELECT * FROM src'), ('direct read', 3, 'd_trigger', 'src'),
-  ('executor', 4, 'd_executor', 'src'), ('events', 5, 'd_events', 'src'), ('exact', 6, 'd_exact', 'src');
+  ('executor', 4, 'd_executor', 'src'), ('events', 5, 'd_events', 'src'), ('exact', 6, 'd_exact', 'src'),
+  ('partitions', 7, 'd_parts', 'src'), ('partitions, source too', 8, 'd_parts2', 'src_parts');
+-- Partitions of partitions, whose columns have places of their own; a version that is closed moves.
+CREATE TABLE src_parts (LIKE src) PARTITION BY LIST (d);
+CREATE TABLE src_part0 (d int, gone int, c float8, b jsonb, a text, k2 text COLLATE ci, k1 numeric);
+ALTER TABLE src_part0 DROP gone;
+ALTER TABLE src_parts ATTACH PARTITION src_part0 FOR VALUES IN (0);
+CREATE TABLE src_part1 PARTITION OF src_parts DEFAULT;
+CREATE SEQUENCE keys;
+CREATE FUNCTION make_parts(name text) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  EXECUTE format('CREATE TABLE %1$I (surrogate_key bigint NOT NULL DEFAULT nextval(''scd_paths.keys''), LIKE src, valid_from timestamptz NOT NULL, valid_to timestamptz NOT NULL,'
+    ' is_current boolean NOT NULL, close_reason text, merge_id bigint) PARTITION BY LIST (is_current);'
+    'CREATE TABLE %1$s_open (gone int, is_current boolean NOT NULL, merge_id bigint, close_reason text, valid_to timestamptz NOT NULL, valid_from timestamptz NOT NULL, LIKE src,'
+    ' surrogate_key bigint NOT NULL); ALTER TABLE %1$s_open DROP gone; ALTER TABLE %1$I ATTACH PARTITION %1$s_open FOR VALUES IN (true);'
+    'CREATE TABLE %1$s_closed PARTITION OF %1$I FOR VALUES IN (false) PARTITION BY RANGE (valid_from);'
+    'CREATE TABLE %1$s_empty PARTITION OF %1$s_closed FOR VALUES FROM (''1990-01-01'') TO (''1991-01-01'');'
+    'CREATE TABLE %1$s_early PARTITION OF %1$s_closed FOR VALUES FROM (''2000-01-01'') TO (''2024-01-03'');'
+    'CREATE TABLE %1$s_late PARTITION OF %1$s_closed DEFAULT', name);
+END $$;
 
 -- A random step: some keys appear, vanish, change, are repeated, are NULL;
 -- values equal by type that differ in their image.
@@ -24,7 +43,9 @@ CREATE FUNCTION step(keys int, seed float8) RETURNS void LANGUAGE sql AS $$
          CASE WHEN random() < 0.5 THEN '{"x": 1, "y": 2}' ELSE '{"y": 2.0, "x": 1.0}' END::jsonb,
          CASE WHEN random() < 0.5 THEN 0 ELSE '-0'::float8 END, floor(random() * 3)::int
   FROM generate_series(1, keys) g WHERE random() < 0.8;
-  INSERT INTO src SELECT * FROM src WHERE random() < 0.05 $$;
+  INSERT INTO src SELECT * FROM src WHERE random() < 0.05;
+  TRUNCATE src_parts;
+  INSERT INTO src_parts TABLE src $$;
 CREATE FUNCTION history(dimension text) RETURNS TABLE (h text) LANGUAGE plpgsql AS $$
 BEGIN
   RETURN QUERY EXECUTE format('SELECT concat_ws(''|'', trim_scale(k1), lower(k2), a, b, abs(c), d, valid_from, valid_to, is_current, close_reason) FROM %I', dimension);
@@ -33,6 +54,7 @@ CREATE FUNCTION run(keys int, seed float8, feed text, deletes text) RETURNS TABL
 DECLARE w ways; r pipeline.merge_result; summary text; first text; digest text; ways_said text; fault text;
 BEGIN
   FOR w IN SELECT * FROM ways ORDER BY ord LOOP
+    IF w.way LIKE 'partitions%' THEN PERFORM make_parts(w.dimension); END IF;
     PERFORM pipeline.create_dimension('scd_paths.' || w.dimension, w.source, '{k1,k2}', feed, type1 => '{d}', hard_deletes => deletes, max_rejected_fraction => 1, max_delete_fraction => 1,
       on_tie => CASE w.way WHEN 'events' THEN 'keep' ELSE 'error' END, exact => w.way = 'exact');
     IF w.way = 'direct read' THEN EXECUTE format('CREATE TRIGGER t BEFORE INSERT OR UPDATE ON %I FOR EACH ROW EXECUTE FUNCTION scd_paths.nothing()', w.dimension); END IF;
@@ -64,7 +86,7 @@ BEGIN
 END $$;
 SELECT feed, deletes, result FROM (VALUES ('snapshot', 'invalidate', 0.1), ('snapshot', 'ignore', 0.2), ('delta', 'ignore', 0.3)) v(feed, deletes, seed), run(200, seed, feed, deletes);
 -- In partitions on disk, by both kinds of source.
-DELETE FROM ways WHERE way NOT IN ('direct', 'direct, source a query', 'executor');
+DELETE FROM ways WHERE way NOT IN ('direct', 'direct, source a query', 'executor', 'partitions, source too');
 SET work_mem = '64kB';
 SELECT n > 6000 AS many, result FROM run(6000, 0.5, 'snapshot', 'invalidate');
 RESET work_mem;

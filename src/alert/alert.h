@@ -35,4 +35,17 @@ extern int	pipeline_resolve_alerts(Oid owner, const char *alertname,
  */
 extern void pipeline_check_labels(const Jsonb *labels, const char *argument);
 
+/* ---- the notifier, for the runner's scheduler and its database hook ---------- */
+
+/* Is there anything for a notifier to do?  Inside a look of the scheduler. */
+extern bool pipeline_notifier_needed(void);
+extern long pipeline_notifier_start(void);
+extern bool pipeline_notifier_runs(Oid database);
+extern bool pipeline_notifier_hold(Oid database, bool held);
+/* In a copy that shall act from now on: nothing of the original's is sent. */
+extern void pipeline_notifier_drop_unsent(const char *reason);
+
+/* Set by the runner: a database with something to tell has no notifier. */
+extern void (*pipeline_notifier_absent_hook) (Oid database);
+
 #endif							/* PIPELINE_ALERT_H */

@@ -19,7 +19,6 @@
 #include "utils/memutils.h"
 
 #include "alert/alert_object.h"
-#include "pipeline.h"
 
 /* NOTIFY takes less than 8000 bytes; the rest is a margin. */
 #define MAX_PAYLOAD 7900
@@ -126,13 +125,12 @@ at_end_of_subtransaction(SubXactEvent event, SubTransactionId subid,
 	}
 }
 
-/* Register what the end of a transaction must do, and what can be defined. */
+/* Register what the end of a transaction must do; at load of the library. */
 void
-pipeline_alert_init(void)
+pipeline_alert_deliver_init(void)
 {
 	RegisterXactCallback(at_end_of_transaction, NULL);
 	RegisterSubXactCallback(at_end_of_subtransaction, NULL);
-	pipeline_alert_register_kinds();
 }
 
 /*

@@ -42,6 +42,16 @@ typedef struct Routing Routing;
 extern Routing *pipeline_routing_load(void);
 extern List *pipeline_routing_match(Routing *routing, Oid owner,
 									const Jsonb *labels);
+/* What became of an alert at a route that was asked, or passed over. */
+typedef struct Verdict
+{
+	Route	   *route;
+	char	   *why;			/* NULL: the route takes the alert */
+} Verdict;
+
+extern List *pipeline_routing_explain(Routing *routing, Oid owner, bool of_admins,
+									  const Jsonb *labels);
+extern List *pipeline_routing_defaults(Routing *routing, Oid owner, bool of_admins);
 extern Route *pipeline_routing_find(Routing *routing, const char *name,
 									const char *channel);
 extern bool pipeline_routing_may_send(Routing *routing, Oid owner,
@@ -142,6 +152,9 @@ extern bool pipeline_member_fires(const Member *member);
 extern bool pipeline_member_acknowledged(const Member *member, TimestampTz now);
 extern TimestampTz pipeline_group_tick(const AlertGroup *group, TimestampTz after);
 
+/* alert_group_incident.c */
+extern bool pipeline_group_open_incidents(const AlertGroup *group);
+
 /* alert_keys.c */
 extern void pipeline_key_set_add(KeySet *set, int64 key);
 extern void pipeline_key_set_sort(KeySet *set);
@@ -162,7 +175,7 @@ extern char *pipeline_route_mute(Dispatch *dispatch, const Route *route,
 								 TimestampTz *end);
 extern List *pipeline_make_digests(Dispatch *dispatch, List *groups);
 
-/* ---- alert_message.c: into the outbox --------------------------------------------- */
+/* ---- alert_compose.c: into the outbox --------------------------------------------- */
 
 typedef struct Message
 {

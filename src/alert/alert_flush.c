@@ -281,6 +281,18 @@ next_flush(const Flush *flush, const AlertGroup *group)
 	return next == 0 ? 0 : pipeline_group_tick(group, next);
 }
 
+/* Note what keeps a member from being told, if that is something else now. */
+static void
+note_suppressed(Flush *flush, const AlertGroup *group, const Member *member, const char *by)
+{
+	if (by == NULL ? member->was_suppressed == NULL :
+		member->was_suppressed != NULL && strcmp(by, member->was_suppressed) == 0)
+		return;
+	column_add(&flush->suppressed_groups, Int64GetDatum(group->group_id), false);
+	column_add(&flush->suppressed_alerts, Int64GetDatum(member->alert_id), false);
+	column_add(&flush->suppressed_by, by ? CStringGetTextDatum(by) : (Datum) 0, by == NULL);
+}
+
 /* Note what became of the members; is any of them left? */
 static bool
 note_members(Flush *flush, const AlertGroup *group)
@@ -299,14 +311,7 @@ note_members(Flush *flush, const AlertGroup *group)
 			continue;
 		}
 		any = true;
-		if (member->suppressed == NULL ? member->was_suppressed != NULL :
-			member->was_suppressed == NULL || strcmp(member->suppressed, member->was_suppressed) != 0)
-		{
-			column_add(&flush->suppressed_groups, Int64GetDatum(group->group_id), false);
-			column_add(&flush->suppressed_alerts, Int64GetDatum(member->alert_id), false);
-			column_add(&flush->suppressed_by, member->suppressed ? CStringGetTextDatum(member->suppressed) : (Datum) 0,
-					   member->suppressed == NULL);
-		}
+		note_suppressed(flush, group, member, member->suppressed);
 		if (member->telling && !member->told)
 		{
 			column_add(&flush->told_groups, Int64GetDatum(group->group_id), false);
@@ -345,9 +350,11 @@ hold_group(Flush *flush, AlertGroup *group, const char *muted_by, TimestampTz en
 		{
 			column_add(&flush->gone_groups, Int64GetDatum(group->group_id), false);
 			column_add(&flush->gone_alerts, Int64GetDatum(member->alert_id), false);
+			continue;
 		}
-		else
-			any = true;
+		any = true;
+		note_suppressed(flush, group, member, member->suppressed ? member->suppressed :
+						psprintf("muted: %s", muted_by));
 	}
 	if (!any)
 	{
@@ -399,6 +406,8 @@ flush_group(Flush *flush, AlertGroup *group)
 		return;
 	}
 	next = next_flush(flush, group);
+	if (group->route->opens_incident && !pipeline_group_open_incidents(group))
+		next = pipeline_group_tick(group, flush->now);
 	note_next(flush, group, next, NULL);
 }
 

@@ -1,11 +1,10 @@
 /*
  * alert_kinds.c
- *	  What alerts are told by as kinds of objects for apply(), export() and
- *	  alter_X(): each after those that it refers to.
+ *	  What can be defined, for apply(), export() and alter_X().
  */
 #include "postgres.h"
 
-#include "alert/alert_object.h"
+#include "alert/alert_state.h"
 
 static void
 lock_channel(const char *name)
@@ -15,37 +14,16 @@ lock_channel(const char *name)
 }
 
 static void
-lock_interval(const char *name)
+lock_sla_target(const char *name)
 {
-	pipeline_sql("SELECT 1 FROM pipeline.time_intervals WHERE name = $1 FOR UPDATE",
+	pipeline_sql("SELECT 1 FROM pipeline.sla_targets WHERE name = $1 FOR UPDATE",
 				 SPI_OK_SELECT, sql_text(name));
 }
 
 static void
-lock_inhibition(const char *name)
+lock_rule(const char *name)
 {
-	pipeline_sql("SELECT 1 FROM pipeline.inhibitions WHERE name = $1 FOR UPDATE",
-				 SPI_OK_SELECT, sql_text(name));
-}
-
-static void
-lock_on_call(const char *name)
-{
-	pipeline_sql("SELECT 1 FROM pipeline.on_calls WHERE name = $1 FOR UPDATE",
-				 SPI_OK_SELECT, sql_text(name));
-}
-
-static void
-lock_escalation(const char *name)
-{
-	pipeline_sql("SELECT 1 FROM pipeline.escalations WHERE name = $1 FOR UPDATE",
-				 SPI_OK_SELECT, sql_text(name));
-}
-
-static void
-lock_route(const char *name)
-{
-	pipeline_sql("SELECT 1 FROM pipeline.routes WHERE name = $1 FOR UPDATE",
+	pipeline_sql("SELECT 1 FROM pipeline.rules WHERE name = $1 FOR UPDATE",
 				 SPI_OK_SELECT, sql_text(name));
 }
 
@@ -64,63 +42,31 @@ pipeline_alert_register_kinds(void)
 		.lock = lock_channel
 	};
 
-	static const ObjectKind intervals = {
-		.kind = "time interval",
-		.key = "time_intervals",
-		.create = "create_time_interval",
-		.drop = "drop_time_interval",
+	static const ObjectKind sla_targets = {
+		.kind = "sla_target",
+		.key = "sla_targets",
+		.create = "create_sla_target",
+		.drop = "drop_sla_target",
 		.name_argument = "name",
-		.list = "SELECT NULL::text AS parent, i.name, i.owner::oid AS owner, NULL::text AS search_path,"
-		" to_jsonb(i) AS arguments FROM pipeline.time_intervals i ORDER BY i.name COLLATE \"C\"",
-		.lock = lock_interval
+		.list = "SELECT NULL::text AS parent, t.name, t.owner::oid AS owner, NULL::text AS search_path,"
+		" to_jsonb(t) AS arguments FROM pipeline.sla_targets t ORDER BY t.name COLLATE \"C\"",
+		.lock = lock_sla_target
 	};
-	static const ObjectKind on_calls = {
-		.kind = "on call",
-		.key = "on_calls",
-		.create = "create_on_call",
-		.drop = "drop_on_call",
+
+	static const ObjectKind rules = {
+		.kind = "rule",
+		.key = "rules",
+		.create = "create_rule",
+		.drop = "drop_rule",
 		.name_argument = "name",
-		.list = "SELECT NULL::text AS parent, o.name, o.owner::oid AS owner, NULL::text AS search_path,"
-		" to_jsonb(o) AS arguments FROM pipeline.on_calls o ORDER BY o.name COLLATE \"C\"",
-		.lock = lock_on_call
-	};
-	static const ObjectKind escalations = {
-		.kind = "escalation",
-		.key = "escalations",
-		.create = "create_escalation",
-		.drop = "drop_escalation",
-		.name_argument = "name",
-		.list = "SELECT NULL::text AS parent, e.name, e.owner::oid AS owner, NULL::text AS search_path,"
-		" to_jsonb(e) AS arguments FROM pipeline.escalations e ORDER BY e.name COLLATE \"C\"",
-		.lock = lock_escalation
-	};
-	static const ObjectKind routes = {
-		.kind = "route",
-		.key = "routes",
-		.create = "create_route",
-		.drop = "drop_route",
-		.name_argument = "name",
-		.after_argument = "parent",
-		.list = "SELECT NULL::text AS parent, r.name, r.owner::oid AS owner, NULL::text AS search_path,"
-		" to_jsonb(r) AS arguments FROM pipeline.routes r ORDER BY r.name COLLATE \"C\"",
-		.lock = lock_route
-	};
-	static const ObjectKind inhibitions = {
-		.kind = "inhibition",
-		.key = "inhibitions",
-		.create = "create_inhibition",
-		.drop = "drop_inhibition",
-		.name_argument = "name",
-		.list = "SELECT NULL::text AS parent, i.name, i.owner::oid AS owner, NULL::text AS search_path,"
-		" to_jsonb(i) AS arguments FROM pipeline.inhibitions i WHERE NOT i.predefined ORDER BY i.name COLLATE \"C\"",
-		.listed_name = pipeline_inhibition_name,
-		.lock = lock_inhibition
+		.has_path = true,
+		.list = "SELECT NULL::text AS parent, r.name, r.owner::oid AS owner, r.search_path,"
+		" to_jsonb(r) AS arguments FROM pipeline.rules r ORDER BY r.name COLLATE \"C\"",
+		.lock = lock_rule
 	};
 
 	pipeline_register_kind(&channels);
-	pipeline_register_kind(&intervals);
-	pipeline_register_kind(&on_calls);
-	pipeline_register_kind(&escalations);
-	pipeline_register_kind(&routes);
-	pipeline_register_kind(&inhibitions);
+	pipeline_alert_register_route_kinds();
+	pipeline_register_kind(&sla_targets);
+	pipeline_register_kind(&rules);
 }

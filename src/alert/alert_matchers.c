@@ -271,9 +271,9 @@ pipeline_matcher_matches(const Matcher *matcher, const char *value, int len)
 	}
 }
 
-/* Are all matchers true of these labels? */
-bool
-pipeline_matchers_match(const List *matchers, const Jsonb *labels)
+/* The first matcher that is not true of these labels; NULL: all are. */
+const Matcher *
+pipeline_matchers_fail(const List *matchers, const Jsonb *labels)
 {
 	const ListCell *lc;
 
@@ -287,9 +287,40 @@ pipeline_matchers_match(const List *matchers, const Jsonb *labels)
 
 		if (!pipeline_matcher_matches(matcher, there ? v->val.string.val : "",
 									  there ? v->val.string.len : 0))
-			return false;
+			return matcher;
 	}
-	return true;
+	return NULL;
+}
+
+/* Are all matchers true of these labels? */
+bool
+pipeline_matchers_match(const List *matchers, const Jsonb *labels)
+{
+	return pipeline_matchers_fail(matchers, labels) == NULL;
+}
+
+/* A matcher as it can be read again. */
+char *
+pipeline_matcher_text(const Matcher *matcher)
+{
+	static const char *const operators[] = {"=", "!=", "=~", "!~"};
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendStringInfo(&buf, "%s%s\"", matcher->name, operators[matcher->type]);
+	for (const char *c = matcher->value; *c; c++)
+	{
+		if (*c == '\n')
+			appendStringInfoString(&buf, "\\n");
+		else
+		{
+			if (*c == '"' || *c == '\\')
+				appendStringInfoChar(&buf, '\\');
+			appendStringInfoChar(&buf, *c);
+		}
+	}
+	appendStringInfoChar(&buf, '"');
+	return buf.data;
 }
 
 /* ---- SQL ----------------------------------------------------------------------- */

@@ -41,6 +41,9 @@ extern List *pipeline_matchers_parse_array(const ArrayType *texts,
 										   const char *argument);
 extern bool pipeline_matcher_matches(const Matcher *matcher, const char *value,
 									 int len);
+extern char *pipeline_matcher_text(const Matcher *matcher);
+extern const Matcher *pipeline_matchers_fail(const List *matchers,
+											 const Jsonb *labels);
 extern bool pipeline_matchers_match(const List *matchers, const Jsonb *labels);
 
 #endif							/* PIPELINE_ALERT_MATCHERS_H */

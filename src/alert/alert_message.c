@@ -1,72 +1,192 @@
 /*
  * alert_message.c
- *	  What a notification says: one message of a group's alerts, in the form
- *	  that the renderers of all kinds of channels write from.
+ *	  The message of a notification, from jsonb to a struct that the kinds of
+ *	  channels write from.
  */
 #include "postgres.h"
 
-#include "catalog/pg_type.h"
-#include "executor/spi.h"
-#include "utils/array.h"
-#include "utils/builtins.h"
+#include "alert/alert_render.h"
 
-#include "alert/alert_dispatch.h"
+static const char *
+or_else(char *value, const char *other)
+{
+	return value ? value : other;
+}
+
+/* The object under a key; an empty one when there is none. */
+static Jsonb *
+object_key(const Jsonb *object, const char *key)
+{
+	JsonbValue	buf;
+	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &object->root,
+												 key, strlen(key), &buf);
+
+	if (v == NULL || v->type != jbvBinary || !JsonContainerIsObject(v->val.binary.data))
+		return pipeline_jsonb_object(0, NULL, NULL);
+	return JsonbValueToJsonb(v);
+}
+
+static int64
+number_key(const Jsonb *object, const char *key)
+{
+	char	   *text = pipeline_jsonb_key(object, key);
+
+	return text ? strtoll(text, NULL, 10) : 0;
+}
+
+static bool
+true_key(const Jsonb *object, const char *key)
+{
+	char	   *text = pipeline_jsonb_key(object, key);
+
+	return text != NULL && strcmp(text, "true") == 0;
+}
+
+static MessageAlert *
+read_alert(Jsonb *object)
+{
+	MessageAlert *a = palloc0_object(MessageAlert);
+
+	a->alert_id = number_key(object, "alert_id");
+	a->fingerprint = pstrdup(or_else(pipeline_jsonb_key(object, "fingerprint"), ""));
+	a->alertname = pstrdup(or_else(pipeline_jsonb_key(object, "alertname"), "Alert"));
+	a->severity = pstrdup(or_else(pipeline_jsonb_key(object, "severity"), "error"));
+	a->state = pstrdup(or_else(pipeline_jsonb_key(object, "state"), "firing"));
+	a->summary = pstrdup(or_else(pipeline_jsonb_key(object, "summary"), ""));
+	a->source = pipeline_jsonb_key(object, "source");
+	a->note = pipeline_jsonb_key(object, "note");
+	a->owner = pstrdup(or_else(pipeline_jsonb_key(object, "owner"), ""));
+	a->labels = object_key(object, "labels");
+	a->detail = object_key(object, "detail");
+	a->occurrences = number_key(object, "occurrences");
+	a->started_at = pipeline_jsonb_key(object, "started_at");
+	a->resolved_at = pipeline_jsonb_key(object, "resolved_at");
+	return a;
+}
+
+static List *
+read_alerts(const Jsonb *object)
+{
+	JsonbValue	buf;
+	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &object->root,
+												 "alerts", 6, &buf);
+	JsonbIterator *it;
+	JsonbValue	element;
+	JsonbIteratorToken token;
+	List	   *alerts = NIL;
+
+	if (v == NULL || v->type != jbvBinary || !JsonContainerIsArray(v->val.binary.data))
+		return NIL;
+	it = JsonbIteratorInit(v->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &element, true)) != WJB_DONE)
+	{
+		if (token == WJB_ELEM && element.type == jbvBinary &&
+			JsonContainerIsObject(element.val.binary.data))
+			alerts = lappend(alerts, read_alert(JsonbValueToJsonb(&element)));
+	}
+	return alerts;
+}
+
+static char *
+escalation_text(const Jsonb *object)
+{
+	Jsonb	   *escalation = object_key(object, "escalation");
+	char	   *step = pipeline_jsonb_key(escalation, "step");
+	char	   *to = pipeline_jsonb_key(escalation, "to");
+
+	if (step == NULL)
+		return NULL;
+	return psprintf("escalation step %s%s%s", step, to ? " to " : "", to ? to : "");
+}
 
 /*
- * Put a message into the outbox; returns its number.  A member that left the
- * group is shown as resolved, for here it is.
+ * Read a message, in the current memory context.  What is not of the form that
+ * the contract names has a harmless value.
  */
-int64
-pipeline_message_write(const Message *message)
+Message *
+pipeline_message_read(Jsonb *jsonb)
 {
-	const AlertGroup *group = message->group;
-	Column		ids = {INT8OID};
-	Column		states = {TEXTOID};
-	ListCell   *lc;
+	Message    *m = palloc0_object(Message);
+	Jsonb	   *incident = object_key(jsonb, "incident");
 
-	foreach(lc, message->members)
+	m->jsonb = jsonb;
+	m->firing = strcmp(or_else(pipeline_jsonb_key(jsonb, "status"), "firing"), "resolved") != 0;
+	m->title = pstrdup(or_else(pipeline_jsonb_key(jsonb, "title"), ""));
+	m->severity = pstrdup(or_else(pipeline_jsonb_key(jsonb, "severity"), "error"));
+	m->group_labels = object_key(jsonb, "group_labels");
+	m->common_labels = object_key(jsonb, "common_labels");
+	m->alerts = read_alerts(jsonb);
+	m->omitted = (int) number_key(jsonb, "omitted");
+	m->escalation = escalation_text(jsonb);
+	m->incident_id = pipeline_jsonb_key(incident, "incident_id");
+	m->incident = pipeline_jsonb_key(incident, "title");
+	m->muted_since = pipeline_jsonb_key(object_key(jsonb, "digest"), "muted_since");
+	m->test = true_key(jsonb, "test");
+	m->heartbeat = true_key(jsonb, "heartbeat");
+	return m;
+}
+
+/* The same without the details of its alerts and the ends of long texts. */
+Jsonb *
+pipeline_message_without_details(const Jsonb *message)
+{
+	bool		isnull;
+
+	pipeline_sql("SELECT $1 || jsonb_build_object('truncated', true, 'alerts',"
+				 " (SELECT coalesce(jsonb_agg(a - 'detail' || jsonb_build_object('summary', left(a ->> 'summary', 500),"
+				 "    'note', left(a ->> 'note', 500))), '[]') FROM jsonb_array_elements($1 -> 'alerts') a))",
+				 SPI_OK_SELECT, sql_jsonb(message));
+	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+}
+
+/* How many alerts it tells of, with those that are not in the list. */
+int
+pipeline_message_count(const Message *m)
+{
+	return list_length(m->alerts) + m->omitted;
+}
+
+static const char *
+event_word(const Sending *s)
+{
+	static const char *const words[][2] = {
+		{"acknowledged", "ACKNOWLEDGED"}, {"digest", "DIGEST"},
+		{"escalation", "ESCALATION"}, {"heartbeat", "HEARTBEAT"}, {"test", "TEST"},
+	};
+
+	for (int i = 0; i < lengthof(words); i++)
 	{
-		const Member *member = lfirst(lc);
-
-		column_add(&ids, Int64GetDatum(member->alert_id), false);
-		column_add(&states, CStringGetTextDatum(member->left ? "left" :
-												member->resolved ? "resolved" :
-												member->acknowledged ? "acknowledged" : "firing"),
-				   false);
+		if (strcmp(s->event, words[i][0]) == 0)
+			return words[i][1];
 	}
-	pipeline_sql("WITH told AS MATERIALIZED ("
-				 "  SELECT a.*, u.n, array_position('{info,warning,error,critical}', a.severity::text) AS rank, u.state = 'left' AS gone, CASE u.state WHEN 'left' THEN 'resolved' ELSE u.state END AS shown"
-				 "  FROM unnest($6::bigint[], $7::text[]) WITH ORDINALITY u (alert_id, state, n)"
-				 "  JOIN pipeline.alerts a USING (alert_id)),"
-				 " shown AS (SELECT * FROM told ORDER BY shown = 'resolved', rank DESC, n LIMIT 100)"
-				 " INSERT INTO pipeline.notifications (owner, channel, route, event, group_key, alert_ids, message)"
-				 " SELECT $1, $2, $3, $4, $5, $6, jsonb_build_object("
-				 "   'status', CASE WHEN $8 THEN 'firing' ELSE 'resolved' END,"
-				 "   'title', (SELECT left(regexp_replace(CASE t.n WHEN 1 THEN s.summary"
-				 "       ELSE format('%s alerts%s: %s', t.n, t.pipeline, s.summary) END, '[[:space:]]+', ' ', 'g'), 300)"
-				 "     FROM (SELECT count(*) AS n, CASE WHEN count(DISTINCT labels ->> 'pipeline') = 1 AND count(labels ->> 'pipeline') = count(*)"
-				 "             THEN ' of pipeline ' || min(labels ->> 'pipeline') ELSE '' END AS pipeline FROM told) t,"
-				 "       (SELECT summary FROM shown LIMIT 1) s),"
-				 "   'severity', (SELECT severity FROM shown LIMIT 1),"
-				 "   'group_labels', $9::jsonb,"
-				 "   'common_labels', (SELECT coalesce(jsonb_object_agg(l.key, l.value), '{}') FROM ("
-				 "     SELECT key, min(value) AS value FROM told, jsonb_each_text(labels)"
-				 "     GROUP BY key HAVING count(*) = (SELECT count(*) FROM told) AND min(value) = max(value)) l),"
-				 "   'alerts', (SELECT jsonb_agg(jsonb_build_object("
-				 "     'alert_id', alert_id, 'fingerprint', fingerprint, 'alertname', alertname, 'severity', severity,"
-				 "     'state', shown, 'summary', summary, 'source', source, 'labels', labels,"
-				 "     'detail', CASE WHEN octet_length(detail::text) <= 8000 THEN detail ELSE '{\"omitted\": true}' END,"
-				 "     'occurrences', occurrences, 'started_at', started_at, 'resolved_at', resolved_at, 'owner', owner,"
-				 "     'note', CASE WHEN gone THEN 'still firing, but no longer sent here' ELSE"
-				 "       (SELECT note FROM pipeline.alert_events e WHERE e.alert_id = shown.alert_id AND note IS NOT NULL"
-				 "        ORDER BY event_id DESC LIMIT 1) END)"
-				 "     ORDER BY shown = 'resolved', rank DESC, n) FROM shown),"
-				 "   'omitted', greatest(0, cardinality($6) - 100)) || coalesce($10, '{}')"
-				 " RETURNING notification_id", SPI_OK_INSERT_RETURNING,
-				 sql_role(group->owner), sql_text(message->channel),
-				 sql_text(group->route ? group->route->name : NULL),
-				 sql_text(message->event), sql_text(group->group_key),
-				 column_arg(&ids), column_arg(&states), sql_bool(message->firing),
-				 sql_jsonb(group->labels), sql_jsonb(message->extra));
-	return pipeline_sql_int8(0, 1);
+	return s->message->firing ? "FIRING" : "RESOLVED";
+}
+
+/* One line: "[FIRING:3] title". */
+char *
+pipeline_message_headline(const Sending *s)
+{
+	int			n = pipeline_message_count(s->message);
+
+	return pipeline_one_line(psprintf("[%s%s] %s", event_word(s), n > 1 ? psprintf(":%d", n) : "",
+									  s->message->title));
+}
+
+/* What else is to be said of all of it, on one line; or NULL. */
+char *
+pipeline_message_context(const Sending *s)
+{
+	const Message *m = s->message;
+	List	   *parts = NIL;
+	char	   *group = pipeline_labels_text(m->group_labels);
+
+	if (group[0])
+		parts = lappend(parts, group);
+	if (m->escalation)
+		parts = lappend(parts, m->escalation);
+	if (m->incident)
+		parts = lappend(parts, psprintf("incident %s: %s", m->incident_id ? m->incident_id : "", m->incident));
+	if (m->muted_since)
+		parts = lappend(parts, psprintf("held back since %s", m->muted_since));
+	return parts ? pipeline_one_line(pipeline_list_join(parts, " | ")) : NULL;
 }

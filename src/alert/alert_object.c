@@ -13,6 +13,7 @@
 #include "storage/lock.h"
 #include "utils/lsyscache.h"
 
+#include "alert/alert_notify.h"
 #include "alert/alert_object.h"
 
 /*
@@ -116,4 +117,5 @@ pipeline_routes_changed(Oid owner)
 	pipeline_sql("INSERT INTO pipeline.route_changes (owner) VALUES ($1)", SPI_OK_INSERT,
 				 sql_role(owner));
 	pipeline_scope_end(&scope);
+	pipeline_notifier_wake_at_commit();
 }

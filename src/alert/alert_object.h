@@ -30,8 +30,6 @@ extern void pipeline_routes_changed(Oid owner);
 /* alert_route.c: may a route of `owner` name it?  42704 and 42501 if not. */
 extern void pipeline_check_channels(const List *channels, Oid owner,
 									const char *argument);
-extern bool pipeline_channel_is_usable(Oid owner, const char *channel,
-									   Oid channel_owner);
 extern void pipeline_check_channel_unused(const char *channel);
 
 /*

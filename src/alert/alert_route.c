@@ -37,13 +37,6 @@ static const AlertObject route_object = {
 
 /* ---- channels -------------------------------------------------------------------- */
 
-/* May a route of `owner` name a channel of `channel_owner`? */
-bool
-pipeline_channel_is_usable(Oid owner, const char *channel, Oid channel_owner)
-{
-	return pipeline_is_owner(owner, channel_owner);
-}
-
 /* Raise 42704 or 42501 unless `owner` may name all of these channels. */
 void
 pipeline_check_channels(const List *channels, Oid owner, const char *argument)
@@ -54,25 +47,25 @@ pipeline_check_channels(const List *channels, Oid owner, const char *argument)
 	{
 		UserScope	scope;
 		const char *name = lfirst(lc);
-		Oid			channel_owner = InvalidOid;
-		bool		isnull;
+		bool		exists;
+		bool		usable;
 
 		pipeline_extension_begin(&scope);
-		if (pipeline_sql("SELECT owner::oid FROM pipeline.channels WHERE name = $1 FOR KEY SHARE",
-						 SPI_OK_SELECT, sql_text(name)) > 0)
-			channel_owner = DatumGetObjectId(pipeline_sql_datum(0, 1, &isnull));
+		exists = pipeline_sql("SELECT 1 FROM pipeline.channels WHERE name = $1 FOR KEY SHARE",
+							  SPI_OK_SELECT, sql_text(name)) > 0;
+		usable = exists && pipeline_channel_usable_by(name, owner);
 		pipeline_scope_end(&scope);
-		if (!OidIsValid(channel_owner))
+		if (!exists)
 			ereport(ERROR,
 					(errcode(ERRCODE_UNDEFINED_OBJECT),
 					 errmsg("channel \"%s\" in argument \"%s\" does not exist", name, argument),
 					 errhint("The table pipeline.channels lists yours.")));
-		if (!pipeline_channel_is_usable(owner, name, channel_owner))
+		if (!usable)
 			ereport(ERROR,
 					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 					 errmsg("permission denied for channel \"%s\"", name),
 					 errdetail("Role \"%s\" may not send through it.", GetUserNameFromId(owner, false)),
-					 errhint("Its owner can let that role use it.")));
+					 errhint("Its owner can grant it: pipeline.grant_channel().")));
 	}
 }
 
@@ -175,15 +168,6 @@ interval_arg(FunctionCallInfo fcinfo, int arg, const char *argument, int least)
 	return interval;
 }
 
-static void
-not_yet(bool given, const char *argument)
-{
-	if (given)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"%s\" cannot be given yet", argument)));
-}
-
 /* The array of an argument, NULL made empty, its elements checked. */
 static List *
 list_arg(FunctionCallInfo fcinfo, int arg, const char *argument)
@@ -216,7 +200,6 @@ pipeline_create_route(PG_FUNCTION_ARGS)
 	channels = list_arg(fcinfo, ARG_CHANNELS, "channels");
 	if (!PG_ARGISNULL(ARG_GROUP_BY))
 		check_group_by(list_arg(fcinfo, ARG_GROUP_BY, "group_by"));
-	not_yet(PG_GETARG_BOOL(ARG_OPENS_INCIDENT), "opens_incident");
 	pipeline_check_labels(pipeline_arg_jsonb(fcinfo, ARG_LABELS), "labels");
 
 	SPI_connect();

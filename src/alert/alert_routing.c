@@ -16,6 +16,7 @@
 
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "utils/acl.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 
@@ -39,6 +40,7 @@ typedef struct ChannelInfo
 {
 	char	   *name;
 	Oid			owner;
+	List	   *granted;		/* roles that may use it (list of Oid) */
 } ChannelInfo;
 
 struct Routing
@@ -199,6 +201,29 @@ default_route(const ChannelInfo *channel)
 	return route;
 }
 
+/* Who was granted channels; by name, as the channels are. */
+static void
+load_grants(Routing *routing)
+{
+	ListCell   *lc = list_head(routing->channels);
+	uint64		n = pipeline_sql("SELECT g.channel, r.oid FROM pipeline.channel_grants g JOIN pg_roles r ON r.oid = g.role"
+								 " ORDER BY g.channel COLLATE \"C\"", SPI_OK_SELECT);
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		char	   *name = pipeline_sql_text(i, 1);
+		bool		isnull;
+		ChannelInfo *channel;
+
+		while (lc && strcmp(((ChannelInfo *) lfirst(lc))->name, name) != 0)
+			lc = lnext(routing->channels, lc);
+		if (lc == NULL)
+			return;
+		channel = lfirst(lc);
+		channel->granted = lappend_oid(channel->granted, DatumGetObjectId(pipeline_sql_datum(i, 2, &isnull)));
+	}
+}
+
 static void
 load_channels(Routing *routing)
 {
@@ -240,6 +265,7 @@ pipeline_routing_load(void)
 								   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	load_routes(routing);
 	load_channels(routing);
+	load_grants(routing);
 	return routing;
 }
 
@@ -297,6 +323,85 @@ pipeline_routing_match(Routing *routing, Oid owner, const Jsonb *labels)
 	return own == admin ? taken : list_concat(taken, match_forest(admin, labels));
 }
 
+/* ---- explaining ---------------------------------------------------------------------- */
+
+static List *
+add_verdict(List *verdicts, Route *route, char *why)
+{
+	Verdict    *verdict = palloc_object(Verdict);
+
+	verdict->route = route;
+	verdict->why = why;
+	return lappend(verdicts, verdict);
+}
+
+/* match_route(), with a verdict for each route that it comes by. */
+static bool
+explain_route(Route *route, const Jsonb *labels, List **verdicts)
+{
+	const Matcher *failed = route->unreadable ? NULL :
+		pipeline_matchers_fail(route->matchers, labels);
+	const char *taken_by = NULL;
+	bool		below = false;
+	ListCell   *lc;
+
+	if (route->unreadable || failed)
+	{
+		*verdicts = add_verdict(*verdicts, route, route->unreadable ? pstrdup("its matchers cannot be read") :
+								psprintf("not true: %s", pipeline_matcher_text(failed)));
+		return false;
+	}
+	foreach(lc, route->children)
+	{
+		Route	   *child = lfirst(lc);
+
+		if (taken_by)
+			*verdicts = add_verdict(*verdicts, child, psprintf("not asked: route \"%s\" took the alert before", taken_by));
+		else if (explain_route(child, labels, verdicts))
+		{
+			below = true;
+			if (!child->continues)
+				taken_by = child->name;
+		}
+	}
+	*verdicts = add_verdict(*verdicts, route, below ? pstrdup("a route below it takes the alert") : NULL);
+	return true;
+}
+
+/*
+ * How an alert goes through the routes of its owner, or of administrators: a
+ * Verdict for each route that is asked or passed over, those below another
+ * before it.  NIL for an owner who is one, for his routes are theirs.
+ */
+List *
+pipeline_routing_explain(Routing *routing, Oid owner, bool of_admins, const Jsonb *labels)
+{
+	Forest	   *forest = forest_of(routing, of_admins ? InvalidOid : owner);
+	List	   *verdicts = NIL;
+	const char *taken_by = NULL;
+	ListCell   *lc;
+
+	if (!of_admins && !OidIsValid(forest->owner))
+		return NIL;
+	foreach(lc, forest->roots)
+	{
+		Route	   *route = lfirst(lc);
+
+		if (taken_by)
+			verdicts = add_verdict(verdicts, route, psprintf("not asked: route \"%s\" took the alert before", taken_by));
+		else if (explain_route(route, labels, &verdicts) && !route->continues)
+			taken_by = route->name;
+	}
+	return verdicts;
+}
+
+/* The default routes of an owner, or of administrators. */
+List *
+pipeline_routing_defaults(Routing *routing, Oid owner, bool of_admins)
+{
+	return forest_of(routing, of_admins ? InvalidOid : owner)->defaults;
+}
+
 /* A route by its name, or the default route of a channel; NULL: there is none. */
 Route *
 pipeline_routing_find(Routing *routing, const char *name, const char *channel)
@@ -320,13 +425,21 @@ bool
 pipeline_routing_may_send(Routing *routing, Oid owner, const char *channel)
 {
 	ListCell   *lc;
+	ListCell   *lg;
 
 	foreach(lc, routing->channels)
 	{
 		ChannelInfo *info = lfirst(lc);
 
-		if (strcmp(info->name, channel) == 0)
-			return pipeline_channel_is_usable(owner, channel, info->owner);
+		if (strcmp(info->name, channel) != 0)
+			continue;
+		if (pipeline_is_owner(owner, info->owner))
+			return true;
+		foreach(lg, info->granted)
+		{
+			if (has_privs_of_role(owner, lfirst_oid(lg)))
+				return true;
+		}
 	}
 	return false;
 }

@@ -20,7 +20,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
-#include "alert/alert_state.h"
+#include "alert/alert_notify.h"
 #include "base/rows.h"
 
 static const char *const severities[] = {"info", "warning", "error", "critical", NULL};
@@ -37,6 +37,7 @@ record_event(int64 alert_id, Oid owner, const char *event, const char *note)
 				 sql_int8(alert_id), sql_text(event),
 				 sql_role(GetSessionUserId()), sql_text(note),
 				 sql_array(pipeline_list_array(told)));
+	pipeline_notifier_wake_at_commit();
 }
 
 /*
@@ -72,7 +73,7 @@ count_occurrence(const AlertSpec *spec, const char *fingerprint)
 	if (pipeline_sql("SELECT alert_id, severity::text,"
 					 " state = 'acknowledged' AND acknowledged_until <= clock_timestamp()"
 					 " FROM pipeline.alerts WHERE owner = $1 AND fingerprint = $2 AND state <> 'resolved'"
-					 " FOR UPDATE", SPI_OK_SELECT,
+					 " FOR NO KEY UPDATE", SPI_OK_SELECT,
 					 sql_role(spec->owner), sql_text(fingerprint)) == 0)
 		return 0;
 	alert_id = pipeline_sql_int8(0, 1);
@@ -173,7 +174,7 @@ pipeline_alert_acknowledge(int64 alert_id, const char *note,
 
 	SPI_connect();
 	pipeline_extension_begin(&scope);
-	pipeline_sql("SELECT state, owner::oid FROM pipeline.alerts WHERE alert_id = $1 FOR UPDATE",
+	pipeline_sql("SELECT state, owner::oid FROM pipeline.alerts WHERE alert_id = $1 FOR NO KEY UPDATE",
 				 SPI_OK_SELECT, sql_int8(alert_id));
 	firing = strcmp(pipeline_sql_text(0, 1), "firing") == 0;
 	if (strcmp(pipeline_sql_text(0, 1), "resolved") == 0)

@@ -1,8 +1,5 @@
 /* alert: raise, acknowledge, resolve; channels. */
 
-DROP POLICY IF EXISTS channels_read ON pipeline.channels;
-CREATE POLICY channels_read ON pipeline.channels FOR SELECT
-  USING (pipeline.is_owner(owner));
 DROP POLICY IF EXISTS alerts_read ON pipeline.alerts;
 CREATE POLICY alerts_read ON pipeline.alerts FOR SELECT
   USING (pipeline.is_owner(owner));
@@ -53,7 +50,7 @@ CREATE OR REPLACE FUNCTION pipeline.create_channel(
   SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'pipeline_create_channel';
 COMMENT ON FUNCTION pipeline.create_channel(text, text, jsonb, text, integer, integer, jsonb, boolean, text) IS
-'Create a channel of the current user. kind notify: config {"channel": name for LISTEN}, by default "pipeline_alerts"; kind log: config {"level": "log" | "warning"}, by default log. Both tell at commit of the transition, once; so secret_ref, rate_per_minute and max_attempts (for channels over the network) cannot be set for them. A channel that exists: 42710, unless or_replace.';
+'Create a channel of the current user. kind notify: config {"channel": name for LISTEN}, by default "pipeline_alerts"; kind log: config {"level": "log" | "warning"}, by default log. Both tell at commit of the transition, once; so secret_ref, rate_per_minute and max_attempts cannot be set for them. Over the network, by the notifier: kind webhook (CloudEvents 1.0): config {"url", "headers": {}}; slack: {}; teams: {}; pagerduty: {"url"}; alertmanager: {"url", "ends_after"}. secret_ref: name of the file with its secrets, in pipeline.secrets_dir/OWNER/. rate_per_minute: how many notifications at most, after a quiet minute at once, else one every 60/rate seconds; 0: any number. max_attempts: after how many a notification is given up. config may have "heartbeat": an interval after which it is sent a sign of life, for peers that warn when there is none. Hosts must be in pipeline.allowed_hosts: 22023. A channel that exists: 42710, unless or_replace.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_channel(name text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -62,12 +59,12 @@ CREATE OR REPLACE FUNCTION pipeline.drop_channel(name text) RETURNS void
 COMMENT ON FUNCTION pipeline.drop_channel(text) IS
 'Drop a channel. What it was told stays in alert_events. Unknown: 42704; someone else''s: 42501.';
 
-CREATE OR REPLACE FUNCTION pipeline.test_channel(name text) RETURNS void
+CREATE OR REPLACE FUNCTION pipeline.test_channel(name text) RETURNS bigint
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'pipeline_test_channel';
 COMMENT ON FUNCTION pipeline.test_channel(text) IS
-'Send a test message (event "test") through a channel when the transaction commits. No alert is made. Unknown: 42704; someone else''s: 42501.';
+'Send a test message (event "test") through a channel when the transaction commits. No alert is made. Returns the number of its notification, whose fate stands in the tables notifications and deliveries; NULL for channels of kinds notify and log, which are told at once. Unknown: 42704; someone else''s: 42501.';
 
 CREATE OR REPLACE VIEW pipeline.firing_alerts WITH (security_invoker = true) AS
 SELECT alert_id, alertname, severity, state, summary, source, labels,

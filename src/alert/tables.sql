@@ -3,8 +3,11 @@
 CREATE TABLE pipeline.channels (
   name text PRIMARY KEY,
   owner regrole NOT NULL,
-  kind text NOT NULL CHECK (kind IN ('notify', 'log')),
+  kind text NOT NULL,
   config jsonb NOT NULL,
+  secret_ref text,
+  rate_per_minute integer NOT NULL,
+  max_attempts integer NOT NULL,
   labels jsonb NOT NULL,
   description text,
   created_at timestamptz NOT NULL DEFAULT now()
@@ -13,9 +16,14 @@ COMMENT ON TABLE pipeline.channels IS
 'Channels: where alerts are told. A channel hears the alerts of its owner; one whose owner is a superuser or belongs to pipeline.admin_role hears all.';
 COMMENT ON COLUMN pipeline.channels.name IS 'Name of the channel, unique in the database.';
 COMMENT ON COLUMN pipeline.channels.owner IS 'Role that made it.';
-COMMENT ON COLUMN pipeline.channels.kind IS 'How it tells: notify (LISTEN/NOTIFY) or log (the server''s log).';
+COMMENT ON COLUMN pipeline.channels.kind IS 'How it tells: notify (LISTEN/NOTIFY), log (the server''s log), or over the network: webhook, slack, teams, pagerduty, alertmanager, email, ticket.';
 COMMENT ON COLUMN pipeline.channels.config IS
-'Settings of the kind. notify: {"channel": name for LISTEN}; log: {"level": "log" or "warning"}.';
+'Settings of the kind, see create_channel(). It is no secret: whoever sees the channel sees it.';
+COMMENT ON COLUMN pipeline.channels.secret_ref IS
+'Name of the file with its secrets, in pipeline.secrets_dir/OWNER/; only the notifier reads it.';
+COMMENT ON COLUMN pipeline.channels.rate_per_minute IS
+'How many notifications it takes in a minute; 0: any number.';
+COMMENT ON COLUMN pipeline.channels.max_attempts IS 'After how many attempts a notification is given up.';
 COMMENT ON COLUMN pipeline.channels.labels IS 'Labels of the channel, strings by name.';
 COMMENT ON COLUMN pipeline.channels.description IS 'What it is for, in words.';
 COMMENT ON COLUMN pipeline.channels.created_at IS 'When it was made.';

@@ -13,16 +13,20 @@ CREATE TABLE pipeline.notifications (
   state text NOT NULL DEFAULT 'pending'
     CHECK (state IN ('pending', 'sending', 'sent', 'dead')),
   attempts integer NOT NULL DEFAULT 0,
+  attempts_before integer NOT NULL DEFAULT 0,
+  queued_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   next_attempt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   sent_at timestamptz,
   last_error text,
   CHECK ((state = 'sent') = (sent_at IS NOT NULL))
 );
-CREATE INDEX notifications_due ON pipeline.notifications (next_attempt_at, notification_id)
+CREATE INDEX notifications_due ON pipeline.notifications (channel, next_attempt_at, notification_id)
   WHERE state = 'pending';
 CREATE INDEX notifications_sending ON pipeline.notifications (notification_id)
   WHERE state = 'sending';
+CREATE INDEX notifications_open ON pipeline.notifications (channel, group_key, notification_id)
+  WHERE state IN ('pending', 'sending');
 CREATE INDEX notifications_channel ON pipeline.notifications (channel, notification_id);
 CREATE INDEX notifications_group ON pipeline.notifications (group_key, notification_id);
 COMMENT ON TABLE pipeline.notifications IS
@@ -42,6 +46,8 @@ COMMENT ON COLUMN pipeline.notifications.idempotency_key IS
 COMMENT ON COLUMN pipeline.notifications.state IS
 'pending: due at next_attempt_at; sending: the notifier has it in hand; sent; dead: given up, see last_error.';
 COMMENT ON COLUMN pipeline.notifications.attempts IS 'How often it was tried.';
+COMMENT ON COLUMN pipeline.notifications.attempts_before IS 'How many of the attempts were before the last redeliver().';
+COMMENT ON COLUMN pipeline.notifications.queued_at IS 'Since when it is to be sent: written, or last redelivered.';
 COMMENT ON COLUMN pipeline.notifications.created_at IS 'When it was written.';
 COMMENT ON COLUMN pipeline.notifications.next_attempt_at IS 'When it is tried (again), at the earliest.';
 COMMENT ON COLUMN pipeline.notifications.sent_at IS 'When the peer took it.';

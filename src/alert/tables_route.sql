@@ -110,7 +110,7 @@ COMMENT ON COLUMN pipeline.alert_group_members.key IS 'What makes it new to thos
 COMMENT ON COLUMN pipeline.alert_group_members.joined_at IS 'When it came into the group.';
 COMMENT ON COLUMN pipeline.alert_group_members.left_at IS 'When another group took it instead: its labels or the routes changed.';
 COMMENT ON COLUMN pipeline.alert_group_members.told_at IS 'When a notification of the group first told of it; NULL: none has.';
-COMMENT ON COLUMN pipeline.alert_group_members.suppressed_by IS 'What kept it out of the last look: a silence or an inhibition, in words; NULL: nothing.';
+COMMENT ON COLUMN pipeline.alert_group_members.suppressed_by IS 'What kept it from being told at the last look: a silence, an inhibition or a time interval, in words; NULL: nothing.';
 
 CREATE TABLE pipeline.alert_group_channels (
   group_id bigint NOT NULL REFERENCES pipeline.alert_groups ON DELETE CASCADE,
@@ -151,3 +151,6 @@ SELECT pg_extension_config_dump('pipeline.alert_group_members', '');
 SELECT pg_extension_config_dump('pipeline.alert_group_channels', '');
 SELECT pg_extension_config_dump('pipeline.route_changes', '');
 SELECT pg_extension_config_dump('pipeline.route_changes_change_id_seq', '');
+
+/* What was told of an alert, for explain_alert(). */
+CREATE INDEX notifications_alerts ON pipeline.notifications USING gin (alert_ids);

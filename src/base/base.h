@@ -44,6 +44,11 @@ extern void pipeline_check_author(Oid owner, const char *kind,
 extern bool pipeline_is_admin(Oid roleid);
 extern char *pipeline_search_path(void);
 
+/* ---- session.c: workers that are a user ----------------------------------- */
+
+extern char *pipeline_role_problem(Oid role, const char *what);
+extern void pipeline_reset_session(void);
+
 /* ---- subtransaction.c: work that may be taken back ------------------------ */
 
 extern ErrorData *pipeline_try(bool (*work) (void *arg), void *arg);
@@ -202,10 +207,16 @@ extern void pipeline_register_kind(const ObjectKind *kind);
 
 extern bool pipeline_identity_matches(void);
 extern void pipeline_identity_claim(void);
+extern void pipeline_identity_register(bool (*anything) (void));
+extern void pipeline_identity_mind(void);
 
 /* ---- direct.c: past the executor? ------------------------------------------ */
 
 extern const char *pipeline_direct_read_obstacle(Relation rel,
+												 const AttrNumber *columns,
+												 int ncolumns);
+extern const char *pipeline_direct_leaf_obstacle(Relation leaf);
+extern const char *pipeline_direct_root_obstacle(Relation rel,
 												 const AttrNumber *columns,
 												 int ncolumns);
 extern const char *pipeline_direct_write_obstacle(Relation rel,

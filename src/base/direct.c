@@ -82,9 +82,9 @@ has_right(Relation rel, AclMode right, const AttrNumber *columns, int ncolumns)
 	return ncolumns > 0;
 }
 
-/* What rules out both ways. */
+/* What rules out both ways, by where the rows are. */
 static const char *
-common_obstacle(Relation rel)
+storage_obstacle(Relation rel)
 {
 	if (rel->rd_tableam != GetHeapamTableAmRoutine())
 		return "its access method is not heap";
@@ -95,11 +95,27 @@ common_obstacle(Relation rel)
 		return "other tables inherit from it";
 	if (is_distributed(rel))
 		return "its rows are distributed by Citus";
+	return NULL;
+}
+
+/* What rules out both ways, by who may see them. */
+static const char *
+policy_obstacle(Relation rel)
+{
 	if (check_enable_rls(RelationGetRelid(rel), InvalidOid, true) == RLS_ENABLED)
 		return "row security is in force on it";
 	if (ExecutorCheckPerms_hook != NULL)
 		return "an extension checks permissions in the executor";
 	return NULL;
+}
+
+/* What rules out both ways. */
+static const char *
+common_obstacle(Relation rel)
+{
+	const char *obstacle = storage_obstacle(rel);
+
+	return obstacle != NULL ? obstacle : policy_obstacle(rel);
 }
 
 /* Why the kind of the relation has no tuples of its own. */
@@ -122,6 +138,23 @@ kind_obstacle(Relation rel)
 	}
 }
 
+/* May the current user read the columns, and is there something to read? */
+static const char *
+columns_obstacle(Relation rel, const AttrNumber *columns, int ncolumns)
+{
+	for (int i = 0; i < ncolumns; i++)
+	{
+		char		generated = columns[i] <= 0 ? '\0' :
+			TupleDescAttr(RelationGetDescr(rel), columns[i] - 1)->attgenerated;
+
+		if (generated != '\0' && generated != ATTRIBUTE_GENERATED_STORED)
+			return "a column of it is generated when it is read";
+	}
+	if (!has_right(rel, ACL_SELECT, columns, ncolumns))
+		return "the role may not read it";
+	return NULL;
+}
+
 /*
  * May these columns of the relation be read by table_beginscan() and the
  * like?  Columns that are computed when they are read have nothing stored.
@@ -138,17 +171,27 @@ pipeline_direct_read_obstacle(Relation rel, const AttrNumber *columns,
 		return obstacle;
 	if (!RelationIsPopulated(rel))
 		return "it is a materialized view that was not populated";
-	for (int i = 0; i < ncolumns; i++)
-	{
-		char		generated = columns[i] <= 0 ? '\0' :
-			TupleDescAttr(RelationGetDescr(rel), columns[i] - 1)->attgenerated;
+	return columns_obstacle(rel, columns, ncolumns);
+}
 
-		if (generated != '\0' && generated != ATTRIBUTE_GENERATED_STORED)
-			return "a column of it is generated when it is read";
-	}
-	if (!has_right(rel, ACL_SELECT, columns, ncolumns))
-		return "the role may not read it";
-	return NULL;
+/* The same of a partition that is read as a part of its table. */
+const char *
+pipeline_direct_leaf_obstacle(Relation leaf)
+{
+	const char *obstacle = kind_obstacle(leaf);
+
+	return obstacle != NULL ? obstacle : storage_obstacle(leaf);
+}
+
+/* The same of a partitioned table whose partitions have been asked. */
+const char *
+pipeline_direct_root_obstacle(Relation rel, const AttrNumber *columns,
+							  int ncolumns)
+{
+	const char *obstacle = is_distributed(rel) ?
+		"its rows are distributed by Citus" : policy_obstacle(rel);
+
+	return obstacle != NULL ? obstacle : columns_obstacle(rel, columns, ncolumns);
 }
 
 /*

@@ -14,6 +14,11 @@
 
 #include "base/base.h"
 
+/* Of the rooms with background work: is anything defined there? */
+#define MAX_ROOMS 8
+static bool (*defined_in[MAX_ROOMS]) (void);
+static int	nrooms = 0;
+
 /* Does the row match?  Inside an SPI connection. */
 bool
 pipeline_identity_matches(void)
@@ -44,4 +49,42 @@ pipeline_identity_claim(void)
 				 sql_int8((int64) GetSystemIdentifier()),
 				 sql_datum(OIDOID, ObjectIdGetDatum(MyDatabaseId), false));
 	pipeline_scope_end(&scope);
+}
+
+/*
+ * Let a room say whether anything is defined there that background work would
+ * act on; at load of the library.  `anything` is called as the extension's
+ * owner.
+ */
+void
+pipeline_identity_register(bool (*anything) (void))
+{
+	if (nrooms == MAX_ROOMS)
+		elog(ERROR, "too many rooms with background work");
+	defined_in[nrooms++] = anything;
+}
+
+/*
+ * The first thing that is defined makes this database the one that acts.  Later
+ * ones are told when it is a copy.  Call it before the thing is there; inside an
+ * SPI connection.
+ */
+void
+pipeline_identity_mind(void)
+{
+	UserScope	scope;
+	bool		any = false;
+
+	if (pipeline_identity_matches())
+		return;
+	pipeline_extension_begin(&scope);
+	for (int i = 0; i < nrooms && !any; i++)
+		any = defined_in[i] ();
+	pipeline_scope_end(&scope);
+	if (!any)
+		pipeline_identity_claim();
+	else
+		ereport(WARNING,
+				(errmsg("nothing runs in this database: it is a copy of the one that was set up"),
+				 errhint("Call pipeline.resume_schedules() to let it run and send.")));
 }

@@ -35,6 +35,7 @@ extern void feature_state_start(FeatureState *state, const Feature *feature,
 								const Input *input, const Stream *stream);
 extern void statistic_add(FeatureStatistic *s, const Feature *feature,
 						  Datum value, bool isnull);
+extern void statistic_merge(FeatureStatistic *s, const FeatureStatistic *other);
 extern void by_plan(Feature *feature);
 extern void by_start(Feature *feature, const Stream *stream);
 extern Datum by_result(Feature *feature, const Window *window, int64 known_by,
@@ -88,6 +89,7 @@ extern int64 sketch_count(Sketch *sketch, const Input *input, int index,
 /* ---- other_aggregate.c: aggregate functions by name ------------------------------------ */
 
 extern char *other_aggregate_name(const char *text);
+extern bool other_aggregate_is_safe(const OtherAggregate *other);
 extern OtherAggregate *other_aggregate_create(const struct Aggref *aggref);
 extern OtherState *other_state_create(const OtherAggregate *aggregate,
 									  int nevents);

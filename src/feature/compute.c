@@ -72,20 +72,48 @@ compare_times(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* Merge two sorted parts of a run: what two processes have read of it. */
+static void
+merge_by_time(Record **records, uint32 middle, uint32 n)
+{
+	Record	  **first = palloc_array(Record *, middle);
+	uint32		i = 0;
+	uint32		j = middle;
+	uint32		to = 0;
+
+	memcpy(first, records, middle * sizeof(Record *));
+	while (i < middle)
+		records[to++] = j < n && records[j]->time < first[i]->time ? records[j++] : first[i++];
+	pfree(first);
+}
+
+/* The end of the sorted records from `from` on. */
+static uint32
+sorted_until(Record *const *records, uint32 from, uint32 n)
+{
+	uint32		i = from + 1;
+
+	while (i < n && records[i - 1]->time <= records[i]->time)
+		i++;
+	return i;
+}
+
 /* Sort a run of records by time, if it is not sorted. */
 static void
 order_by_time(const FeatureRun *run, Record **records, uint32 n)
 {
-	for (uint32 i = 1; i < n; i++)
+	uint32		middle = sorted_until(records, 0, n);
+
+	if (middle >= n)
+		return;
+	if (sorted_until(records, middle, n) >= n)
 	{
-		if (records[i - 1]->time > records[i]->time)
-		{
-			if (run->range->report != NULL)
-				run->range->report->sorted_again++;
-			qsort(records, n, sizeof(Record *), compare_times);
-			return;
-		}
+		merge_by_time(records, middle, n);
+		return;
 	}
+	if (run->range->report != NULL)
+		run->range->report->sorted_again++;
+	qsort(records, n, sizeof(Record *), compare_times);
 }
 
 /* The groups of records: one for each entity and stream. */
@@ -392,7 +420,8 @@ feature_compute(FeatureRun *run)
 	c.nshifts = list_length(run->plan->shifts);
 	c.ends = palloc0_array(int64, c.nshifts + 1);
 	c.writer = row_writer_create(run->plan->result,
-								 run->plan->spine->columns->natts, run->output);
+								 run->plan->spine->columns->natts, run->output,
+								 run->output_parcel);
 	c.values = palloc0_array(Datum, run->plan->result->natts);
 	c.nulls = palloc0_array(bool, run->plan->result->natts);
 	c.entity_context = AllocSetContextCreate(CurrentMemoryContext,
@@ -403,9 +432,9 @@ feature_compute(FeatureRun *run)
 										  ALLOCSET_DEFAULT_SIZES);
 	create_views(&c);
 	create_states(run->plan);
-	progress_phase(PROGRESS_COMPUTING, key_table_size(run->keys));
-	if (key_table_size(run->keys) > 0)
-		record_store_finish(run->store, key_table_size(run->keys),
+	progress_phase(PROGRESS_COMPUTING, run->nkeys);
+	if (run->nkeys > 0)
+		record_store_finish(run->store, run->nkeys,
 							c.nstreams + 1, compute_part, &c);
 	row_writer_end(c.writer);
 }

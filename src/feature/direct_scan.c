@@ -26,6 +26,7 @@
 #include "utils/snapmgr.h"
 
 #include "feature/direct_scan.h"
+#include "feature/exchange.h"
 #include "feature/progress.h"
 
 /* ---- out of a tuple ------------------------------------------------------------- */
@@ -114,9 +115,8 @@ flush_spine_row(DirectScan *scan, DirectRow *row, const Datum *words)
 										scan->out_values, scan->out_nulls, 0);
 		length = tuple->t_len;
 	}
-	record = record_store_reserve(run->store, header + MAXALIGN(length));
+	record = exchange_reserve(run, key, header + MAXALIGN(length));
 	record->time = row->time;
-	record->key = key;
 	record->stream = 0;
 	record->present = 0;
 	if (tuple != NULL)
@@ -128,7 +128,7 @@ flush_spine_row(DirectScan *scan, DirectRow *row, const Datum *words)
 		memcpy(copy, (char *) row->tuple.t_data + MINIMAL_TUPLE_OFFSET, length);
 		copy->t_len = length;
 	}
-	record_store_append(run->store);
+	exchange_append(run);
 }
 
 static void
@@ -161,14 +161,13 @@ flush_event(DirectScan *scan, DirectRow *row, uint32 key)
 			return;
 		}
 	}
-	record = record_store_reserve(scan->run->store, size);
+	record = exchange_reserve(scan->run, key, size);
 	record->time = row->time;
-	record->key = key;
 	record->stream = receiver->number;
 	if (stream->knowledge_time != NULL)
 		*(int64 *) ((char *) record + record_known_offset(stream)) = row->known;
 	event_put_inputs(receiver, record, bits);
-	record_store_append(scan->run->store);
+	exchange_append(scan->run);
 	scan->run->counts.events_used++;
 }
 
@@ -463,9 +462,9 @@ scan_blocks(DirectScan *scan, const BlockRanges *blocks)
 	table_endscan(heap);
 }
 
-/* Read one table. */
+/* Read one table, or what falls to this process of one that several read. */
 static void
-scan_table(DirectScan *scan)
+scan_table(DirectScan *scan, ParallelTableScanDesc shared)
 {
 	const BlockRanges *blocks = known_blocks(scan);
 	TableScanDesc heap;
@@ -477,18 +476,20 @@ scan_table(DirectScan *scan)
 		scan_blocks(scan, blocks);
 		return;
 	}
-	heap = table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL, 0);
+	heap = shared != NULL ? table_beginscan_parallel(scan->rel, shared) :
+		table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL, 0);
 	scan_tuples(scan, heap);
 	table_endscan(heap);
 }
 
 /*
  * Read what the plan reads into the run's store, if it only scans tables and
- * none needs the executor; return whether it was done.
+ * none needs the executor; return whether it was done.  `shared`: by table, of
+ * scans that other processes take part in; or NULL.
  */
 bool
 direct_scan(FeatureReceiver *receiver, const PlannedStmt *stmt,
-			const ScanBounds *bounds)
+			const ScanBounds *bounds, ParallelTableScanDesc *shared)
 {
 	List	   *scans = direct_plain_scans(stmt);
 	ListCell   *lc;
@@ -497,7 +498,7 @@ direct_scan(FeatureReceiver *receiver, const PlannedStmt *stmt,
 	{
 		DirectScan *scan = direct_scan_open(receiver, stmt, lfirst(lc), bounds);
 
-		scan_table(scan);
+		scan_table(scan, shared ? shared[foreach_current_index(lc)] : NULL);
 		direct_scan_close(scan);
 	}
 	return scans != NIL;

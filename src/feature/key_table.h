@@ -24,4 +24,11 @@ extern uint32 key_table_size(const KeyTable *table);
 extern void key_table_times(const KeyTable *table, uint32 key,
 							int64 *least, int64 *greatest);
 
+/* ---- key_table_share.c: for other processes ---------------------------------- */
+
+extern bool key_table_can_share(const KeyTable *table);
+extern Size key_table_shared_size(const KeyTable *table);
+extern void key_table_share(const KeyTable *table, char *to);
+extern KeyTable *key_table_attach(const FeaturePlan *plan, char *from);
+
 #endif							/* PIPELINE_FEATURE_KEY_TABLE_H */

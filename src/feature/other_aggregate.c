@@ -103,6 +103,21 @@ other_aggregate_name(const char *text)
 	return quoted.data;
 }
 
+static bool
+is_safe(const FmgrInfo *function)
+{
+	return !OidIsValid(function->fn_oid) ||
+		func_parallel(function->fn_oid) == PROPARALLEL_SAFE;
+}
+
+/* May it run in a process that helps another? */
+bool
+other_aggregate_is_safe(const OtherAggregate *other)
+{
+	return is_safe(&other->trans) && is_safe(&other->combine) &&
+		is_safe(&other->inverse) && is_safe(&other->final);
+}
+
 static void
 check_execute(Oid function, Oid role)
 {

@@ -207,7 +207,7 @@ feature_plan(const char *spine, List *entity, const char *event_time,
 	ListCell   *lc;
 
 	plan->knowledge_time = knowledge_time;
-
+	plan->specs = specs;
 	plan_spine(plan, spine, entity, event_time);
 	foreach(lc, specs)
 		plan_feature(plan, lfirst(lc));

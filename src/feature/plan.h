@@ -192,6 +192,7 @@ typedef struct FeaturePlan
 	List	   *entity;
 	char	   *event_time;
 	const char *knowledge_time; /* of every source, or NULL */
+	const List *specs;			/* that it was made of */
 	int			nkeys;			/* columns of the entity */
 	Oid		   *key_types;		/* common to the spine and every stream */
 	Oid		   *key_collations;

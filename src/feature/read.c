@@ -20,6 +20,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "feature/parallel.h"
 #include "feature/progress.h"
 #include "feature/read.h"
 
@@ -138,42 +139,56 @@ report_scan(const FeatureReceiver *receiver, const char *way,
 	MemoryContextSwitchTo(context);
 }
 
-/*
- * Run one SELECT into the receiver, under the snapshot of the caller: the
- * spine and all streams are read at one moment.
- */
-static void
-scan(FeatureReceiver *receiver, const char *sql, const ScanBounds *bounds,
-	 bool whole)
+static ParamListInfo
+bounds_params(const ScanBounds *bounds)
 {
 	ParamListInfo params = makeParamList(3);
-	PlannedStmt *stmt;
-	QueryDesc  *query;
-	const FeatureCounts before = receiver->run->counts;
-	const char *way = "direct scan";
-	instr_time	start;
 
 	set_param(params, 1, bounds->type, bounds->from);
 	set_param(params, 2, bounds->type, bounds->to);
 	set_param(params, 3, TIMESTAMPTZOID, bounds->as_of);
+	return params;
+}
+
+/* Run the statement in the executor, into the receiver. */
+static void
+executor_scan(FeatureReceiver *receiver, const StreamScan *scan)
+{
+	QueryDesc  *query;
+
+	progress_phase(receiver->stream ? PROGRESS_EVENTS : PROGRESS_SPINE, 0);
+	query = CreateQueryDesc(scan->stmt, scan->sql, GetActiveSnapshot(), InvalidSnapshot,
+							&receiver->pub, bounds_params(&scan->bounds), NULL, 0);
+	ExecutorStart(query, 0);
+	ExecutorRun(query, ForwardScanDirection, 0);
+	ExecutorFinish(query);
+	ExecutorEnd(query);
+	FreeQueryDesc(query);
+}
+
+/*
+ * Read the spine (NULL) or a stream into the run's store, under the snapshot of
+ * the caller: the spine and all streams are read at one moment.
+ */
+void
+stream_scan_run(FeatureRun *run, const StreamScan *scan)
+{
+	FeatureReceiver receiver;
+	const FeatureCounts before = run->counts;
+	const char *way = scan->shared ? "parallel direct scan" : "direct scan";
+	instr_time	start;
+
 	INSTR_TIME_SET_CURRENT(start);
-	stmt = scan_plan(sql, params, whole);
-	if (!direct_scan(receiver, stmt, bounds))
+	receiver_init(&receiver, run, scan->stream, scan->number);
+	if (!direct_scan(&receiver, scan->stmt, &scan->bounds, scan->shared))
 	{
-		way = psprintf("executor: %s", plan_name(stmt->planTree));
-		if (whole)
-			elog(ERROR, "the spine cannot be read directly");
-		progress_phase(receiver->stream ? PROGRESS_EVENTS : PROGRESS_SPINE, 0);
-		query = CreateQueryDesc(stmt, sql, GetActiveSnapshot(), InvalidSnapshot,
-								&receiver->pub, params, NULL, 0);
-		ExecutorStart(query, 0);
-		ExecutorRun(query, ForwardScanDirection, 0);
-		ExecutorFinish(query);
-		ExecutorEnd(query);
-		FreeQueryDesc(query);
+		way = psprintf("executor: %s", plan_name(scan->stmt->planTree));
+		if (scan->shared != NULL || (scan->stream == NULL && run->changes != NULL))
+			elog(ERROR, "a source cannot be read directly");
+		executor_scan(&receiver, scan);
 	}
-	receiver_finish(receiver);
-	report_scan(receiver, way, &before, start);
+	receiver_finish(&receiver);
+	report_scan(&receiver, way, &before, start);
 }
 
 static int64
@@ -242,59 +257,86 @@ feature_epoch(TimestampTz time, bool up)
 	return seconds + offset;
 }
 
-/* The same of bounds, which get room in `seconds`. */
+/* The same of the bounds of a scan. */
 static void
-bounds_in_seconds(ScanBounds *bounds, int64 *seconds)
+bounds_in_seconds(StreamScan *scan)
 {
+	ScanBounds *bounds = &scan->bounds;
+
 	bounds->type = INT8OID;
 	if (bounds->from != NULL)
-	{
-		seconds[0] = feature_epoch(*bounds->from, !bounds->to_counts);
-		bounds->from = &seconds[0];
-	}
+		scan->from = feature_epoch(*bounds->from, !bounds->to_counts);
 	if (bounds->to != NULL)
-	{
-		seconds[1] = feature_epoch(*bounds->to, true);
-		bounds->to = &seconds[1];
-	}
+		scan->to = feature_epoch(*bounds->to, true);
+	bounds->from = bounds->from ? &scan->from : NULL;
+	bounds->to = bounds->to ? &scan->to : NULL;
 }
 
-/* Read the spine, then every stream, into the run's store. */
-void
-feature_read(FeatureRun *run)
+static void
+read_spine(FeatureRun *run)
 {
 	FeaturePlan *plan = run->plan;
-	FeatureReceiver receiver;
-	ScanBounds	bounds = {TIMESTAMPTZOID, run->range->from_time,
-	run->range->to_time, false, run->range->as_of};
-	int64		seconds[2];
-	ListCell   *lc;
+	StreamScan	scan = {.bounds = {TIMESTAMPTZOID, run->range->from_time,
+	run->range->to_time, false, run->range->as_of}};
 
 	run->least_time = PG_INT64_MAX;
 	run->greatest_time = PG_INT64_MIN;
 	if (plan->epoch)
-		bounds_in_seconds(&bounds, seconds);
-	receiver_init(&receiver, run, NULL, 0);
-	scan(&receiver, feature_spine_sql(plan, run->range), &bounds,
-		 run->changes != NULL);
-	if (key_table_size(run->keys) == 0)
+		bounds_in_seconds(&scan);
+	scan.sql = feature_spine_sql(plan, run->range);
+	scan.stmt = scan_plan(scan.sql, bounds_params(&scan.bounds), run->changes != NULL);
+	stream_scan_run(run, &scan);
+	run->spine_stmt = scan.stmt;
+}
+
+static StreamScan *
+prepare_stream(FeatureRun *run, Stream *stream, int number)
+{
+	StreamScan *scan = palloc0_object(StreamScan);
+
+	scan->stream = stream;
+	scan->number = number + 1;
+	stream_bounds(run, number, &scan->from, &scan->to);
+	scan->bounds.type = stream->local ? TIMESTAMPOID : TIMESTAMPTZOID;
+	scan->bounds.from = &scan->from;
+	scan->bounds.to = &scan->to;
+	scan->bounds.to_counts = true;
+	scan->bounds.as_of = run->range->as_of;
+	if (stream->epoch)
+		bounds_in_seconds(scan);
+	scan->sql = feature_stream_sql(run->plan, stream, run->range, true);
+	scan->stmt = scan_plan(scan->sql, bounds_params(&scan->bounds), false);
+	return scan;
+}
+
+/*
+ * Read the spine, then every stream, into the run's store, with the help of
+ * other processes where that pays.
+ */
+void
+feature_read(FeatureRun *run)
+{
+	List	   *scans = NIL;
+	ListCell   *lc;
+
+	read_spine(run);
+	run->nkeys = key_table_size(run->keys);
+	if (run->nkeys == 0)
 		return;
 	key_table_seal(run->keys);
-	bounds.to_counts = true;
-	foreach(lc, plan->streams)
+	foreach(lc, run->plan->streams)
+		scans = lappend(scans, prepare_stream(run, lfirst(lc), foreach_current_index(lc)));
+	parallel_begin(run, scans);
+	/* First what others cannot read: they are at the rest meanwhile. */
+	foreach(lc, scans)
 	{
-		Stream	   *stream = lfirst(lc);
-		int64		from;
-		int64		to;
-
-		stream_bounds(run, foreach_current_index(lc), &from, &to);
-		bounds.type = stream->local ? TIMESTAMPOID : TIMESTAMPTZOID;
-		bounds.from = &from;
-		bounds.to = &to;
-		if (stream->epoch)
-			bounds_in_seconds(&bounds, seconds);
-		receiver_init(&receiver, run, stream, foreach_current_index(lc) + 1);
-		scan(&receiver, feature_stream_sql(plan, stream, run->range, true), &bounds,
-			 false);
+		if (((StreamScan *) lfirst(lc))->shared == NULL)
+			stream_scan_run(run, lfirst(lc));
 	}
+	foreach(lc, scans)
+	{
+		if (((StreamScan *) lfirst(lc))->shared != NULL)
+			stream_scan_run(run, lfirst(lc));
+	}
+	parallel_exchange(run);
 }

@@ -58,7 +58,22 @@ typedef struct ScanBounds
 	const TimestampTz *as_of;
 } ScanBounds;
 
+/* One read of the spine (stream NULL) or of a stream. */
+typedef struct StreamScan
+{
+	Stream	   *stream;
+	int			number;
+	char	   *sql;
+	PlannedStmt *stmt;
+	ScanBounds	bounds;
+	int64		from;			/* room for the bounds */
+	int64		to;
+	int64		as_of;
+	struct ParallelTableScanDescData **shared;	/* by table; NULL: alone */
+} StreamScan;
+
 /* read.c */
+extern void stream_scan_run(FeatureRun *run, const StreamScan *scan);
 extern PlannedStmt *scan_plan(const char *sql, ParamListInfo params, bool whole);
 
 /* receive.c */
@@ -74,6 +89,7 @@ extern void event_put_inputs(FeatureReceiver *receiver, Record *record,
 
 /* direct_scan.c */
 extern bool direct_scan(FeatureReceiver *receiver, const PlannedStmt *stmt,
-						const ScanBounds *bounds);
+						const ScanBounds *bounds,
+						struct ParallelTableScanDescData **shared);
 
 #endif							/* PIPELINE_FEATURE_READ_H */

@@ -14,6 +14,7 @@
 #include "executor/tuptable.h"
 #include "utils/memutils.h"
 
+#include "feature/exchange.h"
 #include "feature/progress.h"
 #include "feature/read.h"
 
@@ -119,10 +120,10 @@ store_record(FeatureReceiver *receiver, Record *record, uint32 key)
 {
 	Record	   *stored;
 
-	record->key = key;
-	stored = record_store_reserve(receiver->run->store, record->size);
+	stored = exchange_reserve(receiver->run, key, record->size);
+	record->key = stored->key;
 	memcpy(stored, record, record->size);
-	record_store_append(receiver->run->store);
+	exchange_append(receiver->run);
 }
 
 /* ---- the spine ------------------------------------------------------------------------ */

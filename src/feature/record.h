@@ -40,8 +40,13 @@ typedef void (*RecordConsumer) (const RecordRun *runs, int nruns,
 extern RecordStore *record_store_create(Size budget);
 extern Record *record_store_reserve(RecordStore *store, Size size);
 extern void record_store_append(RecordStore *store);
+extern void record_store_append_all(RecordStore *store, const char *records,
+									Size length, uint64 nrecords);
 extern void record_store_finish(RecordStore *store, uint32 nkeys,
 								uint32 groups, RecordConsumer consumer, void *arg);
+extern void record_store_drain(RecordStore *store,
+							   void (*take) (const Record *record, void *arg),
+							   void *arg);
 extern uint64 record_store_spilled(const RecordStore *store);
 
 /* ---- records of events ---------------------------------------------------- */

@@ -218,6 +218,35 @@ record_store_append(RecordStore *store)
 	store->bytes += record->size;
 }
 
+/* Append so many records that lie one after the other. */
+void
+record_store_append_all(RecordStore *store, const char *records, Size length,
+						uint64 nrecords)
+{
+	if (store->parts == NULL &&
+		record_cost(store->nrecords + nrecords, store->bytes + length) <= store->budget)
+	{
+		RecordBlock *block = store->last;
+
+		if (block == NULL || block->size - block->used < length)
+			block = add_block(store, length);
+		memcpy(block->data + block->used, records, length);
+		block->used += length;
+		store->nrecords += nrecords;
+		store->bytes += length;
+		return;
+	}
+	for (Size at = 0; at < length;)
+	{
+		const Record *record = (const Record *) (records + at);
+		Record	   *copy = record_store_reserve(store, record->size);
+
+		memcpy(copy, record, record->size);
+		record_store_append(store);
+		at += record->size;
+	}
+}
+
 /* How much was written to files, in bytes. */
 uint64
 record_store_spilled(const RecordStore *store)
@@ -234,6 +263,31 @@ read_exactly(BufFile *file, void *to, Size size)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not read from a temporary file of features")));
+}
+
+/* Read the next record of a part's file. */
+static Record *
+read_record(RecordStore *store, Part *part)
+{
+	Record		header;
+	Record	   *record;
+
+	CHECK_FOR_INTERRUPTS();
+	read_exactly(part->file, &header, sizeof(Record));
+	record = pending_space(store, header.size);
+	*record = header;
+	read_exactly(part->file, (char *) record + sizeof(Record),
+				 header.size - sizeof(Record));
+	return record;
+}
+
+static void
+rewind_part(Part *part)
+{
+	if (BufFileSeek(part->file, 0, 0, SEEK_SET) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not rewind a temporary file of features")));
 }
 
 /* Read a part whole and hand it over. */
@@ -263,16 +317,9 @@ split_file(RecordStore *store, Part *part, uint64 divisor)
 
 	for (uint64 i = 0; i < part->nrecords; i++)
 	{
-		Record		header;
-		Record	   *record;
+		Record	   *record = read_record(store, part);
 
-		CHECK_FOR_INTERRUPTS();
-		read_exactly(part->file, &header, sizeof(Record));
-		record = pending_space(store, header.size);
-		*record = header;
-		read_exactly(part->file, (char *) record + sizeof(Record),
-					 header.size - sizeof(Record));
-		part_write(store, &parts[(header.key / divisor) % store->fanout],
+		part_write(store, &parts[(record->key / divisor) % store->fanout],
 				   record);
 	}
 	BufFileClose(part->file);
@@ -296,10 +343,7 @@ consume_parts(RecordStore *store, Part *parts, uint64 divisor, uint32 nkeys,
 
 		if (part->file == NULL)
 			continue;
-		if (BufFileSeek(part->file, 0, 0, SEEK_SET) != 0)
-			ereport(ERROR,
-					(errcode_for_file_access(),
-					 errmsg("could not rewind a temporary file of features")));
+		rewind_part(part);
 		if (nslots > 1 &&
 			record_cost(part->nrecords, part->bytes) +
 			slots_cost(nslots, groups) > store->budget)
@@ -349,4 +393,56 @@ record_store_finish(RecordStore *store, uint32 nkeys, uint32 groups,
 	}
 	consumer(runs, nruns, store->nrecords, 1, nkeys, arg);
 	pfree(runs);
+}
+
+/* ---- moving on ------------------------------------------------------------------------ */
+
+static void
+drain_parts(RecordStore *store, void (*take) (const Record *record, void *arg), void *arg)
+{
+	for (uint32 i = 0; i < store->fanout; i++)
+	{
+		Part	   *part = &store->parts[i];
+
+		if (part->file == NULL)
+			continue;
+		rewind_part(part);
+		for (uint64 n = 0; n < part->nrecords; n++)
+			take(read_record(store, part), arg);
+		BufFileClose(part->file);
+	}
+	pfree(store->parts);
+}
+
+/*
+ * Give each record, those of one entity in the order read, to a function, and
+ * let go of the store.
+ */
+void
+record_store_drain(RecordStore *store, void (*take) (const Record *record, void *arg),
+				   void *arg)
+{
+	RecordBlock *block = store->first;
+
+	if (store->parts != NULL)
+		drain_parts(store, take, arg);
+	while (block != NULL)
+	{
+		RecordBlock *next = block->next;
+
+		CHECK_FOR_INTERRUPTS();
+		for (Size at = 0; at < block->used;)
+		{
+			const Record *record = (const Record *) (block->data + at);
+
+			take(record, arg);
+			at += record->size;
+		}
+		pfree(block->data);
+		block = next;
+	}
+	MemoryContextDelete(store->blocks_context);
+	if (store->pending_space != NULL)
+		pfree(store->pending_space);
+	pfree(store);
 }

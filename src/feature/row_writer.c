@@ -12,26 +12,32 @@
 #include "executor/tuptable.h"
 
 #include "feature/feature.h"
+#include "feature/parcel.h"
 
 struct RowWriter
 {
 	TupleDesc	desc;
 	int			nspine;			/* columns of the spine */
 	Tuplestorestate *output;
+	RowParcel  *parcel;			/* instead of it */
 	TupleTableSlot *slot;
 	char	   *tuple;			/* room for the row at hand */
 	Size		size;
 };
 
-/* Make a writer of rows of that type, in the current context. */
+/*
+ * Make a writer of rows of that type, in the current context, to the output or,
+ * if there is one, to the parcel.
+ */
 RowWriter *
-row_writer_create(TupleDesc desc, int nspine, Tuplestorestate *output)
+row_writer_create(TupleDesc desc, int nspine, Tuplestorestate *output, RowParcel *parcel)
 {
 	RowWriter  *writer = palloc0(sizeof(RowWriter));
 
 	writer->desc = desc;
 	writer->nspine = nspine;
 	writer->output = output;
+	writer->parcel = parcel;
 	writer->slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
 	writer->size = 1024;
 	writer->tuple = palloc(writer->size);
@@ -144,6 +150,16 @@ row_writer_put(RowWriter *writer, MinimalTuple row, const Datum *values,
 	((MinimalTuple) writer->tuple)->t_infomask = infomask;
 	((MinimalTuple) writer->tuple)->t_hoff = header;
 	HeapTupleHeaderSetNatts((MinimalTuple) writer->tuple, natts);
+	if (writer->parcel != NULL)
+	{
+		RowParcel  *p = writer->parcel;
+		MemoryContext before = MemoryContextSwitchTo(p->context);
+
+		memcpy(parcel_reserve(&p->parcel, p->files, p->name, MAXALIGN(at)), writer->tuple, at);
+		parcel_append(&p->parcel, MAXALIGN(at));
+		MemoryContextSwitchTo(before);
+		return;
+	}
 	ExecStoreMinimalTuple((MinimalTuple) writer->tuple, writer->slot, false);
 	tuplestore_puttupleslot(writer->output, writer->slot);
 }

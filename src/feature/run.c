@@ -9,6 +9,7 @@
 #include "utils/memutils.h"
 
 #include "feature/feature.h"
+#include "feature/parallel.h"
 #include "feature/progress.h"
 
 static double
@@ -90,8 +91,9 @@ features_run(FeaturePlan *plan, const FeatureRange *range,
 	feature_read(&run);
 	run.counts.read_ms = milliseconds_since(&start);
 	feature_compute(&run);
+	parallel_end(&run);
 	run.counts.compute_ms = milliseconds_since(&start);
-	run.counts.spilled_bytes = (int64) record_store_spilled(run.store);
+	run.counts.spilled_bytes += (int64) record_store_spilled(run.store);
 	check_counts(&run.counts);
 
 	MemoryContextSwitchTo(before);

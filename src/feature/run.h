@@ -86,8 +86,13 @@ typedef struct FeatureRun
 	const FeatureRange *range;
 	const SpineChanges *changes;	/* NULL: all rows */
 	KeyTable   *keys;
+	uint32		nkeys;			/* entities that this process computes */
+	struct PlannedStmt *spine_stmt;
 	RecordStore *store;
+	struct Exchange *exchange;	/* NULL: this process does it all */
+	struct ParallelRun *parallel;	/* of the process that others help */
 	Tuplestorestate *output;
+	struct RowParcel *output_parcel;	/* instead of it, of those that help */
 	FeatureStatistic *statistics;	/* by feature, or NULL */
 	MemoryContext scratch;		/* reset for every row read */
 	int64		least_time;
@@ -113,7 +118,7 @@ extern void feature_compute(FeatureRun *run);
 typedef struct RowWriter RowWriter;
 
 extern RowWriter *row_writer_create(TupleDesc desc, int nspine,
-									Tuplestorestate *output);
+									Tuplestorestate *output, struct RowParcel *parcel);
 extern void row_writer_put(RowWriter *writer, MinimalTuple row,
 						   const Datum *values, const bool *nulls);
 extern void row_writer_end(RowWriter *writer);

@@ -65,3 +65,20 @@ statistic_add(FeatureStatistic *s, const Feature *feature, Datum value,
 	s->mean += difference / (double) ++s->numbers;
 	s->squares += difference * (number - s->mean);
 }
+
+/* Add what another process has seen, by Chan. */
+void
+statistic_merge(FeatureStatistic *s, const FeatureStatistic *other)
+{
+	double		numbers = (double) (s->numbers + other->numbers);
+	double		difference = other->mean - s->mean;
+
+	s->rows += other->rows;
+	s->nulls += other->nulls;
+	if (other->numbers == 0)
+		return;
+	s->squares += other->squares +
+		difference * difference * (double) s->numbers * (double) other->numbers / numbers;
+	s->mean += difference * (double) other->numbers / numbers;
+	s->numbers += other->numbers;
+}

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "alert/alert.h"
 #include "runner/runner.h"
 
 /* The commands themselves wait five seconds for sessions to leave. */
@@ -68,7 +69,7 @@ static bool
 hold(Oid database)
 {
 	DatabaseSlot *slot;
-	bool		any = false;
+	bool		any = pipeline_notifier_hold(database, true);
 
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
 	/* A worker can outlive the scheduler, after DROP EXTENSION. */
@@ -95,6 +96,8 @@ hold(Oid database)
 			worker->state = SLOT_FREE;	/* it has not begun, and shall not */
 	}
 	LWLockRelease(runner_shared->lock);
+	if (!any)
+		(void) pipeline_notifier_hold(database, false);
 	return any;
 }
 
@@ -112,7 +115,7 @@ is_empty(Oid database)
 			runner_shared->slots[i].state != SLOT_FREE &&
 			runner_shared->slots[i].pid != 0;
 	LWLockRelease(runner_shared->lock);
-	return !busy;
+	return !busy && !pipeline_notifier_runs(database);
 }
 
 /* Also when the session ends in the middle. */
@@ -130,6 +133,7 @@ release(int code, Datum arg)
 		slot->wanted = true;
 	}
 	LWLockRelease(runner_shared->lock);
+	(void) pipeline_notifier_hold(database, false);
 	runner_wake_launcher();
 }
 

@@ -4,7 +4,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_authid.h"
 #include "executor/spi.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -18,33 +17,6 @@
 #include "runner/runner.h"
 
 /* ---- roles --------------------------------------------------------------- */
-
-/*
- * Say why tasks cannot run as this role in this database, or return NULL.
- * Asked at create, at change of owner and before each start of a worker.
- */
-char *
-runner_role_problem(Oid role)
-{
-	HeapTuple	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(role));
-	Form_pg_authid form;
-	char	   *problem = NULL;
-
-	if (!HeapTupleIsValid(tuple))
-		return psprintf("role with OID %u does not exist", role);
-	form = (Form_pg_authid) GETSTRUCT(tuple);
-	if (form->rolsuper)
-		problem = psprintf("role \"%s\" is a superuser, and tasks never run as one",
-						   NameStr(form->rolname));
-	else if (PIPELINE_WORKER_NEEDS_LOGIN && !form->rolcanlogin)
-		problem = psprintf("role \"%s\" may not log in, which a worker needs before PostgreSQL 17",
-						   NameStr(form->rolname));
-	else if (object_aclcheck(DatabaseRelationId, MyDatabaseId, role, ACL_CONNECT) != ACLCHECK_OK)
-		problem = psprintf("role \"%s\" has no CONNECT privilege on this database",
-						   NameStr(form->rolname));
-	ReleaseSysCache(tuple);
-	return problem;
-}
 
 /*
  * Choose and check the owner of a pipeline: run_as, or else whoever owns it
@@ -64,7 +36,7 @@ choose_owner(FunctionCallInfo fcinfo, int argument, Oid present)
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("must be able to SET ROLE \"%s\"", GetUserNameFromId(owner, false)),
 				 errdetail("The pipeline would run as that role.")));
-	problem = runner_role_problem(owner);
+	problem = pipeline_role_problem(owner, "tasks");
 	if (problem)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
@@ -201,18 +173,6 @@ check_schedule(const char *schedule, const char *timezone, const char *align)
 				 errhint("An unscheduled pipeline's runs take their interval from run().")));
 }
 
-/* The first pipeline makes this database the one that acts. */
-static void
-mind_identity(void)
-{
-	if (pipeline_sql("SELECT 1 FROM pipeline.pipelines LIMIT 1", SPI_OK_SELECT) == 0)
-		pipeline_identity_claim();
-	else if (!pipeline_identity_matches())
-		ereport(WARNING,
-				(errmsg("nothing runs in this database: it is a copy of the one where its pipelines were set up"),
-				 errhint("Call pipeline.resume_schedules() to let it run.")));
-}
-
 PG_FUNCTION_INFO_V1(pipeline_create_pipeline);
 
 /* SQL: create_pipeline(name, schedule, timezone, ...) */
@@ -277,7 +237,7 @@ pipeline_create_pipeline(PG_FUNCTION_ARGS)
 
 	pipeline_extension_begin(&scope);
 	runner_check_datasets(datasets, owner);
-	mind_identity();
+	pipeline_identity_mind();
 	if (before)
 		before = pipeline_as_jsonb(name);
 	if (pipeline_sql("INSERT INTO pipeline.pipelines AS p (pipeline, owner, schedule, timezone, interval_align,"

@@ -10,6 +10,7 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert.h"
 #include "runner/runner.h"
 
 /*
@@ -289,6 +290,7 @@ pipeline_resume_schedules(PG_FUNCTION_ARGS)
 	pipeline_sql("UPDATE pipeline.dataset_events SET dispatched = true WHERE NOT dispatched", SPI_OK_UPDATE);
 	n = pipeline_sql("UPDATE pipeline.runs SET state = 'cancelled', finished_at = clock_timestamp(), deadline_due = NULL"
 					 " WHERE state IN ('queued', 'running')", SPI_OK_UPDATE);
+	pipeline_notifier_drop_unsent("this database is a copy of the one that wrote it");
 	/* Due times of while this was a copy are not missed ones. */
 	pipeline_sql("UPDATE pipeline.pipelines SET scheduled_since = now()", SPI_OK_UPDATE);
 	pipeline_identity_claim();

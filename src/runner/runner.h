@@ -190,7 +190,6 @@ extern void runner_record_change(const char *pipeline, const char *action,
 								 const Jsonb *before, const Jsonb *after,
 								 const char *note);
 extern PipelineDef *runner_lock_operated(const char *name);
-extern char *runner_role_problem(Oid role);
 extern void runner_check_pipeline_name(const char *name);
 extern void runner_check_task_name(const char *name);
 extern void runner_check_interval(const Interval *value, const char *argument,

@@ -32,6 +32,7 @@
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
+#include "alert/alert.h"
 #include "runner/process.h"
 #include "runner/runner.h"
 
@@ -163,7 +164,7 @@ check_roles(List *list)
 	foreach(lc, list)
 	{
 		Demand	   *d = lfirst(lc);
-		char	   *problem = runner_role_problem(d->role);
+		char	   *problem = pipeline_role_problem(d->role, "tasks");
 
 		if (problem == NULL && runner_start_failures(d->role) >= RUNNER_MAX_START_FAILURES)
 			problem = "its workers could not start; the server's log has the reason";
@@ -178,15 +179,17 @@ check_roles(List *list)
 
 /*
  * One look at the tables.  Returns false when the extension is not there;
- * sets the demands (in `context`) and the time of the next look.
+ * sets the demands (in `context`), whether a notifier is to be started, and the
+ * time of the next look.
  */
 static bool
-look(MemoryContext context, List **list, long *timeout)
+look(MemoryContext context, List **list, bool *notify, long *timeout)
 {
 	bool		there;
 	UserScope	scope;
 
 	*list = NIL;
+	*notify = false;
 	*timeout = -1;
 	runner_begin_transaction("pipeline: schedule");
 	there = OidIsValid(pipeline_extension_owner(true));
@@ -207,6 +210,7 @@ look(MemoryContext context, List **list, long *timeout)
 			runner_mind_deadlines();
 			*list = check_roles(demands(context));
 			*timeout = runner_until_next();
+			*notify = !pipeline_notifier_runs(MyDatabaseId) && pipeline_notifier_needed();
 			pipeline_scope_end(&scope);
 		}
 		PopActiveSnapshot();
@@ -246,13 +250,18 @@ set_wanted(bool wanted)
 	LWLockRelease(runner_shared->lock);
 }
 
+/* Something is to be called again in so many milliseconds, or never: -1. */
+static void
+call_again(long *timeout, long again)
+{
+	if (again > 0 && (*timeout < 0 || again < *timeout))
+		*timeout = again;
+}
+
 static void
 start_workers(Oid role, int tasks, long *timeout)
 {
-	long		again = runner_start_workers(MyDatabaseId, role, tasks);
-
-	if (again > 0 && (*timeout < 0 || again < *timeout))
-		*timeout = again;
+	call_again(timeout, runner_start_workers(MyDatabaseId, role, tasks));
 }
 
 /* Look, and start workers for what is ready.  False: no extension here. */
@@ -264,6 +273,7 @@ schedule(long *timeout)
 	List	   *list;
 	ListCell   *lc;
 	bool		there;
+	bool		notify;
 
 	/*
 	 * Unwanted until the extension is seen: a create_pipeline() that commits
@@ -272,7 +282,7 @@ schedule(long *timeout)
 	LWLockAcquire(runner_shared->lock, LW_EXCLUSIVE);
 	my_slot->wanted = false;
 	LWLockRelease(runner_shared->lock);
-	there = look(context, &list, timeout);
+	there = look(context, &list, &notify, timeout);
 	if (there)
 		set_wanted(true);
 	/* Roles that have no worker first; then each what it can use. */
@@ -290,12 +300,9 @@ schedule(long *timeout)
 		start_workers(d->role, d->tasks, timeout);
 	}
 	if (there)
-	{
-		long		again = runner_trim_history();
-
-		if (again > 0 && (*timeout < 0 || again < *timeout))
-			*timeout = again;
-	}
+		call_again(timeout, runner_trim_history());
+	if (notify)
+		call_again(timeout, pipeline_notifier_start());
 	MemoryContextDelete(context);
 	return there;
 }

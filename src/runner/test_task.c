@@ -344,7 +344,7 @@ load_task(TaskTest *test, const char *task)
 static void
 check_caller(const PipelineDef *def)
 {
-	char	   *problem = runner_role_problem(def->owner);
+	char	   *problem = pipeline_role_problem(def->owner, "tasks");
 
 	if (!has_privs_of_role(GetUserId(), def->owner))
 		ereport(ERROR,

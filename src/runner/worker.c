@@ -14,10 +14,6 @@
 #include "postgres.h"
 
 #include "access/xact.h"
-#include "catalog/namespace.h"
-#include "commands/async.h"
-#include "commands/prepare.h"
-#include "commands/sequence.h"
 #include "executor/spi.h"
 #include "jit/jit.h"
 #include "miscadmin.h"
@@ -25,7 +21,6 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
-#include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/procsignal.h"
 #include "utils/builtins.h"
@@ -146,16 +141,7 @@ forbid_lock_timeout(void)
 static void
 reset_session(void)
 {
-	StartTransactionCommand();
-	PortalHashTableDeleteAll();
-	SetPGVariable("session_authorization", NIL, false);
-	ResetAllOptions();
-	DropAllPreparedStatements();
-	Async_UnlistenAll();
-	LockReleaseAll(USER_LOCKMETHOD, true);
-	ResetTempTableNamespace();
-	ResetSequenceCaches();
-	CommitTransactionCommand();
+	pipeline_reset_session();
 	forbid_lock_timeout();
 }
 
@@ -243,7 +229,7 @@ claim_next(const Claim *current, MemoryContext context)
 	 * A role that may no longer run tasks, say because it has become a
 	 * superuser, claims none; the scheduler then pauses its pipelines.
 	 */
-	role_problem = runner_role_problem(my_start.role) != NULL;
+	role_problem = pipeline_role_problem(my_start.role, "tasks") != NULL;
 	if (!role_problem && !my_slot->leave)
 	{
 		pipeline_extension_begin(&scope);

@@ -10,6 +10,7 @@
 #define PIPELINE_SCD_DIRECT_H
 
 #include "access/attnum.h"
+#include "base/leaves.h"
 #include "lib/bloomfilter.h"
 #include "scd/classify.h"
 #include "scd/live.h"
@@ -19,6 +20,16 @@
 
 /* A key with this mark is new in the source. */
 #define MARK_NEW CLASS_NEW
+
+/* Where a table, or a partition, has the columns of ours that are read. */
+typedef struct VersionPlaces
+{
+	int			from;
+	int			current;
+	int			merge;			/* or -1 */
+	int			surrogate_key;	/* or -1 */
+	int			last;			/* the last that the scan reads */
+} VersionPlaces;
 
 typedef struct DirectMerge
 {
@@ -30,18 +41,10 @@ typedef struct DirectMerge
 	LiveTable  *live;
 	LiveKeys	keys;
 	bloom_filter *closed;		/* hashes of keys of closed versions */
-	Relation	table;
+	TableLeaves *table;			/* each with its VersionPlaces */
+	TableLeaf  *leaf;			/* of the version that was fetched last */
 	Snapshot	snapshot;
-	TupleTableSlot *version;	/* a version that is fetched */
-	AttrNumber *table_map;		/* places of the columns in the table */
-	AttrNumber *table_key_map;
-	int			at_from;
-	int			at_current;
-	int			at_merge;		/* or -1 */
-	int			at_sk;			/* or -1 */
-	Relation	source;			/* NULL: it streams */
-	TupleTableSlot *row;		/* a source row that is fetched again */
-	AttrNumber *source_map;
+	TableLeaves *source;		/* NULL: it streams */
 	TupleTableSlot *pair;		/* for the classifier */
 	ItemPointerData pair_tid;
 	Tuplestorestate **rows;		/* of a stream, by partition */

@@ -24,13 +24,16 @@
 static void
 fetch_row(DirectMerge *d, Probe *probe)
 {
+	ItemPointerData tid;
+	TableLeaf  *leaf;
+
 	if (d->source == NULL)
 		return;
-	if (!table_tuple_fetch_row_version(d->source, &probe->tid, d->snapshot, d->row))
+	leaf = pipeline_leaf_fetch(d->source, &probe->tid, &tid, d->snapshot);
+	if (leaf == NULL)
 		elog(ERROR, "could not fetch row (%u,%u) of the source",
 			 ItemPointerGetBlockNumber(&probe->tid), ItemPointerGetOffsetNumber(&probe->tid));
-	slot_getallattrs(d->row);
-	pipeline_scd_set_row(d, probe->n, d->row->tts_values, d->row->tts_isnull, d->source_map);
+	pipeline_scd_set_row(d, probe->n, leaf->slot->tts_values, leaf->slot->tts_isnull, leaf->map);
 }
 
 /* A row with a key that has no current version. */
@@ -154,17 +157,17 @@ make_probe(DirectMerge *d, Probe *probe, const Datum *values, const bool *nulls,
 	return true;
 }
 
-/* Scan a source that is a table. */
+/* Scan a source that is a table, or a partition of one. */
 static void
-read_source(DirectMerge *d)
+read_leaf(DirectMerge *d, TableLeaf *leaf)
 {
-	TupleTableSlot *slot = table_slot_create(d->source, NULL);
-	TableScanDesc scan = table_beginscan(d->source, d->snapshot, 0, NULL, 0);
+	TupleTableSlot *slot = table_slot_create(leaf->rel, NULL);
+	TableScanDesc scan = table_beginscan(leaf->rel, d->snapshot, 0, NULL, 0);
 	MemoryContext old = MemoryContextSwitchTo(d->c.row_context);
 	int			last = 0;
 
 	for (int i = 0; i < d->plan->ncolumns; i++)
-		last = Max(last, d->source_map[i]);
+		last = Max(last, leaf->map[i]);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		Probe	   *probe = &d->batch[d->nbatch];
@@ -172,13 +175,13 @@ read_source(DirectMerge *d)
 		slot_getsomeattrs(slot, last + 1);
 		if (d->plan->batch_id != NULL)
 		{
-			pipeline_scd_set_row(d, 0, slot->tts_values, slot->tts_isnull, d->source_map);
+			pipeline_scd_set_row(d, 0, slot->tts_values, slot->tts_isnull, leaf->map);
 			pipeline_scd_add_content(d->plan, d->pair->tts_values + OUT_COLUMNS,
 									 d->pair->tts_isnull + OUT_COLUMNS, d->delta->content);
 		}
-		if (!make_probe(d, probe, slot->tts_values, slot->tts_isnull, d->source_map))
+		if (!make_probe(d, probe, slot->tts_values, slot->tts_isnull, leaf->map))
 			continue;
-		probe->tid = slot->tts_tid;
+		pipeline_leaf_place(leaf, &slot->tts_tid, &probe->tid);
 		if (d->live->nparts > 0)
 			live_write_probe(d->live, probe);
 		else
@@ -194,7 +197,6 @@ read_source(DirectMerge *d)
 		}
 	}
 	MemoryContextSwitchTo(old);
-	take_batch(d);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
 }
@@ -323,7 +325,9 @@ pipeline_scd_read_rows(DirectMerge *d, bool direct)
 {
 	if (direct)
 	{
-		read_source(d);
+		for (int i = 0; i < d->source->n; i++)
+			read_leaf(d, &d->source->leaf[i]);
+		take_batch(d);
 		return;
 	}
 	if (d->live->nparts > 0)

@@ -34,7 +34,7 @@ pipeline_scd_set_row(DirectMerge *d, int64 n, const Datum *values, const bool *n
 		pair->tts_values[OUT_COLUMNS + i] = values[at];
 		pair->tts_isnull[OUT_COLUMNS + i] = nulls[at];
 	}
-	pair->tts_values[OUT_REL(plan)] = ObjectIdGetDatum(RelationGetRelid(d->table));
+	pair->tts_values[OUT_REL(plan)] = ObjectIdGetDatum(InvalidOid);
 	pair->tts_isnull[OUT_REL(plan)] = false;
 	pair->tts_isnull[OUT_TID(plan)] = true;
 	pair->tts_values[OUT_MERGE(plan)] = (Datum) 0;
@@ -47,22 +47,24 @@ pipeline_scd_set_version(DirectMerge *d)
 {
 	TupleTableSlot *pair = d->pair;
 	MergePlan  *plan = d->plan;
-	const Datum *values = d->version->tts_values;
-	const bool *nulls = d->version->tts_isnull;
+	const VersionPlaces *at = d->leaf->extra;
+	const Datum *values = d->leaf->slot->tts_values;
+	const bool *nulls = d->leaf->slot->tts_isnull;
 
+	pair->tts_values[OUT_REL(plan)] = ObjectIdGetDatum(RelationGetRelid(d->leaf->rel));
 	pair->tts_values[OUT_TID(plan)] = PointerGetDatum(&d->pair_tid);
 	pair->tts_isnull[OUT_TID(plan)] = false;
-	pair->tts_values[OUT_OPENED(plan)] = values[d->at_from];
-	pair->tts_isnull[OUT_OPENED(plan)] = nulls[d->at_from];
-	if (d->at_merge >= 0)
+	pair->tts_values[OUT_OPENED(plan)] = values[at->from];
+	pair->tts_isnull[OUT_OPENED(plan)] = nulls[at->from];
+	if (at->merge >= 0)
 	{
-		pair->tts_values[OUT_MERGE(plan)] = values[d->at_merge];
-		pair->tts_isnull[OUT_MERGE(plan)] = nulls[d->at_merge];
+		pair->tts_values[OUT_MERGE(plan)] = values[at->merge];
+		pair->tts_isnull[OUT_MERGE(plan)] = nulls[at->merge];
 	}
 	for (int i = plan->nkeys; i < plan->ncolumns; i++)
 	{
-		pair->tts_values[OUT_LIVE(plan) + i - plan->nkeys] = values[d->table_map[i]];
-		pair->tts_isnull[OUT_LIVE(plan) + i - plan->nkeys] = nulls[d->table_map[i]];
+		pair->tts_values[OUT_LIVE(plan) + i - plan->nkeys] = values[d->leaf->map[i]];
+		pair->tts_isnull[OUT_LIVE(plan) + i - plan->nkeys] = nulls[d->leaf->map[i]];
 	}
 }
 
@@ -70,11 +72,13 @@ pipeline_scd_set_version(DirectMerge *d)
 void
 pipeline_scd_fetch_version(DirectMerge *d, const LiveEntry *entry)
 {
-	ItemPointerSet(&d->pair_tid, entry->block, entry->offset);
-	if (!table_tuple_fetch_row_version(d->table, &d->pair_tid, d->snapshot, d->version))
+	ItemPointerData place;
+
+	ItemPointerSet(&place, entry->block, entry->offset);
+	d->leaf = pipeline_leaf_fetch(d->table, &place, &d->pair_tid, d->snapshot);
+	if (d->leaf == NULL)
 		elog(ERROR, "could not fetch version (%u,%u) of dimension %s",
 			 entry->block, entry->offset, d->plan->dimension->name);
-	slot_getallattrs(d->version);
 }
 
 /* Is the key of the fetched version that of the values? */
@@ -84,10 +88,10 @@ pipeline_scd_same_key(DirectMerge *d, const Datum *values, const bool *nulls, co
 	for (int i = 0; i < d->plan->nkeys; i++)
 	{
 		int			ours = map ? map[i] : i;
-		int			theirs = d->table_map[i];
+		int			theirs = d->leaf->map[i];
 
 		if (!pipeline_scd_equal(&d->plan->columns[i], values[ours], nulls[ours],
-								d->version->tts_values[theirs], d->version->tts_isnull[theirs]))
+								d->leaf->slot->tts_values[theirs], d->leaf->slot->tts_isnull[theirs]))
 			return false;
 	}
 	return true;
@@ -101,8 +105,8 @@ raise_two_current(DirectMerge *d)
 
 	for (int i = 0; i < d->plan->nkeys; i++)
 	{
-		values[i] = d->version->tts_values[d->table_map[i]];
-		nulls[i] = d->version->tts_isnull[d->table_map[i]];
+		values[i] = d->leaf->slot->tts_values[d->leaf->map[i]];
+		nulls[i] = d->leaf->slot->tts_isnull[d->leaf->map[i]];
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_CARDINALITY_VIOLATION),
@@ -122,16 +126,18 @@ check_one_current(DirectMerge *d, uint32 hash, uint32 number)
 	for (uint32 b = live_bucket(live, hash); live->buckets[b].entry != 0; b = (b + 1) & mask)
 	{
 		TupleTableSlot *first;
+		AttrNumber *map;
 		bool		same;
 
 		if (live->buckets[b].hash != hash || live->buckets[b].entry == number + 1)
 			continue;
 		pipeline_scd_fetch_version(d, live_entry(live, live->buckets[b].entry - 1));
-		first = MakeSingleTupleTableSlot(RelationGetDescr(d->table), &TTSOpsHeapTuple);
-		ExecCopySlot(first, d->version);
+		map = d->leaf->map;
+		first = MakeSingleTupleTableSlot(RelationGetDescr(d->leaf->rel), &TTSOpsHeapTuple);
+		ExecCopySlot(first, d->leaf->slot);
 		slot_getallattrs(first);
 		pipeline_scd_fetch_version(d, live_entry(live, number));
-		same = pipeline_scd_same_key(d, first->tts_values, first->tts_isnull, d->table_map);
+		same = pipeline_scd_same_key(d, first->tts_values, first->tts_isnull, map);
 		ExecDropSingleTupleTableSlot(first);
 		if (same)
 			raise_two_current(d);
@@ -193,57 +199,68 @@ add_version(DirectMerge *d, uint32 hash, const LiveEntry *entry, double scanned)
 
 /* A version of the table: current, closed, or the unknown member. */
 static void
-take_version(DirectMerge *d, TupleTableSlot *slot, double scanned)
+take_version(DirectMerge *d, const TableLeaf *leaf, TupleTableSlot *slot)
 {
+	const VersionPlaces *at = leaf->extra;
+	ItemPointerData place;
 	LiveEntry	entry;
 	uint32		hash;
 
-	if (d->at_sk >= 0 && !slot->tts_isnull[d->at_sk] &&
-		(int64) slot->tts_values[d->at_sk] == UNKNOWN_MEMBER)
+	if (at->surrogate_key >= 0 && !slot->tts_isnull[at->surrogate_key] &&
+		(int64) slot->tts_values[at->surrogate_key] == UNKNOWN_MEMBER)
 		return;
-	hash = live_key_hash(&d->keys, d->plan, slot->tts_values, slot->tts_isnull, d->table_map);
-	if (slot->tts_isnull[d->at_current] || !DatumGetBool(slot->tts_values[d->at_current]))
+	hash = live_key_hash(&d->keys, d->plan, slot->tts_values, slot->tts_isnull, leaf->map);
+	if (slot->tts_isnull[at->current] || !DatumGetBool(slot->tts_values[at->current]))
 	{
 		bloom_add_element(d->closed, (unsigned char *) &hash, sizeof(hash));
 		return;
 	}
 	entry.fingerprint = live_fingerprint(&d->keys, d->plan, slot->tts_values,
-										 slot->tts_isnull, d->table_map);
-	entry.block = ItemPointerGetBlockNumber(&slot->tts_tid);
-	entry.offset = ItemPointerGetOffsetNumber(&slot->tts_tid);
+										 slot->tts_isnull, leaf->map);
+	pipeline_leaf_place(leaf, &slot->tts_tid, &place);
+	entry.block = ItemPointerGetBlockNumber(&place);
+	entry.offset = ItemPointerGetOffsetNumber(&place);
 	entry.mark = 0;
-	add_version(d, hash, &entry, scanned);
+	add_version(d, hash, &entry, (double) (entry.block + 1) / d->table->blocks);
 }
 
-/* Scan the table. */
-void
-pipeline_scd_read_versions(DirectMerge *d)
+static void
+read_leaf(DirectMerge *d, TableLeaf *leaf)
 {
-	TupleTableSlot *slot = table_slot_create(d->table, NULL);
-	BlockNumber blocks = RelationGetNumberOfBlocks(d->table);
-	TableScanDesc scan = table_beginscan(d->table, d->snapshot, 0, NULL, 0);
+	const VersionPlaces *at = leaf->extra;
+	TupleTableSlot *slot = table_slot_create(leaf->rel, NULL);
+	TableScanDesc scan = table_beginscan(leaf->rel, d->snapshot, 0, NULL, 0);
 	MemoryContext old = MemoryContextSwitchTo(d->c.row_context);
-	int			last = Max(d->at_sk, d->at_current);
 	int64		rows = 0;
 
-	for (int i = 0; i < d->plan->ncolumns; i++)
-		last = Max(last, d->table_map[i]);
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
-		slot_getsomeattrs(slot, last + 1);
-		take_version(d, slot, blocks == 0 ? 1 :
-					 (double) (ItemPointerGetBlockNumber(&slot->tts_tid) + 1) / blocks);
+		slot_getsomeattrs(slot, at->last + 1);
+		take_version(d, leaf, slot);
 		if ((++rows & 1023) == 0)
 		{
 			CHECK_FOR_INTERRUPTS();
 			MemoryContextReset(d->c.row_context);
 		}
 	}
-	pipeline_scd_link_waiting(d);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(d->c.row_context);
 	table_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
+}
+
+/* Scan the table, its partitions one after another. */
+void
+pipeline_scd_read_versions(DirectMerge *d)
+{
+	MemoryContext old;
+
+	for (int i = 0; i < d->table->n; i++)
+		read_leaf(d, &d->table->leaf[i]);
+	old = MemoryContextSwitchTo(d->c.row_context);
+	pipeline_scd_link_waiting(d);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(d->c.row_context);
 }
 
 /* ---- keys that the source lacks ----------------------------------------------------- */
@@ -273,7 +290,7 @@ pipeline_scd_take_missing(DirectMerge *d)
 		}
 		CHECK_FOR_INTERRUPTS();
 		pipeline_scd_fetch_version(d, entry);
-		pipeline_scd_set_row(d, 0, d->version->tts_values, d->version->tts_isnull, d->table_map);
+		pipeline_scd_set_row(d, 0, d->leaf->slot->tts_values, d->leaf->slot->tts_isnull, d->leaf->map);
 		pipeline_scd_set_version(d);
 		pipeline_scd_miss_row(&d->c, d->pair);
 		MemoryContextReset(d->c.row_context);

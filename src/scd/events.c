@@ -80,10 +80,11 @@ init_replay(MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 	return r;
 }
 
-/* ---- keys that a snapshot lacks ------------------------------------------------- */
+/* ---- both sides, ordered by key -------------------------------------------------- */
 
-static void
-append_not_unknown(StringInfo sql, const MergePlan *plan)
+/* " AND t is not the unknown member" */
+void
+pipeline_scd_append_known(StringInfo sql, const MergePlan *plan)
 {
 	if (plan->dimension->unknown_member)
 		appendStringInfo(sql, " AND t.%s OPERATOR(pg_catalog.<>) %d",
@@ -91,8 +92,8 @@ append_not_unknown(StringInfo sql, const MergePlan *plan)
 }
 
 /* "t.key = e.c1 AND ..." */
-static void
-append_key_join(StringInfo sql, const MergePlan *plan, const char *table,
+void
+pipeline_scd_append_key_join(StringInfo sql, const MergePlan *plan, const char *table,
 				const char *rows)
 {
 	for (int i = 0; i < plan->nkeys; i++)
@@ -101,91 +102,35 @@ append_key_join(StringInfo sql, const MergePlan *plan, const char *table,
 						 plan->columns[i].operator, rows, i + 1);
 }
 
-/* "the scope of t is one that the batch contains" */
-static void
-append_in_scope(StringInfo sql, const MergePlan *plan)
-{
-	bool		first = true;
-
-	if (!DIMENSION_IS_SCOPED(plan->dimension))
-		return;
-	appendStringInfoString(sql, " AND EXISTS (SELECT 1 FROM " BATCH_ROWS " x WHERE ");
-	for (int i = 0; i < plan->ncolumns; i++)
-	{
-		const MergeColumn *c = &plan->columns[i];
-
-		if (!pipeline_list_has(plan->dimension->scope, c->name))
-			continue;
-		appendStringInfo(sql, "%s(x.c%d %s t.%s OR (x.c%d IS NOT DISTINCT FROM NULL AND t.%s IS NOT DISTINCT FROM NULL))",
-						 first ? "" : " AND ", i + 1, c->operator, quote_identifier(c->name),
-						 i + 1, quote_identifier(c->name));
-		first = false;
-	}
-	appendStringInfoChar(sql, ')');
-}
-
+/* Is it cheaper to scan the table than to look up so many keys in it? */
 static bool
-receive_missing(TupleTableSlot *slot, DestReceiver *self)
+is_large(const Replay *r, int64 named)
 {
-	ReplayReceiver *receiver = (ReplayReceiver *) self;
-	Replay	   *r = receiver->r;
-	MergePlan  *plan = r->plan;
-	Datum	   *values = palloc0_array(Datum, BATCH_FIRST + plan->ncolumns);
-	bool	   *nulls = palloc_array(bool, BATCH_FIRST + plan->ncolumns);
+	Relation	rel = table_open(r->plan->dimension->relid, NoLock);
+	double		rows = rel->rd_rel->reltuples;
 
-	slot_getallattrs(slot);
-	memset(nulls, true, (BATCH_FIRST + plan->ncolumns) * sizeof(bool));
-	nulls[BATCH_AT] = nulls[BATCH_DELETE] = false;
-	values[BATCH_AT] = TimestampTzGetDatum(plan->effective);
-	values[BATCH_DELETE] = BoolGetDatum(true);
-	for (int i = 0; i < plan->nkeys; i++)
-	{
-		values[BATCH_FIRST + i] = slot->tts_values[i];
-		nulls[BATCH_FIRST + i] = slot->tts_isnull[i];
-	}
-	tuplestore_putvalues(r->missing_rows, r->batch_desc, values, nulls);
-	pfree(values);
-	pfree(nulls);
-	return true;
+	if (rows <= 0 && rel->rd_rel->relkind == RELKIND_RELATION)
+		rows = (double) RelationGetNumberOfBlocks(rel) * ROWS_PER_BLOCK;
+	table_close(rel, NoLock);
+	return rows > 0 && (double) named * PROBE_COST >= rows;
 }
 
-/* Find the current keys that the batch does not contain. */
-static void
-find_missing(Replay *r)
+/*
+ * Stream a query of both sides.  A small batch finds its keys by the index of
+ * the table; for a large one a scan is cheaper.  The planner cannot know which
+ * it is: it takes a tuplestore for a few keys, each many times.
+ */
+void
+pipeline_scd_stream_both(const Replay *r, int64 named, const char *sql, DestReceiver *receiver)
 {
-	MergePlan  *plan = r->plan;
-	ReplayReceiver receiver = {.r = r};
-	StringInfoData sql;
-	StringInfoData live;
+	int			level = NewGUCNestLevel();
 
-	initStringInfo(&live);
-	appendStringInfo(&live, " FROM %s t WHERE %s", plan->dimension->name,
-					 pipeline_scd_live_condition(plan, "t"));
-	if (plan->meta[META_IS_DELETED] != NULL)
-		appendStringInfo(&live, " AND t.%s::pg_catalog.bool IS NOT TRUE", plan->meta[META_IS_DELETED]);
-	append_not_unknown(&live, plan);
-	(void) pipeline_sql_generated(psprintf("SELECT pg_catalog.count(*)%s", live.data),
-								  SPI_OK_SELECT, false);
-	r->delta->live_keys = pipeline_sql_int8(0, 1);
-	initStringInfo(&sql);
-	for (int i = 0; i < plan->nkeys; i++)
-		appendStringInfo(&sql, "%s t.%s", i ? "," : "SELECT",
-						 quote_identifier(plan->columns[i].name));
-	appendStringInfo(&sql, "%s AND NOT EXISTS (SELECT 1 FROM " BATCH_ROWS " e WHERE ", live.data);
-	append_key_join(&sql, plan, "t", "e");
-	appendStringInfoChar(&sql, ')');
-	append_in_scope(&sql, plan);
-	pipeline_scd_receiver(&receiver.pub, receive_missing);
-	pipeline_scd_stream(sql.data, &receiver.pub);
-	r->counts->missing = tuplestore_tuple_count(r->missing_rows);
-	if (!DIMENSION_INVALIDATES(plan->dimension))
-	{
-		tuplestore_end(r->missing_rows);
-		r->missing_rows = tuplestore_begin_heap(false, false, work_mem);
-	}
+	if (is_large(r, named))
+		(void) set_config_option("enable_nestloop", "off", PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	pipeline_scd_stream(sql, receiver);
+	AtEOXact_GUC(false, level);
 }
-
-/* ---- both sides, ordered by key -------------------------------------------------- */
 
 static void
 append_where_named(StringInfo sql, const Replay *r, const char *alias)
@@ -206,7 +151,7 @@ append_where_named(StringInfo sql, const Replay *r, const char *alias)
 	}
 	else
 		appendStringInfoString(sql, BATCH_ROWS " e WHERE ");
-	append_key_join(sql, r->plan, alias, "e");
+	pipeline_scd_append_key_join(sql, r->plan, alias, "e");
 	appendStringInfoChar(sql, ')');
 }
 
@@ -253,7 +198,7 @@ append_versions(StringInfo sql, const Replay *r)
 		appendStringInfo(sql, ", t.%s AS c%d", quote_identifier(plan->columns[i].name), i + 1);
 	append_companions(sql, plan, true);
 	appendStringInfo(sql, " FROM %s t WHERE true", plan->dimension->name);
-	append_not_unknown(sql, plan);
+	pipeline_scd_append_known(sql, plan);
 	append_where_named(sql, r, "t");
 }
 
@@ -448,32 +393,6 @@ receive_ordered(TupleTableSlot *slot, DestReceiver *self)
 }
 
 /*
- * Stream both sides.  A small batch finds its keys by the index of the table;
- * for a large one a scan is cheaper.  The planner cannot know which it is: it
- * takes a tuplestore for a few keys, each many times.
- */
-static void
-read_ordered(Replay *r, DestReceiver *receiver)
-{
-	int64		named = tuplestore_tuple_count(r->batch_rows) +
-		tuplestore_tuple_count(r->missing_rows);
-	int			level = NewGUCNestLevel();
-	Relation	rel = table_open(r->plan->dimension->relid, NoLock);
-	double		rows = rel->rd_rel->reltuples;
-	bool		is_large;
-
-	if (rows <= 0 && rel->rd_rel->relkind == RELKIND_RELATION)
-		rows = (double) RelationGetNumberOfBlocks(rel) * ROWS_PER_BLOCK;
-	is_large = rows > 0 && (double) named * PROBE_COST >= rows;
-	table_close(rel, NoLock);
-	if (is_large)
-		(void) set_config_option("enable_nestloop", "off", PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	pipeline_scd_stream(ordered_sql(r), receiver);
-	AtEOXact_GUC(false, level);
-}
-
-/*
  * Read the batch and both sides, and find what must be written.  Inside an
  * SPI connection, as the owner, under the lock.  The caller raises the
  * problems that are left in `delta`, and guards, then applies.
@@ -493,10 +412,11 @@ pipeline_scd_merge_events(MergePlan *plan, MergeDelta *delta, MergeCounts *count
 	pipeline_scd_delta_register(BATCH_ROWS, r->batch_desc, r->batch_rows);
 	r->initial = plan->dimension->has_initial && pipeline_scd_is_empty(plan);
 	if (r->snapshot && !plan->rebuild)
-		find_missing(r);
+		pipeline_scd_find_missing(r);
 	pipeline_scd_delta_register(MISSING_ROWS, r->batch_desc, r->missing_rows);
 	pipeline_scd_receiver(&receiver.pub, receive_ordered);
-	read_ordered(r, &receiver.pub);
+	pipeline_scd_stream_both(r, tuplestore_tuple_count(r->batch_rows) + tuplestore_tuple_count(r->missing_rows),
+		   ordered_sql(r), &receiver.pub);
 	finish_key(r);
 }
 

@@ -185,6 +185,16 @@ extern void pipeline_scd_event_descs(Replay *r);
 /* events_batch.c */
 extern void pipeline_scd_read_batch(Replay *r);
 
+/* events.c: for events_missing.c. */
+extern void pipeline_scd_append_known(StringInfo sql, const MergePlan *plan);
+extern void pipeline_scd_append_key_join(StringInfo sql, const MergePlan *plan,
+										 const char *table, const char *rows);
+extern void pipeline_scd_stream_both(const Replay *r, int64 named, const char *sql,
+									 DestReceiver *receiver);
+
+/* events_missing.c */
+extern void pipeline_scd_find_missing(Replay *r);
+
 /* events_resolve.c */
 extern void pipeline_scd_resolve_events(Replay *r);
 

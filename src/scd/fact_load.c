@@ -18,6 +18,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/leaves.h"
 #include "scd/fact_load.h"
 
 PG_FUNCTION_INFO_V1(pipeline_load_fact);
@@ -271,7 +272,7 @@ open_load(FactLoad *load, Oid relid)
 	INSTR_TIME_SET_CURRENT(load->start);
 	load->fact = pipeline_scd_find_fact(relid, false);
 	pipeline_check_owner(load->fact->owner, "fact", load->fact->name);
-	LockRelationOid(relid, ShareRowExclusiveLock);
+	pipeline_lock_with_partitions(relid, ShareRowExclusiveLock);
 	load->fact = pipeline_scd_find_fact(relid, false);
 	pipeline_check_owner(load->fact->owner, "fact", load->fact->name);
 	if (get_rel_name(relid) == NULL)

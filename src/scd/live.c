@@ -47,19 +47,25 @@ live_create(double estimate)
 	return table;
 }
 
-/* Empty it. */
-void
-live_reset(LiveTable *table, double estimate)
+static void
+start_empty(LiveTable *table, double entries)
 {
-	double		most = (double) table->limit / (sizeof(LiveEntry) + 2 * sizeof(LiveBucket));
-
 	MemoryContextReset(table->context);
 	table->nentries = 0;
 	table->nchunks = 0;
 	table->chunks_room = 64;
 	table->chunks = MemoryContextAlloc(table->context,
 									   table->chunks_room * sizeof(LiveEntry *));
-	make_buckets(table, bits_for(Min(estimate, most)));
+	make_buckets(table, bits_for(entries));
+}
+
+/* Empty it, for about so many entries, of which no more may come than fit. */
+void
+live_reset(LiveTable *table, double estimate)
+{
+	double		most = (double) table->limit / (sizeof(LiveEntry) + 2 * sizeof(LiveBucket));
+
+	start_empty(table, Min(estimate, most));
 }
 
 void
@@ -150,6 +156,7 @@ live_write_entry(LiveTable *table, uint32 hash, const LiveEntry *entry)
 	spilled.hash = hash;
 	spilled.entry = *entry;
 	BufFileWrite(table->entry_files[hash % table->nparts], &spilled, sizeof(spilled));
+	table->part_entries[hash % table->nparts]++;
 }
 
 void
@@ -173,6 +180,7 @@ live_spill(LiveTable *table, double estimate)
 
 	while (nparts < MAX_PARTS && estimate / nparts > fit)
 		nparts *= 2;
+	table->part_entries = palloc0_array(double, nparts);
 	table->entry_files = palloc_array(BufFile *, nparts);
 	table->probe_files = palloc_array(BufFile *, nparts);
 	for (int i = 0; i < nparts; i++)
@@ -204,11 +212,15 @@ read_exact(BufFile *file, void *data, size_t size)
 	return got == size;
 }
 
-/* Begin with a partition. */
+/*
+ * Begin with a partition.  Entries were spilled in the order of their buckets,
+ * so they come back in it, and a table that grew as they come would pile all
+ * of them up in its first buckets: it has its size from the start.
+ */
 void
 live_begin_part(LiveTable *table, int part)
 {
-	live_reset(table, 0);
+	start_empty(table, table->part_entries[part]);
 	if (BufFileSeek(table->entry_files[part], 0, 0, SEEK_SET) != 0 ||
 		BufFileSeek(table->probe_files[part], 0, 0, SEEK_SET) != 0)
 		ereport(ERROR,

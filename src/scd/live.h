@@ -69,6 +69,7 @@ typedef struct LiveTable
 	int			bits;
 	Size		limit;			/* bytes */
 	int			nparts;			/* 0: all in memory */
+	double	   *part_entries;	/* how many were written to each */
 	BufFile   **entry_files;
 	BufFile   **probe_files;
 } LiveTable;

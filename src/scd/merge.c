@@ -30,6 +30,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "base/leaves.h"
 #include "scd/scd.h"
 
 PG_FUNCTION_INFO_V1(pipeline_merge_dimension);
@@ -420,7 +421,7 @@ open_call(MergeCall *call, Oid relid)
 {
 	call->dimension = pipeline_scd_find(relid, false);
 	pipeline_check_owner(call->dimension->owner, "dimension", call->dimension->name);
-	LockRelationOid(relid, ShareRowExclusiveLock);
+	pipeline_lock_with_partitions(relid, ShareRowExclusiveLock);
 	call->dimension = pipeline_scd_find(relid, false);
 	pipeline_check_owner(call->dimension->owner, "dimension", call->dimension->name);
 	if (get_rel_name(relid) == NULL)
@@ -505,7 +506,7 @@ pipeline_merge_scd2(PG_FUNCTION_ARGS)
 					   get_rel_name(relid));
 
 	SPI_connect();
-	LockRelationOid(relid, ShareRowExclusiveLock);
+	pipeline_lock_with_partitions(relid, ShareRowExclusiveLock);
 	call.dimension->name = pipeline_qualified_name(relid);
 	pipeline_scd_check_snapshot(relid, "dimension", call.dimension->name);
 	merge(&call);

@@ -80,7 +80,7 @@ pipeline_scd_read_obstacle(const MergePlan *plan)
 		if (plan->meta[m] != NULL)
 			columns[n++] = get_attnum(relid, plan->dimension->names[m]);
 	}
-	obstacle = pipeline_direct_read_obstacle(rel, columns, n);
+	obstacle = pipeline_leaves_obstacle(rel, columns, n);
 	table_close(rel, NoLock);
 	return obstacle;
 }
@@ -103,7 +103,7 @@ source_obstacle(const MergePlan *plan)
 	}
 	rel = table_open(plan->source->relid, AccessShareLock);
 	columns = key_and_attributes(plan, plan->source->relid, &n);
-	obstacle = pipeline_direct_read_obstacle(rel, columns, n);
+	obstacle = pipeline_leaves_obstacle(rel, columns, n);
 	table_close(rel, NoLock);
 	return obstacle;
 }
@@ -145,26 +145,66 @@ make_pair(int natts)
 	return MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 }
 
+/* Where a leaf of the table has what is read. */
+static VersionPlaces *
+version_places(const MergePlan *plan, const TableLeaf *leaf)
+{
+	const Dimension *dimension = plan->dimension;
+	Oid			relid = RelationGetRelid(leaf->rel);
+	VersionPlaces *at = palloc_object(VersionPlaces);
+
+	at->from = place(relid, dimension->names[META_VALID_FROM]);
+	at->current = place(relid, dimension->names[META_IS_CURRENT]);
+	at->merge = place(relid, dimension->names[META_MERGE_ID]);
+	at->surrogate_key = dimension->unknown_member ?
+		place(relid, dimension->names[META_SURROGATE_KEY]) : -1;
+	at->last = Max(at->surrogate_key, at->current);
+	for (int i = 0; i < plan->ncolumns; i++)
+		at->last = Max(at->last, leaf->map[i]);
+	return at;
+}
+
+/* Open the leaves of a table, each with the places of the plan's columns. */
+static TableLeaves *
+open_leaves(const MergePlan *plan, Oid relid, bool versions)
+{
+	Relation	rel = table_open(relid, AccessShareLock);
+	TableLeaves *leaves = pipeline_leaves_open(rel);
+
+	for (int i = 0; i < leaves->n; i++)
+	{
+		TableLeaf  *leaf = &leaves->leaf[i];
+
+		leaf->map = make_map(plan, RelationGetRelid(leaf->rel));
+		if (versions)
+			leaf->extra = version_places(plan, leaf);
+	}
+	table_close(rel, NoLock);
+	return leaves;
+}
+
+/* How many rows there may be. */
+static double
+estimate_rows(const TableLeaves *leaves)
+{
+	double		rows = 0;
+
+	for (int i = 0; i < leaves->n; i++)
+		rows += Max(leaves->leaf[i].rel->rd_rel->reltuples, 0);
+	return Max(rows, 1000);
+}
+
 static void
 init_direct(DirectMerge *d, MergePlan *plan, MergeDelta *delta, MergeCounts *counts)
 {
-	const Dimension *dimension = plan->dimension;
-
 	memset(d, 0, sizeof(DirectMerge));
 	pipeline_scd_classifier_init(&d->c, plan, delta, counts);
 	d->plan = plan;
 	d->delta = delta;
 	d->counts = counts;
-	d->table = table_open(dimension->relid, NoLock);
 	d->snapshot = GetActiveSnapshot();
-	d->version = table_slot_create(d->table, NULL);
-	d->table_map = make_map(plan, dimension->relid);
-	d->at_from = place(dimension->relid, dimension->names[META_VALID_FROM]);
-	d->at_current = place(dimension->relid, dimension->names[META_IS_CURRENT]);
-	d->at_merge = place(dimension->relid, dimension->names[META_MERGE_ID]);
-	d->at_sk = dimension->unknown_member ?
-		place(dimension->relid, dimension->names[META_SURROGATE_KEY]) : -1;
-	d->estimate = Max(d->table->rd_rel->reltuples, 1000);
+	d->table = open_leaves(plan, plan->dimension->relid, true);
+	d->estimate = estimate_rows(d->table);
 	d->pair = make_pair(OUT_LIVE(plan) + plan->ncolumns);
 	d->live = live_create(d->estimate);
 	live_keys_init(&d->keys);
@@ -176,15 +216,11 @@ static void
 end_direct(DirectMerge *d)
 {
 	if (d->source != NULL)
-	{
-		ExecDropSingleTupleTableSlot(d->row);
-		table_close(d->source, NoLock);
-	}
+		pipeline_leaves_close(d->source);
 	bloom_free(d->closed);
 	live_free(d->live);
 	ExecDropSingleTupleTableSlot(d->pair);
-	ExecDropSingleTupleTableSlot(d->version);
-	table_close(d->table, NoLock);
+	pipeline_leaves_close(d->table);
 	MemoryContextDelete(d->c.row_context);
 }
 
@@ -203,11 +239,7 @@ pipeline_scd_classify_direct(MergePlan *plan, MergeDelta *delta, MergeCounts *co
 	init_direct(&d, plan, delta, counts);
 	pipeline_scd_read_versions(&d);
 	if (source_obstacle(plan) == NULL)
-	{
-		d.source = table_open(plan->source->relid, AccessShareLock);
-		d.row = table_slot_create(d.source, NULL);
-		d.source_map = make_map(plan, plan->source->relid);
-	}
+		d.source = open_leaves(plan, plan->source->relid, false);
 	pipeline_scd_read_rows(&d, d.source != NULL);
 	if (d.live->nparts > 0)
 		pipeline_scd_take_parts(&d);

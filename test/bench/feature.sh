@@ -65,6 +65,19 @@ measure() {                     # measure FORM STATEMENT [RUNS]
     done
   } | sql
 }
+# The time that passes, alone and with the help of one other process, by turns.
+measure_wall() {                # measure_wall STATEMENT
+  for ((i = 0; i < RUNS; i++)); do
+    for helpers in 0 1; do
+      {
+        echo "SET client_min_messages = warning; SET search_path = feature_bench; SET max_parallel_workers_per_gather = $helpers; SET jit = off; SET work_mem = '$WORK_MEM';"
+        echo "SELECT clock_timestamp() AS before \\gset"
+        echo "$1 \\gset"
+        echo "INSERT INTO results SELECT 'wall $helpers', extract(epoch FROM clock_timestamp() - :'before'::timestamptz), :sum;"
+      } | sql
+    done
+  done
+}
 cpu() { sql -c "SELECT round(percentile_disc(0.5) WITHIN GROUP (ORDER BY cpu)::numeric, 3) FROM feature_bench.results WHERE form = '$1'"; }
 ratio() { awk -v a="$1" -v b="$2" -v n="${3:-2}" 'BEGIN {printf "%." n "f", (b > 0 ? a / b : 0)}'; }
 same() {                        # same FORM OTHER: the same answers?
@@ -97,6 +110,8 @@ features distinct "$views,$taps,$pays,$(other count_distinct)" 'views bigint, ta
 features by "$views,$taps,$pays,$(echo "$paid" | sed 's/}/, "by": "method"}/')" 'views bigint, taps bigint, pays bigint, paid jsonb' 'count(paid) AS sum'
 features skewed "$(echo "$views" | sed 's/prints/skewed_prints/'),$taps,$pays,$paid" 'views bigint, taps bigint, pays bigint, paid bigint' 'count(*) AS sum' skewed_spine
 MEMORY=4MB features spilled "$four" 'views bigint, taps bigint, pays bigint, paid bigint' "$over"
+measure_wall "SELECT $over FROM pipeline.features('spine', '{user_id,value_prop}', 'ts', \$\$[$four]\$\$) AS f ($columns, views bigint, taps bigint, pays bigint, paid bigint)"
+same 'wall 0' 'wall 1'
 measure scan "SELECT (SELECT count(user_id) + count(value_prop) + count(ts) FROM spine) + (SELECT count(user_id) + count(value_prop) + count(ts) FROM prints)
   + (SELECT count(user_id) + count(value_prop) + count(ts) FROM taps) + (SELECT count(user_id) + count(value_prop) + count(ts) + count(cents) FROM pays) AS sum"
 
@@ -211,6 +226,7 @@ for form in max float distinct by; do
   figure "with $(case $form in max) echo a maximum ;; float) echo a sum of floats ;; distinct) echo a distinct count ;; by) echo 'a sum spread over 5 values' ;; esac), to counts and sums" \
     "$(ratio "$(cpu $form)" "$four")" "$(case $form in max | float) echo '<= 1.2' ;; esac)"
 done
+figure 'time that passes with one process that helps, to alone' "$(ratio "$(cpu 'wall 1')" "$(cpu 'wall 0')") ($(cpu 'wall 1') s of $(cpu 'wall 0') s)" '<= 0.65'
 figure 'skewed: half of it of 1 user in 100' "$(ratio "$(cpu skewed)" "$four")" ''
 figure 'work_mem of 4 MB, spilled' "$(ratio "$(cpu spilled)" "$four")" ''
 figure 'refresh of 1 % new rows, to the full refresh' "$(ratio "$(cpu incremental)" "$(cpu full)" 3) ($(cpu incremental) s of $(cpu full) s)" '<= 0.1'

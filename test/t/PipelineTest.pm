@@ -4,12 +4,16 @@ package PipelineTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Basename;
+use IO::Socket::INET;
+use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(usleep time);
 
-our @EXPORT = qw(new_node install wait_for alice run_pipeline wait_run state_of server_pids);
+our @EXPORT = qw(new_node install wait_for alice run_pipeline wait_run state_of server_pids
+  start_peer stop_peer requests free_port);
 
 # Make and start a server; more lines of configuration may follow.
 sub new_node
@@ -96,6 +100,76 @@ sub server_pids
 	return split /\n/, $node->safe_psql('postgres',
 		"SELECT pid FROM pg_stat_activity WHERE backend_type = 'pipeline $type'"
 		. ($db ? " AND datname = '$db'" : ''));
+}
+
+# Start a peer of test/peers, by default that of HTTP, listening on loopback on a
+# port of the kernel's; returns what stop_peer() takes: port, log, pid.
+my @peers;
+sub start_peer
+{
+	my ($node, $name, %more) = @_;
+	my $dir = $node->basedir;
+	my $script = dirname(__FILE__) . '/../peers/' . ($more{script} // 'http_peer.py');
+	my %peer = (log => "$dir/$name.log", portfile => "$dir/$name.port");
+	my @args = ($peer{portfile}, $peer{log}, @{ $more{args} // [] });
+	push @args, '--port', $more{port} if $more{port};
+	push @args, '--tls', certificate($dir) if $more{tls};
+	unlink $peer{portfile};
+	$peer{pid} = fork();
+	if ($peer{pid} == 0)
+	{
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>', '/dev/null';
+		open STDERR, '>', "$dir/$name.err";
+		exec 'python3', $script, @args;
+	}
+	push @peers, $peer{pid};
+	for (1 .. 500)
+	{
+		last if -s $peer{portfile};
+		usleep(20_000);
+	}
+	die "peer $name does not start: " . (-e "$dir/$name.err" ? slurp_file("$dir/$name.err") : '') unless -s $peer{portfile};
+	$peer{port} = slurp_file($peer{portfile});
+	return \%peer;
+}
+
+# Stop it, at once.
+sub stop_peer
+{
+	my ($peer) = @_;
+	kill 'KILL', $peer->{pid};
+	waitpid $peer->{pid}, 0;
+	@peers = grep { $_ != $peer->{pid} } @peers;
+	return;
+}
+
+END { my $status = $?; kill 'KILL', @peers if @peers; $? = $status; }
+
+# What a peer got, in order.
+sub requests
+{
+	my ($peer) = @_;
+	return () unless -e $peer->{log};
+	return map { decode_json($_) } split /\n/, slurp_file($peer->{log});
+}
+
+# A certificate for loopback and its key, signed by itself.
+sub certificate
+{
+	my ($dir) = @_;
+	my @files = ("$dir/peer.crt", "$dir/peer.key");
+	system_or_bail('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes',
+		'-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1',
+		'-out', $files[0], '-keyout', $files[1]) unless -e $files[0];
+	return @files;
+}
+
+# A port on loopback where nobody listens.
+sub free_port
+{
+	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1);
+	return $socket->sockport;
 }
 
 1;

@@ -1,0 +1,32 @@
+/*
+ * alert_init.c
+ *	  What the alert room does when the library is loaded.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+
+#include "alert/alert_notify.h"
+#include "pipeline.h"
+
+static bool
+any_channels(void)
+{
+	return pipeline_sql("SELECT 1 FROM pipeline.channels LIMIT 1", SPI_OK_SELECT) > 0;
+}
+
+/*
+ * Define settings and kinds; when preloaded, also ask for shared memory.
+ * Loaded later, everything works but sending over the network.
+ */
+void
+pipeline_alert_init(void)
+{
+	pipeline_alert_define_settings();
+	pipeline_alert_deliver_init();
+	pipeline_notifier_wake_init();
+	pipeline_alert_register_kinds();
+	pipeline_identity_register(any_channels);
+	if (process_shared_preload_libraries_in_progress)
+		pipeline_notifier_shmem_install();
+}

@@ -1,0 +1,292 @@
+# Notifications reach a peer over HTTP: what it gets, what its answers mean, and
+# what is not done whoever asks for it.
+use strict;
+use warnings;
+use JSON::PP;
+use MIME::Base64;
+use Digest::SHA qw(hmac_sha256);
+use Encode;
+use PipelineTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+$ENV{http_proxy} = $ENV{HTTPS_PROXY} = $ENV{ALL_PROXY} = 'http://127.0.0.1:9';
+my $node = new_node('notify', "pipeline.notification_retry_delay = '50ms'",
+	"pipeline.notification_timeout = '400ms'", "log_min_messages = debug1");
+install($node, 'postgres');
+my $secrets = $node->basedir . '/secrets';
+mkdir $secrets;
+mkdir "$secrets/$_" for qw(alice mallory);
+
+my $http = start_peer($node, 'http');
+my $tls = start_peer($node, 'tls', tls => 1);
+my $dead_port = free_port();
+$node->append_conf('postgresql.conf', "pipeline.secrets_dir = '$secrets'");
+
+# Change settings, and wait until they count.
+sub settings
+{
+	my ($hosts, $ca_file) = @_;
+	$node->append_conf('postgresql.conf', "pipeline.allowed_hosts = '$hosts'\npipeline.ca_file = '$ca_file'");
+	$node->reload;
+	$node->poll_query_until('postgres', 'SHOW pipeline.allowed_hosts', $hosts) or die 'the settings do not count';
+	return;
+}
+
+sub secret
+{
+	my ($owner, $name, $text, $mode) = @_;
+	my $file = "$secrets/$owner/$name";
+	append_to_file($file, $text);
+	chmod $mode // 0600, $file;
+	return;
+}
+
+# Make channels of alice's, have each tested, and compare what became of it: of
+# each case its URL, what it is called, what is expected, and options.
+my $n = 0;
+sub outcomes
+{
+	my (@cases) = @_;
+	my $sql = '';
+	my $first = $n + 1;
+	for my $case (@cases)
+	{
+		my ($url, $what, $expected, %more) = @$case;
+		my $name = 'try ' . ++$n;
+		my $config = encode_json({ url => $url, %{ $more{config} // {} } });
+		my $secret = $more{secret} ? ", secret_ref => '$more{secret}'" : '';
+		my $attempts = $more{attempts} // 2;
+		$sql .= "SELECT pipeline.create_channel('$name', 'webhook', '$config', max_attempts => $attempts $secret);"
+		  . "SELECT pipeline.test_channel('$name');";
+	}
+	alice($node, $sql);
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pipeline.notifications WHERE state NOT IN ('sent', 'dead')")
+	  or diag('not all is sent');
+	my @got = split /\n/, $node->safe_psql('postgres', "SELECT n.channel || '|' || state || '|' || attempts || '|' || coalesce((SELECT status::text FROM pipeline.deliveries d"
+		. " WHERE d.notification_id = n.notification_id ORDER BY delivery_id DESC LIMIT 1), '-') || '|' || coalesce(last_error, '')"
+		. " FROM pipeline.notifications n WHERE event = 'test' AND channel = ANY ('{" . join(',', map { "try $_" } $first .. $n) . "}') ORDER BY notification_id");
+	for my $case (@cases)
+	{
+		my ($url, $what, $expected) = @$case;
+		my $got = shift(@got) =~ s/^[^|]*\|//r;
+		ref $expected ? like($got, $expected, $what) : is($got, $expected, $what);
+	}
+	return;
+}
+settings("http://127.0.0.1:$http->{port}, http://localhost:$http->{port}, 127.0.0.1:$tls->{port}, http://127.0.0.1:$dead_port",
+	$node->basedir . '/peer.crt');
+my $base = "http://127.0.0.1:$http->{port}";
+
+# ---- what a peer gets -----------------------------------------------------------
+
+secret('alice', 'signed', "# of the test\nsigning_secret = whsec_" . encode_base64('key of the hook', '')
+	. " second-key\nbearer_token = planted-bearer-token\n");
+outcomes([ "$base/status/200?x=1", 'a webhook is sent', 'sent|1|200|', secret => 'signed', config => { headers => { 'X-Team' => "payments \x{e9}" } } ]);
+my ($got) = grep { $_->{path} eq '/status/200?x=1' } requests($http);
+is($got->{method}, 'POST', 'it is posted');
+is($got->{headers}{'content-type'}, 'application/cloudevents+json; charset=utf-8', 'as a CloudEvent');
+is($got->{headers}{authorization}, 'Bearer planted-bearer-token', 'with the token');
+is($got->{headers}{'x-team'}, 'payments ' . "\xc3\xa9", 'and the header of the config');
+my $event = decode_json(Encode::encode_utf8($got->{body}));
+is($event->{specversion}, '1.0', 'of version 1.0');
+is($event->{type}, 'pipeline.alert.test', 'of its type');
+is($event->{id}, $got->{headers}{'webhook-id'}, 'the id is that of the webhook');
+is($event->{id}, $node->safe_psql('postgres', "SELECT idempotency_key FROM pipeline.notifications WHERE channel = 'try $n'"), 'and the idempotency key');
+ok($event->{data}{test}, 'with the message in it');
+my $signed = join('.', $got->{headers}{'webhook-id'}, $got->{headers}{'webhook-timestamp'}, Encode::encode_utf8($got->{body}));
+is($got->{headers}{'webhook-signature'},
+	join(' ', map { 'v1,' . encode_base64(hmac_sha256($signed, $_), '') } 'key of the hook', 'second-key'), 'signed by both secrets');
+cmp_ok(abs($got->{headers}{'webhook-timestamp'} - time()), '<', 60, 'now');
+
+# ---- what its answers mean -----------------------------------------------------
+
+outcomes([ "$base/status/204", '204 is success', 'sent|1|204|' ],
+	[ "$base/redirect", 'a redirect is not followed', 'dead|1|301|the peer answered 301: redirects are not followed' ],
+	(map { [ "$base/status/$_", "$_ is final", "dead|1|$_|the peer answered $_" ] } 400, 404, 413),
+	(map { [ "$base/status/$_", "$_ is tried again", "dead|2|$_|the peer answered $_" ] } 408, 500),
+	[ "$base/never", 'no answer in time is a failure', qr/^dead\|1\|-\|.*timed out/i, attempts => 1 ],
+	[ "$base/slow", 'so is one byte by byte', qr/^dead\|1\|-\|.*timed out/i, attempts => 1 ],
+	[ "$base/slow-body", 'a status is an answer, however slow the rest is', 'sent|1|200|' ],
+	[ "$base/large", 'no more of an answer is read than a little', 'sent|1|200|' ],
+	[ "http://127.0.0.1:$dead_port/", 'nobody there', qr/^dead\|1\|-\|.*(connect|refused)/i, attempts => 1 ],
+	[ "https://127.0.0.1:$tls->{port}/status/200", 'a peer with a certificate is spoken to over TLS', 'sent|1|200|' ],
+	[ "$base/fail-first/2", 'what failed is tried again', 'sent|3|200|', attempts => 3 ]);
+is($node->safe_psql('postgres', "SELECT string_agg(attempt || ' ' || outcome || ' ' || status, ', ' ORDER BY delivery_id) FROM pipeline.deliveries WHERE channel = 'try $n'"),
+	'1 retry 500, 2 retry 500, 3 sent 200', 'each attempt has its row');
+is(scalar(grep { $_->{path} eq '/fail-first/2' } requests($http)), 3, 'and its request');
+is(scalar(keys %{ { map { $_->{headers}{'webhook-id'} => 1 } grep { $_->{path} eq '/fail-first/2' } requests($http) } }), 1, 'under one key');
+
+# Retry-After, in seconds and as a date.
+my $start = time();
+alice($node, "SELECT pipeline.create_channel('patient', 'webhook', '{\"url\": \"$base/status/429?after=2\"}')");
+my $id = alice($node, "SELECT pipeline.test_channel('patient')");
+wait_for($node, "SELECT count(*) FROM pipeline.deliveries WHERE channel = 'patient' AND outcome = 'retry'", '1', '429 is tried again');
+is($node->safe_psql('postgres', "SELECT next_attempt_at - started_at >= '2 s', next_attempt_at - started_at < '4 s' FROM pipeline.notifications JOIN pipeline.deliveries USING (notification_id) WHERE notification_id = $id"),
+	't|t', 'when the peer asks for it');
+wait_for($node, "SELECT paused_for FROM pipeline.channel_health WHERE channel = 'patient'", 'retry_after', 'and the channel is left alone until then');
+alice($node, "SELECT pipeline.drop_channel('patient')");
+
+# ---- what is refused ------------------------------------------------------------------
+
+settings("http://localhost:$http->{port}, 127.0.0.1:$tls->{port}", '');
+my $before = scalar(requests($http));
+# Both address families: whichever is asked last is the one that is named.
+outcomes([ "http://localhost:$http->{port}/status/200", 'a name that resolves to loopback is refused at the socket',
+		qr/^dead\|1\|-\|address (127.0.0.1|::1) of host localhost is not public and not in pipeline.allowed_hosts$/ ],
+	[ "https://127.0.0.1:$tls->{port}/status/200", 'a peer must be known to the authorities', qr/^dead\|1\|-\|.*certificate/i, attempts => 1 ]);
+is(scalar(requests($http)), $before, 'nothing was sent');
+settings("http://localhost:$http->{port}", '');
+# The list counts when it is sent, not only when the channel is made.
+$node->safe_psql('postgres', "UPDATE pipeline.channels SET config = '{\"url\": \"http://127.0.0.1:$http->{port}/later\"}' WHERE name = 'try 1'");
+$id = alice($node, "SELECT pipeline.test_channel('try 1')");
+wait_for($node, "SELECT state || ' ' || last_error FROM pipeline.notifications WHERE notification_id = $id",
+	"dead http://127.0.0.1:$http->{port} is not in pipeline.allowed_hosts", 'a host that is no longer on the list is not spoken to');
+settings("http://127.0.0.1:$http->{port}", '');
+
+# No proxy of the environment's: the server was started with one.
+outcomes([ "$base/status/200?proxy", 'a proxy in the environment is not used', 'sent|1|200|' ]);
+
+# ---- secrets --------------------------------------------------------------------------
+
+secret('mallory', 'hers', "bearer_token = of-mallory\n");
+secret('alice', 'open', "bearer_token = x\n", 0644);
+secret('alice', 'strange', "bearer_token: planted-in-a-bad-line\n");
+secret('alice', 'crlf', "bearer_token = abc\rX-Injected: yes\n");
+symlink "$secrets/mallory/hers", "$secrets/alice/link";
+mkdir "$secrets/alice/folder";
+outcomes(map { [ "$base/status/200", "secret $_->[0]", qr/^dead\|1\|-\|$_->[1]/, secret => $_->[0] ] }
+	[ 'hers', 'could not open secret "hers": No such file' ], [ 'link', 'could not open secret "link"' ],
+	[ 'open', 'could not read secret "open": its mode must be 0600' ], [ 'folder', 'could not read secret "folder": it is not a file' ],
+	[ 'strange', 'line 1 of the secret is not of the form' ], [ 'crlf', 'line 1 of the secret has a control character' ]);
+# A peer that shows what it got does not get it into a table.
+secret('alice', 'shown', "bearer_token = planted-token-that-is-echoed\nurl = $base/echo/planted-path-of-the-url?sig=planted-signature\n");
+outcomes([ "$base/x", 'the URL is that of the secret', qr/^dead\|1\|400\|/, secret => 'shown' ]);
+my $answer = $node->safe_psql('postgres', "SELECT answer FROM pipeline.deliveries WHERE channel = 'try $n'");
+like($answer, qr/Bearer \*\*\*/, 'the answer is kept without the token');
+like($answer, qr/"\*\*\*"/, 'and without the path');
+
+# CRLF in every field that a peer might take for its own.
+my $crlf = "x\\r\\nX-Injected: yes\\r\\n\\r\\nGET /injected HTTP/1.1\\r\\n";
+alice($node, "SELECT pipeline.create_channel('crlf', 'webhook', '{\"url\": \"$base/status/200?crlf\"}')");
+alice($node, "SELECT pipeline.raise_alert('Crlf', E'$crlf', source => E'$crlf', labels => jsonb_build_object('team', E'$crlf'), detail => jsonb_build_object('x', E'$crlf'))");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE channel = 'crlf' AND message -> 'alerts' -> 0 ->> 'alertname' = 'Crlf'", 'sent', 'an alert with CRLF in every field is sent');
+my ($with_crlf) = grep { $_->{path} eq '/status/200?crlf' && $_->{body} =~ /"Crlf"/ } requests($http);
+ok(!exists $with_crlf->{headers}{'x-injected'}, 'as no header');
+is(decode_json(Encode::encode_utf8($with_crlf->{body}))->{data}{alerts}[0]{summary}, "x\r\nX-Injected: yes\r\n\r\nGET /injected HTTP/1.1\r\n", 'but as the text it is');
+is(scalar(grep { $_->{path} eq '/injected' } requests($http)), 0, 'and no request');
+
+# ---- two owners ------------------------------------------------------------------------------
+
+$node->safe_psql('postgres', 'CREATE ROLE mallory LOGIN; GRANT USAGE ON SCHEMA pipeline TO mallory');
+my @as_mallory = (extra_params => [ '-U', 'mallory' ]);
+$node->safe_psql('postgres', "SELECT pipeline.create_channel('of mallory', 'webhook', '{\"url\": \"$base/status/200?mallory\"}', secret_ref => 'shown')", @as_mallory);
+$id = $node->safe_psql('postgres', "SELECT pipeline.test_channel('of mallory')", @as_mallory);
+wait_for($node, "SELECT last_error ~ '^could not open secret' FROM pipeline.notifications WHERE notification_id = $id", 't', 'a secret of another owner cannot be named');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pipeline.notifications WHERE owner <> $$mallory$$::regrole', @as_mallory), '0', 'nor their notifications be seen');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM pipeline.deliveries WHERE owner <> $$mallory$$::regrole', @as_mallory), '0', 'nor their deliveries');
+is(scalar(grep { $_->{path} =~ /mallory/ } requests($http)), 0, 'and nothing was sent');
+
+# ---- nothing of a secret anywhere ------------------------------------------------------------
+
+my @planted = ('planted-bearer-token', 'planted-token-that-is-echoed', 'planted-path-of-the-url', 'planted-signature', 'planted-in-a-bad-line',
+	encode_base64('key of the hook', ''), 'second-key');
+my $dump = $node->basedir . '/dump.sql';
+command_ok([ 'pg_dump', '-f', $dump, $node->connstr('postgres') ], 'the database is dumped');
+my %where = ('the dump' => slurp_file($dump), 'the log' => slurp_file($node->logfile),
+	'the statistics' => $node->safe_psql('postgres', 'SELECT * FROM pg_stat_activity'));
+for my $place (sort keys %where)
+{
+	is(join(' ', grep { index($where{$place}, $_) >= 0 } @planted), '', "no secret in $place");
+}
+
+# ---- undeliverable is told on another channel ---------------------------------------------------
+
+alice($node, "SELECT pipeline.drop_channel(name) FROM pipeline.channels WHERE owner = 'alice'::regrole");
+alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/404?broken\"}')");
+alice($node, "SELECT pipeline.create_channel('works', 'webhook', '{\"url\": \"$base/status/200?works\"}')");
+alice($node, q{SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable,channel=~broken|}', '{broken,works}', group_by => '{...}', group_wait => '0', group_interval => '1 s')});
+alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
+wait_for($node, "SELECT state FROM pipeline.firing_alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'", 'firing', 'a dead notification is an alert');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent' AND message::text ~ 'NotificationUndeliverable'", '1', 'it is told on the other channel');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'broken' AND state NOT IN ('dead')", '0', 'and not on its own');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'"), '1', 'once');
+alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/200?mended\"}', or_replace => true)");
+alice($node, "SELECT pipeline.redeliver(notification_id) FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'", 'sent', 'mended, it is delivered again');
+wait_for($node, "SELECT state FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'", 'resolved', 'and the alert is over');
+is($node->safe_psql('postgres', "SELECT state FROM pipeline.channel_status WHERE name = 'broken'"), 'working', 'as the status says');
+
+# ---- rate, circuit, heartbeat -------------------------------------------------------------------
+
+alice($node, "SELECT pipeline.create_channel('slow lane', 'webhook', '{\"url\": \"$base/status/200?lane\"}', rate_per_minute => 3)");
+alice($node, "SELECT pipeline.test_channel('slow lane') FROM generate_series(1, 6)");
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'slow lane' AND state = 'sent'", '3', 'a channel takes no more than its rate');
+alice($node, "SELECT pipeline.test_channel('works')");
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND event = 'test' AND state = 'sent'", '1', 'others go on');
+is($node->safe_psql('postgres', "SELECT pending FROM pipeline.channel_status WHERE name = 'slow lane'"), '3', 'what is over waits');
+alice($node, "SELECT pipeline.drop_channel('slow lane')");
+
+append_to_file("$http->{log}.down", '');
+alice($node, "SELECT pipeline.create_channel('down', 'webhook', '{\"url\": \"$base/down\"}', rate_per_minute => 0, max_attempts => 50)");
+alice($node, "SELECT count(pipeline.test_channel('down')) FROM generate_series(1, 20)");
+wait_for($node, "SELECT paused_for FROM pipeline.channel_health WHERE channel = 'down'", 'circuit', 'a channel that fails again and again is left alone');
+like($node->safe_psql('postgres', "SELECT state FROM pipeline.channel_status WHERE name = 'down'"), qr/^paused: \d+ attempts in a row have failed$/, 'as the status says');
+unlink "$http->{log}.down";
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'down' AND state = 'sent'", '20', 'and goes on when it works again');
+wait_for($node, "SELECT failures || ' ' || coalesce(paused_for, 'not') FROM pipeline.channel_health WHERE channel = 'down'", '0 not', 'as if nothing had been');
+
+alice($node, "SELECT pipeline.create_channel('beat', 'webhook', '{\"url\": \"$base/status/200?beat\", \"heartbeat\": \"1 second\"}')");
+wait_for($node, "SELECT count(*) >= 2 FROM pipeline.notifications WHERE channel = 'beat' AND event = 'heartbeat' AND state = 'sent'", 't', 'a channel that asks for a heartbeat has one');
+alice($node, "SELECT pipeline.drop_channel('beat')");
+
+# ---- the process ----------------------------------------------------------------------------------
+
+# One group is told in order, however often the first attempt fails.
+append_to_file("$http->{log}.down", '');
+alice($node, q{SELECT pipeline.create_route('order', '{alertname=Order}', '{down}', group_wait => '0', group_interval => '1 s')});
+$id = alice($node, "SELECT pipeline.raise_alert('Order', 'first')");
+wait_for($node, "SELECT count(*) > 0 FROM pipeline.deliveries WHERE channel = 'down' AND outcome = 'retry' AND notification_id IN (SELECT notification_id FROM pipeline.notifications WHERE alert_ids = '{$id}')", 't', 'an alert cannot be told');
+alice($node, "SELECT pipeline.resolve_alert($id)");
+unlink "$http->{log}.down";
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'down' AND alert_ids = '{$id}' AND state = 'sent'", '2', 'later it is, and that it is over');
+my @events = map { decode_json(Encode::encode_utf8($_->{body})) } grep { $_->{path} eq '/down' } requests($http);
+is(join(' ', map { $_->{type} } grep { ($_->{data}{alerts}[0]{alert_id} // 0) == $id } @events) =~ s/(\S+firing )+/firing /r, 'firing pipeline.alert.resolved', 'in that order');
+
+my ($pid) = server_pids($node, 'notifier');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pipeline notifier' AND pid <> $pid", '1', 'a notifier that is ended is replaced');
+# Prepared transactions wake nobody; sooner or later they are seen.
+is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.deliveries WHERE outcome = 'lost'"), '0', 'no attempt was lost so far');
+
+# A copy of the database tells nobody.
+alice($node, "SELECT pipeline.create_channel('original', 'webhook', '{\"url\": \"$base/status/200?original\"}')");
+append_to_file("$http->{log}.down", '');
+alice($node, "SELECT pipeline.test_channel('down')");
+$node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE postgres');
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pipeline notifier'", '1', 'the notifier is back after its database was copied');
+$before = scalar(requests($http));
+$node->safe_psql('copy', "SELECT pipeline.raise_alert('OfCopy', 'of the copy'); SELECT pipeline.test_channel('original')");
+$node->safe_psql('copy', "SELECT pg_sleep(0.5)");
+is(scalar(grep { $_->{path} =~ /original/ } requests($http)), 0, 'a copy sends nothing');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE datname = 'copy' AND backend_type = 'pipeline notifier'"), '0', 'and has no notifier');
+$node->safe_psql('copy', 'SELECT pipeline.resume_schedules()');
+is($node->safe_psql('copy', "SELECT string_agg(DISTINCT state, ' ') FROM pipeline.notifications WHERE state <> 'sent'"), 'dead', 'made to act, it does not send what the original wrote');
+$id = $node->safe_psql('copy', "SELECT pipeline.test_channel('original')");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $id", 'sent', 'but what is written from then on', 'copy');
+$node->safe_psql('postgres', 'DROP DATABASE copy');
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pipeline notifier'", '1', 'a database with a notifier can be dropped');
+unlink "$http->{log}.down";
+
+# Without the extension there is none.
+$node->safe_psql('postgres', 'DROP EXTENSION pipeline CASCADE');
+$node->safe_psql('postgres', 'SELECT 1');
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pipeline notifier'", '0', 'DROP EXTENSION ends it');
+$node->safe_psql('postgres', 'CREATE EXTENSION pipeline; GRANT USAGE ON SCHEMA pipeline TO alice');
+alice($node, "SELECT pipeline.create_channel('again', 'webhook', '{\"url\": \"$base/status/200?again\"}')");
+$id = alice($node, "SELECT pipeline.test_channel('again')");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $id", 'sent', 'and it comes with it again');
+
+$node->stop;
+stop_peer($_) for $http, $tls;
+done_testing();
