@@ -12,6 +12,7 @@
 #include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert_object.h"
 #include "alert/alert_render.h"
 #include "base/rows.h"
 
@@ -320,6 +321,7 @@ pipeline_drop_channel(PG_FUNCTION_ARGS)
 	name = pipeline_arg_text(fcinfo, 0);
 	SPI_connect();
 	before = own_channel_must_exist(name);
+	pipeline_check_channel_unused(name);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.notifications SET state = 'dead', last_error = 'the channel was dropped'"
 				 " WHERE channel = $1 AND state = 'pending'", SPI_OK_UPDATE, sql_text(name));

@@ -18,7 +18,7 @@
 #include "utils/jsonb.h"
 #include "utils/memutils.h"
 
-#include "alert/alert_state.h"
+#include "alert/alert_object.h"
 
 /* NOTIFY takes less than 8000 bytes; the rest is a margin. */
 #define MAX_PAYLOAD 7900
@@ -200,14 +200,18 @@ typedef struct Channel
 	Jsonb	   *config;
 } Channel;
 
-/* The channels that hear the alerts of this owner, by name. */
+/*
+ * The channels that hear the alerts of this owner by themselves, by name: not
+ * those that a route names, for they hear what it sends.
+ */
 static List *
 channels_of(Oid owner)
 {
 	List	   *channels = NIL;
-	uint64		n = pipeline_sql("SELECT name, kind, config, owner::oid FROM pipeline.channels"
-								 " WHERE kind IN ('notify', 'log') ORDER BY name",
-								 SPI_OK_SELECT);
+	uint64		n = pipeline_sql("SELECT name, kind, config, owner::oid FROM pipeline.channels c"
+								 " WHERE kind IN ('notify', 'log')"
+								 " AND NOT " CHANNEL_IS_NAMED
+								 " ORDER BY name", SPI_OK_SELECT);
 
 	for (uint64 i = 0; i < n; i++)
 	{

@@ -23,8 +23,8 @@ check_no_label(const Jsonb *labels, const char *name)
 }
 
 /* Raise 42704 or 42501 unless the current user may act on the alert. */
-static void
-check_alert(int64 alert_id)
+void
+pipeline_alert_check(int64 alert_id)
 {
 	UserScope	scope;
 	Oid			owner = InvalidOid;
@@ -80,7 +80,7 @@ Datum
 pipeline_resolve_alert_id(PG_FUNCTION_ARGS)
 {
 	pipeline_not_null(fcinfo, 0, "alert_id");
-	check_alert(PG_GETARG_INT64(0));
+	pipeline_alert_check(PG_GETARG_INT64(0));
 	PG_RETURN_BOOL(pipeline_alert_resolve(PG_GETARG_INT64(0)));
 }
 
@@ -116,7 +116,7 @@ pipeline_acknowledge(PG_FUNCTION_ARGS)
 	TimestampTz until = PG_ARGISNULL(2) ? 0 : PG_GETARG_TIMESTAMPTZ(2);
 
 	pipeline_not_null(fcinfo, 0, "alert_id");
-	check_alert(PG_GETARG_INT64(0));
+	pipeline_alert_check(PG_GETARG_INT64(0));
 	if (!PG_ARGISNULL(2) && until <= GetCurrentTimestamp())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -66,6 +66,7 @@ pipeline_alert_register_kinds(void)
 	};
 
 	pipeline_register_kind(&channels);
+	pipeline_alert_register_route_kinds();
 	pipeline_register_kind(&sla_targets);
 	pipeline_register_kind(&rules);
 }

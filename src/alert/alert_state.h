@@ -14,6 +14,9 @@ extern bool pipeline_alert_resolve(int64 alert_id);
 extern bool pipeline_alert_acknowledge(int64 alert_id, const char *note,
 									   TimestampTz until, bool has_until);
 
+/* alert_functions.c: arguments and rights. */
+extern void pipeline_alert_check(int64 alert_id);
+
 /* alert_labels.c: what an alert is called by. */
 extern void pipeline_alert_identify(const AlertSpec *spec,
 									const char *fingerprint,
@@ -31,8 +34,10 @@ extern bool pipeline_channel_usable_by(const char *channel, Oid role);
 
 /* alert_dispatch.c: from events to notifications. */
 extern long pipeline_alert_dispatch(void);
+extern long pipeline_alert_dispatch_at(TimestampTz now);
 
 /* alert_kinds.c: for apply() and export(). */
 extern void pipeline_alert_register_kinds(void);
+extern void pipeline_alert_register_route_kinds(void);
 
 #endif							/* PIPELINE_ALERT_STATE_H */

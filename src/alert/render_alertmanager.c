@@ -115,12 +115,15 @@ static void
 add_alert(StringInfo buf, const MessageAlert *a, const char *ends_after)
 {
 	bool		over = a->resolved_at != NULL;
+	/* Another group tells of it now; to Alertmanager it is the same alert. */
+	bool		elsewhere = !over && strcmp(a->state, "resolved") == 0;
 	List	   *earlier = earlier_severities(a);
 	ListCell   *lc;
 
 	foreach(lc, earlier)
 		one_alert(buf, a, lfirst(lc), over ? a->resolved_at : after_now("0", 0));
-	one_alert(buf, a, a->severity, over ? a->resolved_at : after_now(ends_after, 1));
+	if (!elsewhere)
+		one_alert(buf, a, a->severity, over ? a->resolved_at : after_now(ends_after, 1));
 }
 
 /* A test or a heartbeat, which is of no alert of ours. */

@@ -32,7 +32,7 @@ CREATE INDEX notifications_group ON pipeline.notifications (group_key, notificat
 COMMENT ON TABLE pipeline.notifications IS
 'The outbox: one row per message to one channel, written in the transaction that decides it and sent by the notifier at least once.';
 COMMENT ON COLUMN pipeline.notifications.notification_id IS 'Number of the notification: what redeliver() takes.';
-COMMENT ON COLUMN pipeline.notifications.owner IS 'Owner of the alerts that it tells of.';
+COMMENT ON COLUMN pipeline.notifications.owner IS 'Owner of the route that sent it, or of the channel of the default route: an administrator''s tells of alerts of others too.';
 COMMENT ON COLUMN pipeline.notifications.channel IS 'Name of the channel that it goes to.';
 COMMENT ON COLUMN pipeline.notifications.route IS 'Route that sent it; NULL: the default route, or not by a route.';
 COMMENT ON COLUMN pipeline.notifications.event IS

@@ -13,6 +13,7 @@
 #include "access/tupdesc.h"
 #include "executor/spi.h"
 #include "nodes/pg_list.h"
+#include "pgtime.h"
 #include "utils/array.h"
 #include "utils/jsonb.h"
 #include "utils/rel.h"
@@ -123,6 +124,12 @@ extern char *pipeline_qualified_name(Oid relid);
 extern Jsonb *pipeline_jsonb_object(int npairs, const char *const *keys,
 									const char *const *values);
 
+/* ---- timezone.c: clocks on walls ------------------------------------------ */
+
+extern pg_tz *pipeline_timezone(const char *name);
+extern pg_time_t pipeline_wall_to_instant(pg_time_t wall, pg_tz *tz);
+extern pg_time_t pipeline_instant_to_wall(pg_time_t instant, pg_tz *tz);
+
 /* ---- source.c: user text is parsed, never pasted blind ------------------- */
 
 typedef struct Source
@@ -164,7 +171,8 @@ typedef struct ObjectKind
 	const char *drop;			/* function that drops it: ([parent,] name) */
 	const char *name_argument;	/* of create: its name */
 	const char *parent_argument;	/* of create: its parent; or NULL */
-	const char *after_argument;	/* of create: siblings that come first; or NULL */
+	/* Of create: the sibling, or siblings, that come first; or NULL. */
+	const char *after_argument;
 	/* Arguments of create that stay as they are unless given; NULL-terminated. */
 	const char *const *kept;
 	/* An argument that alter_X() leaves to other functions, and which. */

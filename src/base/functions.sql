@@ -33,6 +33,12 @@ CREATE OR REPLACE FUNCTION pipeline.is_owner(owner regrole) RETURNS boolean
 COMMENT ON FUNCTION pipeline.is_owner(regrole) IS
 'Does the current user have the rights of this owner: by membership in the role, or as a member of the role that pipeline.admin_role names? Every row security policy of the extension asks it. NULL for NULL.';
 
+CREATE OR REPLACE FUNCTION pipeline.is_administrator(role regrole) RETURNS boolean
+  LANGUAGE c STABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_is_administrator_sql';
+COMMENT ON FUNCTION pipeline.is_administrator(regrole) IS
+'Does a role administer all of pipeline: is it a superuser, or a member of the role that pipeline.admin_role names? NULL for NULL.';
+
 DROP POLICY IF EXISTS changes_read ON pipeline.changes;
 CREATE POLICY changes_read ON pipeline.changes FOR SELECT
   USING (pipeline.is_owner(role) OR pipeline.is_owner(owner));

@@ -382,8 +382,9 @@ predecessors(const Object *object, List *siblings)
 	if (text == NULL)
 		return NIL;
 	getTypeInputInfo(TEXTARRAYOID, &input, &param);
-	names = pipeline_array_list(DatumGetArrayTypeP(OidInputFunctionCall(input, text, param, -1)),
-								object->kind->object->after_argument);
+	names = object->kind->args[object->kind->after_arg].type == TEXTOID ? list_make1(text) :
+		pipeline_array_list(DatumGetArrayTypeP(OidInputFunctionCall(input, text, param, -1)),
+							object->kind->object->after_argument);
 	foreach(lc, siblings)
 	{
 		Object	   *other = lfirst(lc);

@@ -31,7 +31,8 @@ pipeline_check_name(const char *kind, const char *name)
 	if (bad)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid name of a %s: \"%s\"", kind, name),
+				 errmsg("invalid name of %s %s: \"%s\"", strchr("aeiou", *kind) ? "an" : "a",
+						kind, name),
 				 errhint("A name has 1 to 200 characters and no control characters.")));
 }
 

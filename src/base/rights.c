@@ -169,3 +169,12 @@ pipeline_is_owner_sql(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_BOOL(pipeline_is_owner(GetUserId(), PG_GETARG_OID(0)));
 }
+
+PG_FUNCTION_INFO_V1(pipeline_is_administrator_sql);
+
+/* SQL: is_administrator(role regrole) */
+Datum
+pipeline_is_administrator_sql(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(pipeline_is_admin(PG_GETARG_OID(0)));
+}

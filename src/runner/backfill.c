@@ -75,7 +75,7 @@ scheduled_intervals(const Backfill *backfill)
 	List	   *intervals = NIL;
 	BackfillInterval *last = NULL;
 	CronExpr	expr;
-	pg_tz	   *tz = runner_timezone(def->timezone);
+	pg_tz	   *tz = pipeline_timezone(def->timezone);
 
 	runner_cron_parse(def->schedule, &expr);
 	/*

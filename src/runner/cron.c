@@ -286,30 +286,6 @@ day_matches(const CronExpr *expr, int julian)
 	return day || weekday;
 }
 
-/* The instant that a wall-clock time (as seconds, as if it were UTC) means. */
-static pg_time_t
-wall_to_instant(pg_time_t wall, pg_tz *tz)
-{
-	pg_time_t	from = wall - 2 * SECS_PER_DAY;
-
-	for (;;)
-	{
-		long		before,
-					after;
-		int			before_isdst,
-					after_isdst;
-		pg_time_t	boundary;
-		int			found = pg_next_dst_boundary(&from, &before, &before_isdst,
-												 &boundary, &after, &after_isdst, tz);
-
-		if (found <= 0 || wall - before < boundary)
-			return wall - before;
-		if (wall - after < boundary)
-			return boundary;
-		from = boundary;
-	}
-}
-
 /*
  * Find the first due time after `after`.  False when there is none in sight.
  */
@@ -349,7 +325,7 @@ runner_cron_next(const CronExpr *expr, pg_tz *tz, TimestampTz after,
 			if (!(expr->minutes & (UINT64CONST(1) << minute % 60)))
 				continue;
 			wall = ((pg_time_t) julian - UNIX_EPOCH_JDATE) * SECS_PER_DAY + minute * 60;
-			*next = time_t_to_timestamptz(wall_to_instant(wall, tz));
+			*next = time_t_to_timestamptz(pipeline_wall_to_instant(wall, tz));
 			if (*next > after)
 				return IS_VALID_TIMESTAMP(*next);
 		}
@@ -385,20 +361,6 @@ runner_cron_last(const CronExpr *expr, pg_tz *tz, TimestampTz at,
 	}
 }
 
-/* Return a time zone by name, full or abbreviated; raises 22023. */
-pg_tz *
-runner_timezone(const char *name)
-{
-	pg_tz	   *tz = pg_tzset(name);
-
-	if (tz == NULL || !pg_tz_acceptable(tz))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("time zone \"%s\" not recognized", name),
-				 errhint("View pg_timezone_names lists the names.")));
-	return tz;
-}
-
 PG_FUNCTION_INFO_V1(pipeline_cron_next);
 
 /* SQL: cron_next(expr, after, timezone, n) */
@@ -421,7 +383,7 @@ pipeline_cron_next(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("argument \"after\" must be finite")));
 	runner_cron_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)), &expr);
-	tz = runner_timezone(text_to_cstring(PG_GETARG_TEXT_PP(2)));
+	tz = pipeline_timezone(text_to_cstring(PG_GETARG_TEXT_PP(2)));
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	for (int i = 0; i < n && runner_cron_next(&expr, tz, t, &t); i++)
 	{

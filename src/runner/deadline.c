@@ -169,7 +169,7 @@ mind_missing_run(void *arg)
 	TimestampTz due;
 
 	runner_cron_parse(s->schedule, &expr);
-	if (!runner_cron_last(&expr, runner_timezone(s->timezone), now, &due) || due <= s->since ||
+	if (!runner_cron_last(&expr, pipeline_timezone(s->timezone), now, &due) || due <= s->since ||
 		DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(due),
 												IntervalPGetDatum(s->deadline))) > now)
 		return true;

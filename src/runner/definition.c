@@ -155,7 +155,7 @@ check_schedule(const char *schedule, const char *timezone, const char *align)
 {
 	CronExpr	expr;
 
-	(void) runner_timezone(timezone);
+	(void) pipeline_timezone(timezone);
 	if (schedule)
 	{
 		runner_cron_parse(schedule, &expr);

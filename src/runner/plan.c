@@ -24,7 +24,7 @@ runner_interval_from(const PipelineDef *def, const TimestampTz *start,
 {
 	TimestampTz due;
 	CronExpr	expr;
-	pg_tz	   *tz = runner_timezone(def->timezone);
+	pg_tz	   *tz = pipeline_timezone(def->timezone);
 
 	*from = *to = start ? *start : GetCurrentTimestamp();
 	if (def->schedule == NULL)

@@ -153,7 +153,6 @@ extern bool runner_cron_next(const CronExpr *expr, pg_tz *tz,
 							 TimestampTz after, TimestampTz *next);
 extern bool runner_cron_last(const CronExpr *expr, pg_tz *tz,
 							 TimestampTz at, TimestampTz *last);
-extern pg_tz *runner_timezone(const char *name);
 
 /* ---- schedule.c ------------------------------------------------------------ */
 

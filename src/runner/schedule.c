@@ -76,7 +76,7 @@ runner_last_interval(const char *schedule, const char *timezone,
 					 TimestampTz *from, TimestampTz *to)
 {
 	CronExpr	expr;
-	pg_tz	   *tz = runner_timezone(timezone);
+	pg_tz	   *tz = pipeline_timezone(timezone);
 	TimestampTz due,
 				before;
 
@@ -107,7 +107,7 @@ static void
 create_due_runs(const DuePipeline *p, TimestampTz now, ReturnSetInfo *rsinfo)
 {
 	CronExpr	expr;
-	pg_tz	   *tz = runner_timezone(p->timezone);
+	pg_tz	   *tz = pipeline_timezone(p->timezone);
 	TimestampTz before,
 				due = p->since;
 	int			made = 0;

@@ -205,6 +205,7 @@ for my $place (sort keys %where)
 alice($node, "SELECT pipeline.drop_channel(name) FROM pipeline.channels WHERE owner = 'alice'::regrole");
 alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/404?broken\"}')");
 alice($node, "SELECT pipeline.create_channel('works', 'webhook', '{\"url\": \"$base/status/200?works\"}')");
+alice($node, q{SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable,channel=~broken|}', '{broken,works}', group_by => '{...}', group_wait => '0', group_interval => '1 s')});
 alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
 wait_for($node, "SELECT state FROM pipeline.firing_alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'", 'firing', 'a dead notification is an alert');
 wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent' AND event = 'firing' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable' AND message -> 'alerts' -> 0 ->> 'source' = 'broken'", '1', 'it is told on the other channel');
@@ -243,6 +244,7 @@ alice($node, "SELECT pipeline.drop_channel('beat')");
 
 # One group is told in order, however often the first attempt fails.
 append_to_file("$http->{log}.down", '');
+alice($node, q{SELECT pipeline.create_route('order', '{alertname=Order}', '{down}', group_wait => '0', group_interval => '1 s')});
 $id = alice($node, "SELECT pipeline.raise_alert('Order', 'first')");
 wait_for($node, "SELECT count(*) > 0 FROM pipeline.deliveries WHERE channel = 'down' AND outcome = 'retry' AND notification_id IN (SELECT notification_id FROM pipeline.notifications WHERE alert_ids = '{$id}')", 't', 'an alert cannot be told');
 alice($node, "SELECT pipeline.resolve_alert($id)");
