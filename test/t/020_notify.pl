@@ -208,7 +208,7 @@ alice($node, "SELECT pipeline.create_channel('works', 'webhook', '{\"url\": \"$b
 alice($node, q{SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable,channel=~broken|}', '{broken,works}', group_by => '{...}', group_wait => '0', group_interval => '1 s')});
 alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
 wait_for($node, "SELECT state FROM pipeline.firing_alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'", 'firing', 'a dead notification is an alert');
-wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent' AND event = 'firing' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable' AND message -> 'alerts' -> 0 ->> 'source' = 'broken'", '1', 'it is told on the other channel');
+wait_for($node, "SELECT count(*) > 0 FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent' AND event = 'firing' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable' AND message -> 'alerts' -> 0 ->> 'source' = 'broken'", 't', 'it is told on the other channel');
 wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'broken' AND state NOT IN ('dead')", '0', 'and not on its own');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'"), '1', 'once');
 alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/200?mended\"}', or_replace => true)");
