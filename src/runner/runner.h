@@ -105,6 +105,10 @@ typedef struct RunnerShared
 
 extern RunnerShared *runner_shared;
 
+/* ---- doctor.c ---------------------------------------------------------------- */
+
+extern void runner_look(void);
+
 extern void runner_shmem_install(void);
 extern bool runner_is_preloaded(void);
 extern void runner_require_preload(void);
