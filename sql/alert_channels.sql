@@ -24,6 +24,8 @@ SELECT pipeline.create_channel('', 'log');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pipeline.create_channel('x', 'pigeon');
 \echo :LAST_ERROR_SQLSTATE
+SELECT pipeline.create_channel('x', 'ticket');
+\echo :LAST_ERROR_SQLSTATE
 SELECT pipeline.create_channel('x', 'email');
 \echo :LAST_ERROR_SQLSTATE
 SELECT pipeline.create_channel('x', 'log', secret_ref => 's');

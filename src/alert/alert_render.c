@@ -16,6 +16,7 @@
 
 static const ChannelKind *const kinds[] = {
 	&pipeline_kind_alertmanager,
+	&pipeline_kind_email,
 	&pipeline_kind_pagerduty,
 	&pipeline_kind_slack,
 	&pipeline_kind_teams,

@@ -182,6 +182,7 @@ struct ChannelKind
 extern const ChannelKind *pipeline_channel_kind(const char *name);	/* or NULL */
 extern char *pipeline_secret_lines(const ChannelKind *kind);	/* "url = ..., ..." */
 extern const ChannelKind pipeline_kind_alertmanager;
+extern const ChannelKind pipeline_kind_email;
 extern const ChannelKind pipeline_kind_pagerduty;
 extern const ChannelKind pipeline_kind_slack;
 extern const ChannelKind pipeline_kind_teams;

@@ -18,6 +18,8 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
+#include "utils/tuplestore.h"
+
 #include "base/base.h"
 #include "base/settings.h"
 
