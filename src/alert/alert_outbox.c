@@ -35,6 +35,8 @@ pipeline_notifier_drop_unsent(const char *reason)
 				 " WHERE state IN ('pending', 'sending')", SPI_OK_UPDATE, sql_text(reason));
 	pipeline_sql("UPDATE pipeline.alert_events SET dispatched_at = clock_timestamp()"
 				 " WHERE dispatched_at IS NULL", SPI_OK_UPDATE);
+	/* Nor told later: a group would be repeated, or escalated. */
+	pipeline_sql("DELETE FROM pipeline.alert_groups", SPI_OK_DELETE);
 }
 
 /* Lock a notification, check that it is the user's, and return its state. */

@@ -228,7 +228,7 @@ static void
 load_channels(Routing *routing)
 {
 	uint64		n = pipeline_sql("SELECT c.name, c.owner::oid, c.kind NOT IN ('notify', 'log')"
-								 "  AND NOT " CHANNEL_IS_NAMED
+								 "  AND NOT c.config ? 'heartbeat' AND NOT " CHANNEL_IS_NAMED
 								 " FROM pipeline.channels c ORDER BY c.name COLLATE \"C\"", SPI_OK_SELECT);
 
 	for (uint64 i = 0; i < n; i++)

@@ -221,10 +221,10 @@ is($node->safe_psql('postgres', "SELECT state FROM pipeline.channel_status WHERE
 
 alice($node, "SELECT pipeline.create_channel('slow lane', 'webhook', '{\"url\": \"$base/status/200?lane\"}', rate_per_minute => 3)");
 alice($node, "SELECT pipeline.test_channel('slow lane') FROM generate_series(1, 6)");
-wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'slow lane' AND state = 'sent'", '3', 'a channel takes no more than its rate');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'slow lane' AND event = 'test' AND state = 'sent'", '3', 'a channel takes no more than its rate');
 alice($node, "SELECT pipeline.test_channel('works')");
 wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND event = 'test' AND state = 'sent'", '1', 'others go on');
-is($node->safe_psql('postgres', "SELECT pending FROM pipeline.channel_status WHERE name = 'slow lane'"), '3', 'what is over waits');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.notifications WHERE channel = 'slow lane' AND event = 'test' AND state = 'pending'"), '3', 'what is over waits');
 alice($node, "SELECT pipeline.drop_channel('slow lane')");
 
 append_to_file("$http->{log}.down", '');
@@ -238,7 +238,21 @@ wait_for($node, "SELECT failures || ' ' || coalesce(paused_for, 'not') FROM pipe
 
 alice($node, "SELECT pipeline.create_channel('beat', 'webhook', '{\"url\": \"$base/status/200?beat\", \"heartbeat\": \"1 second\"}')");
 wait_for($node, "SELECT count(*) >= 2 FROM pipeline.notifications WHERE channel = 'beat' AND event = 'heartbeat' AND state = 'sent'", 't', 'a channel that asks for a heartbeat has one');
+alice($node, "SELECT pipeline.raise_alert('NotForTheBeat', 'not for the beat', labels => '{\"pipeline\": \"beat\"}')");
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'down' AND state = 'sent' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotForTheBeat'", '1', 'an alert is told');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.notifications WHERE channel = 'beat' AND event <> 'heartbeat'"), '0', 'but not on the channel of the heartbeat');
 alice($node, "SELECT pipeline.drop_channel('beat')");
+
+# Channels of kinds notify and log that a route names are told by the notifier.
+alice($node, q{SELECT pipeline.create_channel('wall', 'notify', '{"channel": "wall"}');
+	SELECT pipeline.create_channel('lines', 'log', '{"level": "warning"}');
+	SELECT pipeline.create_route('to the wall', ARRAY['alertname="Wall"'], ARRAY['wall', 'lines'], group_wait => '0 s')});
+alice($node, "SELECT pipeline.raise_alert('Wall', 'told by a route')");
+wait_for($node, "SELECT string_agg(channel || ' ' || state || ' ' || attempts, ', ' ORDER BY channel) FROM pipeline.notifications WHERE channel IN ('wall', 'lines')",
+	'lines sent 1, wall sent 1', 'a route reaches channels of kinds notify and log');
+like(slurp_file($node->logfile), qr/pipeline notifier WARNING:.*told by a route \[error\]/, 'by a line of the notifier');
+is($node->safe_psql('postgres', "SELECT channels FROM pipeline.alert_events JOIN pipeline.alerts USING (alert_id) WHERE alertname = 'Wall'"), '{}', 'not in the transaction that raises');
+alice($node, "SELECT pipeline.drop_route('to the wall')");
 
 # ---- the process ----------------------------------------------------------------------------------
 
