@@ -26,7 +26,9 @@ DECLARE r record; n int; seen text := '';
 BEGIN
   FOR r IN SELECT c.oid::regclass AS name FROM pg_class c WHERE c.relnamespace = 'pipeline'::regnamespace AND c.relkind IN ('r', 'v') AND c.relname <> 'inhibitions' ORDER BY 1 LOOP
     BEGIN
-      EXECUTE format('SELECT count(*) FROM %s t WHERE mallory.leak(t::text)', r.name) INTO n;
+      -- The inhibitions that come with the extension act on everybody's alerts, and everybody sees them.
+      EXECUTE format('SELECT count(*) FROM %s t WHERE mallory.leak(t::text)', CASE r.name WHEN 'pipeline.inhibitions'::regclass
+        THEN '(SELECT * FROM pipeline.inhibitions WHERE NOT predefined OFFSET 0)' ELSE r.name::text END) INTO n;
       IF n > 0 THEN seen := seen || format('%s: %s ', r.name, n); END IF;
     EXCEPTION WHEN insufficient_privilege THEN NULL;
     END;

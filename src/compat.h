@@ -207,6 +207,8 @@ pipeline_table_tuple_update(Relation rel, ItemPointer otid,
 #if PG_VERSION_NUM < 190000
 #define table_beginscan(rel, snapshot, nkeys, key, flags) \
 	table_beginscan(rel, snapshot, nkeys, key)
+#define table_beginscan_parallel(rel, scan, flags) \
+	table_beginscan_parallel(rel, scan)
 #endif
 
 /* 18: NOT NULL can be declared and not yet be true. */

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "alert/alert_incident.h"
+#include "alert/alert_notify.h"
 
 static const char *const severities[] = {"info", "warning", "error", "critical", NULL};
 
@@ -99,6 +100,8 @@ pipeline_incident_changed(const Incident *incident, const char *action,
 	pipeline_record_change_of(incident->owner, action, "incident",
 							  psprintf(INT64_FORMAT, incident->incident_id),
 							  incident->before, definition(incident->incident_id), note);
+	/* It may be due at another time now. */
+	pipeline_notifier_wake_at_commit();
 }
 
 /* ---- its alerts --------------------------------------------------------------------- */
@@ -219,6 +222,7 @@ pipeline_open_incident(PG_FUNCTION_ARGS)
 	check_added(incident_id, new.alert_ids);
 	pipeline_record_change_of(new.owner, "open_incident", "incident", psprintf(INT64_FORMAT, incident_id),
 							  NULL, definition(incident_id), new.note);
+	pipeline_notifier_wake_at_commit();
 	pipeline_scope_end(&scope);
 	SPI_finish();
 	PG_RETURN_INT64(incident_id);

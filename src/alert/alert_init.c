@@ -10,9 +10,10 @@
 #include "pipeline.h"
 
 static bool
-any_channels(void)
+any_channels_or_rules(void)
 {
-	return pipeline_sql("SELECT 1 FROM pipeline.channels LIMIT 1", SPI_OK_SELECT) > 0;
+	return pipeline_sql("SELECT 1 WHERE EXISTS (SELECT FROM pipeline.channels) OR EXISTS (SELECT FROM pipeline.rules)",
+						SPI_OK_SELECT) > 0;
 }
 
 /*
@@ -26,7 +27,8 @@ pipeline_alert_init(void)
 	pipeline_alert_deliver_init();
 	pipeline_notifier_wake_init();
 	pipeline_alert_register_kinds();
-	pipeline_identity_register(any_channels);
+	pipeline_register_doctor(pipeline_alert_look);
+	pipeline_identity_register(any_channels_or_rules);
 	if (process_shared_preload_libraries_in_progress)
 		pipeline_notifier_shmem_install();
 }

@@ -20,7 +20,9 @@ pipeline_notifier_needed(void)
 	pipeline_sql("SELECT EXISTS (SELECT FROM pipeline.channels WHERE kind NOT IN ('notify', 'log'))"
 				 " OR EXISTS (SELECT FROM pipeline.alert_events WHERE dispatched_at IS NULL)"
 				 " OR EXISTS (SELECT FROM pipeline.notifications WHERE state = 'pending')"
-				 " OR EXISTS (SELECT FROM pipeline.notifications WHERE state = 'sending')",
+				 " OR EXISTS (SELECT FROM pipeline.notifications WHERE state = 'sending')"
+				 " OR EXISTS (SELECT FROM pipeline.rule_states WHERE next_at < 'infinity')"
+				 " OR EXISTS (SELECT FROM pipeline.incidents WHERE sla_due IS NOT NULL)",
 				 SPI_OK_SELECT);
 	return pipeline_sql_bool(0, 1);
 }

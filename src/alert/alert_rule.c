@@ -12,7 +12,9 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
+#include "utils/tuplestore.h"
 
+#include "alert/alert_notify.h"
 #include "alert/alert_rule.h"
 
 /* ---- reading one ----------------------------------------------------------------- */
@@ -187,6 +189,7 @@ pipeline_create_rule(PG_FUNCTION_ARGS)
 	pipeline_rule_check_query(&rule);
 
 	rule.search_path = pipeline_search_path();
+	pipeline_identity_mind();
 	pipeline_extension_begin(&scope);
 	if (before != NULL)
 		n = pipeline_sql("UPDATE pipeline.rules r SET query = $2, search_path = $3, for_interval = $4, severity = $5, annotations = $6,"
@@ -223,6 +226,7 @@ pipeline_create_rule(PG_FUNCTION_ARGS)
 		pipeline_rule_forget_alerts(rule.name);
 	pipeline_scope_end(&scope);
 	pipeline_record_change("create_rule", "rule", rule.name, before, after, NULL);
+	pipeline_notifier_wake_at_commit();
 	SPI_finish();
 	PG_RETURN_VOID();
 }

@@ -36,7 +36,9 @@
 #include "alert/alert_rule.h"
 
 #define MOST_UNFINISHED 5
-#define MOST_WORKERS 4			/* at once, in one database */
+#define MOST_WORKERS 8			/* at once, in one database */
+#define MOST_OF_OWNER 3			/* of these, of one owner */
+#define PATIENCE_MS 1000		/* a rule waits so long for a busy worker */
 #define MOST_START_FAILURES 3
 #define WORKER_MS 60000			/* after which a worker makes room */
 #define RETRY_MS 1000
@@ -354,17 +356,15 @@ reap_workers(void)
 	}
 }
 
-static bool
-has_worker(Oid role)
+static int
+workers_of(Oid role)
 {
+	int			n = 0;
 	ListCell   *lc;
 
 	foreach(lc, workers)
-	{
-		if (((StartedWorker *) lfirst(lc))->role == role)
-			return true;
-	}
-	return false;
+		n += ((StartedWorker *) lfirst(lc))->role == role;
+	return n;
 }
 
 /* Start one; false when the server has no place for it. */
@@ -479,16 +479,30 @@ sooner(long *again, long ms)
 		*again = ms;
 }
 
-/* An owner with rules that are due: see that they are evaluated. */
+/*
+ * An owner with rules that are due, the first since `due`: see that they are
+ * evaluated.  One worker does it, unless it is busy for so long that one of its
+ * rules may hang.
+ */
 static void
-serve(Oid role, long *again)
+serve(Oid role, TimestampTz due, long *again)
 {
 	Failures   *f = find_failures(role);
 	TimestampTz now = GetCurrentTimestamp();
 	char	   *problem;
 
-	if (has_worker(role))
-		return;
+	if (workers_of(role) > 0)
+	{
+		TimestampTz patience = TimestampTzPlusMilliseconds(due, PATIENCE_MS * workers_of(role));
+
+		if (workers_of(role) >= MOST_OF_OWNER)
+			return;
+		if (patience > now)
+		{
+			sooner(again, TimestampDifferenceMilliseconds(now, patience) + 1);
+			return;
+		}
+	}
 	problem = pipeline_role_problem(role, "rules");
 	if (problem == NULL && f && f->count >= MOST_START_FAILURES)
 		problem = "its workers could not start; the server's log has the reason";
@@ -511,6 +525,7 @@ pipeline_rules_mind(void)
 {
 	uint64		n;
 	Oid		   *roles;
+	TimestampTz *since;
 	long		again = -1;
 
 	reap_workers();
@@ -522,17 +537,19 @@ pipeline_rules_mind(void)
 
 	fail_unfinished();
 	/* Who waits longest first. */
-	n = pipeline_sql("SELECT owner::oid FROM pipeline.rule_states WHERE next_at <= clock_timestamp()"
+	n = pipeline_sql("SELECT owner::oid, min(next_at) FROM pipeline.rule_states WHERE next_at <= clock_timestamp()"
 					 " GROUP BY owner ORDER BY min(next_at)", SPI_OK_SELECT);
 	roles = palloc_array(Oid, n + 1);
+	since = palloc_array(TimestampTz, n + 1);
 	for (uint64 i = 0; i < n; i++)
 	{
 		bool		isnull;
 
 		roles[i] = DatumGetObjectId(pipeline_sql_datum(i, 1, &isnull));
+		since[i] = DatumGetTimestampTz(pipeline_sql_datum(i, 2, &isnull));
 	}
 	for (uint64 i = 0; i < n; i++)
-		serve(roles[i], &again);
+		serve(roles[i], since[i], &again);
 	if (pipeline_sql("SELECT least(ceil(extract(epoch FROM min(next_at) - clock_timestamp()) * 1000), 86400000)::bigint"
 					 " FROM pipeline.rule_states WHERE next_at > clock_timestamp() AND next_at < 'infinity'"
 					 " HAVING count(*) > 0", SPI_OK_SELECT) > 0)

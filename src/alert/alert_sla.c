@@ -155,7 +155,7 @@ follow_alerts(void)
 				 " changed AS ("
 				 "   UPDATE pipeline.incidents i SET state = 'acknowledged',"
 				 "     acknowledged_at = greatest(h.at, i.started_at), assignee = coalesce(i.assignee, h.role::text),"
-				 "     sla_due = CASE WHEN i.sla_due IS NOT NULL THEN clock_timestamp() END"
+				 "     sla_due = CASE WHEN i.acknowledge_due IS NOT NULL OR i.sla_due IS NOT NULL THEN clock_timestamp() END"
 				 "   FROM heard h WHERE i.incident_id = h.incident_id RETURNING i.incident_id, i.owner, i.assignee)"
 				 " INSERT INTO pipeline.incident_events (incident_id, owner, event, role, note, detail)"
 				 " SELECT c.incident_id, c.owner, 'acknowledged', h.role, h.note,"

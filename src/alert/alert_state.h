@@ -36,6 +36,9 @@ extern bool pipeline_channel_usable_by(const char *channel, Oid role);
 extern long pipeline_alert_dispatch(void);
 extern long pipeline_alert_dispatch_at(TimestampTz now);
 
+/* alert_doctor.c: what is missing or unwise here. */
+extern void pipeline_alert_look(void);
+
 /* alert_kinds.c: for apply() and export(). */
 extern void pipeline_alert_register_kinds(void);
 extern void pipeline_alert_register_route_kinds(void);

@@ -40,7 +40,10 @@
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/timeout.h"
 
+#include "alert/alert_incident.h"
+#include "alert/alert_rule.h"
 #include "alert/notifier.h"
 
 /* A look without any reason: events of a prepared transaction wake nobody. */
@@ -49,6 +52,8 @@
 #define RETRY_MS 2000
 /* How long the end of the process waits for what is under way. */
 #define GRACE_MS 2000
+/* How often a look that does not end asks whether the process shall. */
+#define STUCK_MS 5000
 
 /* A piece of the work that has a time of its own. */
 typedef struct Part
@@ -63,6 +68,8 @@ typedef struct Part
 
 static Part parts[] = {
 	{"dispatch alerts", pipeline_alert_dispatch, true, false},
+	{"mind incidents", pipeline_incident_mind, true, false},
+	{"mind rules", pipeline_rules_mind, true, false},
 	{"write heartbeats", notifier_heartbeats, true, false},
 	{"note how channels fare", notifier_write_health, true, true},
 	{"delete old notifications", notifier_trim, false, false},
@@ -73,6 +80,7 @@ static List *sendings = NIL;	/* of Sending *, under way */
 static TimestampTz next_claim = 0;	/* 0: when woken */
 static TimestampTz next_record = 0; /* 0: at once, if there is anything to record */
 static bool recovered = false;
+static TimeoutId stuck;
 
 static TimestampTz
 in_ms(long ms)
@@ -155,9 +163,10 @@ claim_some(void *arg)
 {
 	List	  **claimed = arg;
 	long		wait = -1;
+	int			under_way = notifier_count(sendings);
 	MemoryContext old;
 
-	*claimed = notifier_claim(pipeline_notifier_connections - list_length(sendings), &wait);
+	*claimed = notifier_claim(pipeline_notifier_connections - under_way, &wait);
 	next_claim = wait < 0 ? 0 : in_ms(wait);
 	old = MemoryContextSwitchTo(notifier_context);
 	sendings = list_concat(sendings, *claimed);
@@ -224,6 +233,7 @@ work(bool woken)
 	UserScope	scope;
 	bool		there;
 
+	enable_timeout_every(stuck, in_ms(STUCK_MS), STUCK_MS);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	XactIsoLevel = XACT_READ_COMMITTED;
@@ -249,6 +259,7 @@ work(bool woken)
 	CommitTransactionCommand();
 	pgstat_report_stat(false);
 	pgstat_report_activity(STATE_IDLE, NULL);
+	disable_timeout(stuck, false);
 	forget_recorded();
 	return there;
 }
@@ -282,6 +293,20 @@ next_work(TimestampTz next_look)
 	return least;
 }
 
+/*
+ * A look still runs, and the process has been told to end: end now, as die()
+ * does.
+ */
+static void
+end_if_stuck(void)
+{
+	if (!ShutdownRequestPending)
+		return;
+	InterruptPending = true;
+	ProcDiePending = true;
+	SetLatch(MyLatch);
+}
+
 static void
 start(Oid database)
 {
@@ -299,6 +324,7 @@ start(Oid database)
 											 ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < lengthof(parts); i++)
 		parts[i].next = GetCurrentTimestamp();
+	stuck = RegisterTimeout(USER_TIMEOUT, end_if_stuck);
 }
 
 /* Has it been told to end, and is nothing under way, or has that taken too long? */

@@ -35,6 +35,7 @@ typedef struct ChannelState
 /* ---- notifier_channel.c -------------------------------------------------------- */
 
 extern ChannelState *notifier_channel(const char *name, Oid owner, int rate);
+extern int	notifier_count(List *sendings);
 extern int	notifier_allowance(ChannelState *c, TimestampTz now, long *wait);
 extern void notifier_claimed(ChannelState *c, int n);
 extern void notifier_succeeded(ChannelState *c);

@@ -126,6 +126,30 @@ in_flight_of(Oid owner)
 	return n;
 }
 
+/*
+ * Count what is under way, in all and of each channel: all that is not recorded.
+ * Before each claim, so that nothing can be counted for ever.
+ */
+int
+notifier_count(List *sendings)
+{
+	ListCell   *lc;
+	int			n = 0;
+
+	foreach(lc, channels)
+		((ChannelState *) lfirst(lc))->in_flight = 0;
+	foreach(lc, sendings)
+	{
+		Sending    *s = lfirst(lc);
+
+		if (s->settled && s->verdict == VERDICT_NEXT)
+			continue;
+		s->channel_state->in_flight++;
+		n++;
+	}
+	return n;
+}
+
 static void
 wait_until(long *wait, TimestampTz now, TimestampTz until)
 {

@@ -94,8 +94,8 @@ send_local(const Due *c)
 	n = pipeline_sql("WITH due AS (SELECT notification_id FROM pipeline.notifications"
 					 "   WHERE channel = $1 AND state = 'pending' AND next_attempt_at <= clock_timestamp()"
 					 "   ORDER BY next_attempt_at, notification_id LIMIT $2 FOR UPDATE SKIP LOCKED),"
-					 " sent AS (UPDATE pipeline.notifications n SET state = 'sent', sent_at = clock_timestamp(), attempts = attempts + 1"
-					 "   FROM due WHERE n.notification_id = due.notification_id RETURNING n.*),"
+					 " sent AS (UPDATE pipeline.notifications SET state = 'sent', sent_at = clock_timestamp(), attempts = attempts + 1"
+					 "   WHERE notification_id = ANY (ARRAY(SELECT notification_id FROM due)) RETURNING *),"
 					 " noted AS (INSERT INTO pipeline.deliveries (notification_id, owner, channel, attempt, started_at, ms, outcome)"
 					 "   SELECT notification_id, owner, channel, attempts, sent_at, 0, 'sent' FROM sent)"
 					 " SELECT (CASE WHEN octet_length(message::text) < 7600"
@@ -167,14 +167,17 @@ claim_of_channel(const Due *c, ChannelState *state, int most)
 	List	   *claimed = NIL;
 	uint64		n;
 
+	/*
+	 * Written so that there is but one way to run it, by the indexes: the plan
+	 * is made while the table is small.
+	 */
 	n = pipeline_sql("WITH due AS (SELECT notification_id FROM pipeline.notifications n"
 					 "   WHERE channel = $1 AND state = 'pending' AND next_attempt_at <= clock_timestamp()"
-					 "   AND NOT EXISTS (SELECT FROM pipeline.notifications e WHERE e.channel = n.channel"
-					 "     AND e.group_key = n.group_key AND e.notification_id < n.notification_id"
-					 "     AND e.state IN ('pending', 'sending'))"
+					 "   AND notification_id = (SELECT min(e.notification_id) FROM pipeline.notifications e"
+					 "     WHERE e.channel = $1 AND e.group_key = n.group_key AND e.state IN ('pending', 'sending'))"
 					 "   ORDER BY next_attempt_at, notification_id LIMIT $2 FOR UPDATE SKIP LOCKED),"
-					 " claimed AS (UPDATE pipeline.notifications n SET state = 'sending', attempts = attempts + 1"
-					 "   FROM due WHERE n.notification_id = due.notification_id RETURNING n.*)"
+					 " claimed AS (UPDATE pipeline.notifications SET state = 'sending', attempts = attempts + 1"
+					 "   WHERE notification_id = ANY (ARRAY(SELECT notification_id FROM due)) RETURNING *)"
 					 " SELECT notification_id, idempotency_key, event, group_key, owner::oid,"
 					 "   to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
 					 "   attempts, attempts - attempts_before, queued_at, message"

@@ -78,11 +78,10 @@ notifier_settle(Sending *s, Verdict verdict, const char *error)
 	MemoryContextSwitchTo(old);
 }
 
-/* Free it; its channel has one less under way. */
+/* Free it. */
 void
 notifier_forget(Sending *s)
 {
-	s->channel_state->in_flight--;
 	notifier_release_result(s);
 	MemoryContextDelete(s->context);
 }
@@ -119,7 +118,7 @@ redirect(Sending *s)
 				 "   WHERE c.owner = $2 AND c.name <> n.channel AND c.kind NOT IN ('notify', 'log') AND NOT c.config ? 'heartbeat'"
 				 "   ORDER BY coalesce(h.failures, 0), h.last_success_at IS NULL, c.name LIMIT 1) o"
 				 " WHERE n.notification_id = $1 AND NOT EXISTS (SELECT FROM pipeline.notifications x"
-				 "   WHERE x.group_key = n.group_key AND x.channel = o.name AND x.event = n.event)",
+				 "   WHERE x.channel = o.name AND x.event = n.event AND x.alert_ids && n.alert_ids)",
 				 SPI_OK_INSERT, sql_int8(s->notification_id),
 				 sql_role(s->channel_owner));
 	notifier_settle(s, VERDICT_DEAD, "it tells that this channel does not work, and was told on another");
@@ -244,7 +243,7 @@ last_attempt(const Sending *s)
 	if (strcmp(s->event, "heartbeat") == 0)
 		return "a heartbeat is not tried again";
 	if (s->tries >= s->max_attempts)
-		return psprintf("given up after %d attempts", s->tries);
+		return psprintf("given up after %d %s", s->tries, s->tries == 1 ? "attempt" : "attempts");
 	if (TimestampDifferenceExceeds(s->queued_at, GetCurrentTimestamp(), 0) &&
 		GetCurrentTimestamp() - s->queued_at >
 		(int64) pipeline_notification_max_age * USECS_PER_SEC)
@@ -325,7 +324,8 @@ note_failure(Sending *s, bool dead)
 	/* Told on another channel: this one was not tried. */
 	if (tells_only_of(s->message, s->channel))
 		return;
-	notifier_failed(s->channel_state, s->error, s->retry_after, counts);
+	notifier_failed(s->channel_state, s->error,
+					s->verdict == VERDICT_RETRY ? s->retry_after : 0, counts);
 	if (!dead || s->message->test || s->message->heartbeat)
 		return;
 	s->channel_state->alerted = true;
@@ -343,8 +343,8 @@ notifier_record(Sending *s)
 	bool		dead = s->verdict == VERDICT_DEAD || last != NULL;
 	const char *state = dead ? "dead" : s->verdict == VERDICT_SENT ? "sent" : "pending";
 
-	if (last != NULL && s->channel_state->alerted)
-		ereport(DEBUG1, (errmsg_internal("notification %lld: %s", (long long) s->notification_id, last)));
+	if (last != NULL)
+		s->error = psprintf("%s (%s)", s->error ? s->error : "no answer", last);
 	if (!write_state(s, state, retry_delay_ms(s)))
 		return true;
 	write_delivery(s, s->verdict == VERDICT_SENT ? "sent" : dead ? "dead" : "retry");

@@ -16,6 +16,7 @@
 #include "common/sha2.h"
 #include "commands/dbcommands.h"
 #include "miscadmin.h"
+#include "utils/lsyscache.h"
 
 #include "alert/alert_json.h"
 #include "alert/alert_render.h"
@@ -119,7 +120,7 @@ check_config(const Jsonb *config, bool has_secret)
 
 /* Where the event comes from: this database of this cluster. */
 static char *
-event_source(void)
+webhook_source(void)
 {
 	char	   *name = get_database_name(MyDatabaseId);
 	StringInfoData buf;
@@ -146,7 +147,7 @@ cloud_event(const Sending *s, const Jsonb *data)
 	json_open(buf, '{');
 	json_pair(buf, "specversion", "1.0");
 	json_pair(buf, "id", s->idempotency_key);
-	json_pair(buf, "source", event_source());
+	json_pair(buf, "source", webhook_source());
 	json_pair(buf, "type", psprintf("pipeline.alert.%s", s->event));
 	if (s->group_key[0] != '\0')
 		json_pair(buf, "subject", s->group_key);

@@ -209,6 +209,16 @@ extern bool pipeline_identity_matches(void);
 extern void pipeline_identity_claim(void);
 extern void pipeline_identity_register(bool (*anything) (void));
 extern void pipeline_identity_mind(void);
+extern bool pipeline_anything_defined(void);
+
+/* ---- doctor.c: what is missing or unwise ----------------------------------- */
+
+extern void pipeline_register_doctor(void (*look) (void));
+extern void pipeline_finding(Oid owner, const char *severity,
+							 const char *finding, const char *detail,
+							 const char *fix);
+extern bool pipeline_is_preloaded;
+extern void pipeline_look_at_server(void);
 
 /* ---- direct.c: past the executor? ------------------------------------------ */
 

@@ -67,3 +67,10 @@ CREATE OR REPLACE FUNCTION pipeline._direct_obstacles(
 COMMENT ON FUNCTION pipeline._direct_obstacles(regclass, text[]) IS
 'Internal: why the current user''s reading and writing of these columns goes through the executor; NULL where the table''s access method is used directly.';
 REVOKE ALL ON FUNCTION pipeline._direct_obstacles(regclass, text[]) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline.doctor(OUT finding text, OUT severity text, OUT detail text, OUT fix text) RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_doctor';
+COMMENT ON FUNCTION pipeline.doctor() IS
+'What is missing or unwise in this server: one row per finding, the worst first; none: all is well. finding: a word for it; severity: critical, error, warning or info; detail: the particulars; fix: what to do. It changes nothing and speaks to nobody. Of others'' objects it tells only superusers and members of pipeline.admin_role.';

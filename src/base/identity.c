@@ -64,6 +64,20 @@ pipeline_identity_register(bool (*anything) (void))
 	defined_in[nrooms++] = anything;
 }
 
+/* Is anything defined that background work would act on?  Inside an SPI connection. */
+bool
+pipeline_anything_defined(void)
+{
+	UserScope	scope;
+	bool		any = false;
+
+	pipeline_extension_begin(&scope);
+	for (int i = 0; i < nrooms && !any; i++)
+		any = defined_in[i] ();
+	pipeline_scope_end(&scope);
+	return any;
+}
+
 /*
  * The first thing that is defined makes this database the one that acts.  Later
  * ones are told when it is a copy.  Call it before the thing is there; inside an
@@ -72,16 +86,9 @@ pipeline_identity_register(bool (*anything) (void))
 void
 pipeline_identity_mind(void)
 {
-	UserScope	scope;
-	bool		any = false;
-
 	if (pipeline_identity_matches())
 		return;
-	pipeline_extension_begin(&scope);
-	for (int i = 0; i < nrooms && !any; i++)
-		any = defined_in[i] ();
-	pipeline_scope_end(&scope);
-	if (!any)
+	if (!pipeline_anything_defined())
 		pipeline_identity_claim();
 	else
 		ereport(WARNING,

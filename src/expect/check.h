@@ -179,6 +179,7 @@ typedef struct Check
 	double		parameters[MAX_AGGREGATES];	/* of a deviation, from the first scan */
 
 	bool		proved;			/* by constraints: no row can fail */
+	bool		placed;			/* the rows that fail are among the target's places */
 	CheckResult result;
 } Check;
 
@@ -306,6 +307,7 @@ typedef struct ScanTarget
 	int			sample_limit;
 	List	   *row_key;		/* column names */
 	const struct Suite *suite;	/* NULL in check_now */
+	struct Places *places;		/* of rows for the quarantine; NULL: not asked for */
 } ScanTarget;
 
 extern char *pipeline_column_reference(const ScanTarget *target, const char *column);
@@ -417,6 +419,7 @@ extern bool pipeline_check_is_grave(const Check *check);
 
 /* ---- quarantine.c, quarantine_release.c --------------------------------------------- */
 
+extern bool pipeline_quarantine_wants_places(const Suite *suite, const ScanTarget *target);
 extern int64 pipeline_quarantine(const Suite *suite, const ScanTarget *target, List *checks,
 								 int64 validation_id);
 extern void pipeline_quarantine_held(const Suite *suite, List *checks);

@@ -10,9 +10,9 @@
  * process compiles the plan when it sees its first row.  The result is an array
  * with one object per check: elements, missing, unexpected, values, keys.
  *
- * The state that travels between processes holds counts and samples only, and
- * as many of them as there are checks, so that it can be combined without the
- * plan.  A sample is kept as JSON text.
+ * With "places", the number of an argument of type oid that a tid follows, the
+ * array gets one more element: where the rows lie that fail a check which is
+ * "placed"; see check_places.c.
  *
  * Anyone may call the aggregate, since it must run with the rights of whoever
  * reads the table: the plan is checked and nothing in it is trusted.  Which
@@ -37,20 +37,10 @@
 #include "utils/memutils.h"
 
 #include "expect/check.h"
+#include "expect/check_state.h"
 
 #define MAX_SAMPLES 10000
 #define MAX_CHECKS 10000
-
-typedef struct Counts
-{
-	int64		elements;
-	int64		missing;
-	int64		unexpected;
-	int			limit;
-	int			nsamples;
-	char	  **values;			/* JSON texts */
-	char	  **keys;			/* the same, or NULL */
-} Counts;
 
 typedef struct KeyColumn
 {
@@ -76,14 +66,9 @@ typedef struct RowScan
 	Shown	   *shown;
 	int			nkeys;
 	KeyColumn  *keys;
+	int			place;			/* argument of the table; the tid is next; -1: none */
+	bool	   *placed;			/* per check */
 } RowScan;
-
-typedef struct CheckState
-{
-	RowScan	   *scan;			/* NULL in a state that was received */
-	int			nchecks;
-	Counts	   *counts;
-} CheckState;
 
 static void
 bad_plan(const char *what)
@@ -184,25 +169,7 @@ compile_one(RowScan *scan, int i, const Jsonb *plan, FmgrInfo *flinfo)
 						   (Oid) collation);
 	check->arg = arg;
 	check->condition = condition;
-}
-
-static void
-init_counts(CheckState *state, int nchecks, const int *limits)
-{
-	state->nchecks = nchecks;
-	state->counts = palloc0_array(Counts, nchecks + 1);
-	for (int i = 0; i < nchecks; i++)
-		state->counts[i].limit = limits[i];
-}
-
-/* Room for samples, made when there is the first one. */
-static void
-init_samples(Counts *counts, MemoryContext context)
-{
-	if (counts->values != NULL)
-		return;
-	counts->values = MemoryContextAlloc(context, sizeof(char *) * (counts->limit + 1));
-	counts->keys = MemoryContextAlloc(context, sizeof(char *) * (counts->limit + 1));
+	scan->placed[i] = scan->place >= 0 && pipeline_kwarg_bool(plan, "placed");
 }
 
 /* Compile a plan, in the current context. */
@@ -227,6 +194,11 @@ compile_scan(FunctionCallInfo fcinfo)
 	scan->limits = palloc0_array(int, scan->nchecks + 1);
 	scan->checks = palloc0_array(CompiledCheck, scan->nchecks + 1);
 	scan->shown = palloc0_array(Shown, scan->nchecks + 1);
+	scan->placed = palloc0_array(bool, scan->nchecks + 1);
+	scan->place = plan_int(plan, "places", -1, 0, scan->nargs - 2);
+	if (scan->place >= 0 && (get_fn_expr_argtype(fcinfo->flinfo, scan->place + 2) != OIDOID ||
+							 get_fn_expr_argtype(fcinfo->flinfo, scan->place + 3) != TIDOID))
+		bad_plan("places");
 	for (int i = 0; i < scan->nchecks; i++)
 		compile_one(scan, i, plan_element(checks, i), fcinfo->flinfo);
 	scan->nkeys = compile_columns(scan, plan_member(plan, "keys", true), &scan->keys);
@@ -240,7 +212,8 @@ start(FunctionCallInfo fcinfo)
 	CheckState *state = palloc0(sizeof(CheckState));
 
 	state->scan = compile_scan(fcinfo);
-	init_counts(state, state->scan->nchecks, state->scan->limits);
+	pipeline_check_init_counts(state, state->scan->nchecks, state->scan->limits);
+	state->has_places = state->scan->place >= 0;
 	return state;
 }
 
@@ -290,7 +263,7 @@ keep_sample(CheckState *state, int i, FunctionCallInfo fcinfo, MemoryContext con
 		value = json_text(scan, fcinfo, shown->columns[0].arg);
 	else
 		value = columns_text(scan, fcinfo, shown->columns, shown->n, shown->object);
-	init_samples(counts, context);
+	pipeline_check_init_samples(counts, context);
 	counts->values[counts->nsamples] = MemoryContextStrdup(context, value);
 	counts->keys[counts->nsamples] = key ? MemoryContextStrdup(context, key) : NULL;
 	counts->nsamples++;
@@ -326,8 +299,8 @@ is_left_out(const CompiledCheck *check, FunctionCallInfo fcinfo)
 		 !DatumGetBool(PG_GETARG_DATUM(check->condition + 2)));
 }
 
-/* One check on one row. */
-static inline void
+/* One check on one row; returns whether its place is to be kept. */
+static inline bool
 check_row(CheckState *state, int i, FunctionCallInfo fcinfo, MemoryContext context)
 {
 	CompiledCheck *check = &state->scan->checks[i];
@@ -335,29 +308,32 @@ check_row(CheckState *state, int i, FunctionCallInfo fcinfo, MemoryContext conte
 	bool		missing;
 
 	if (is_left_out(check, fcinfo))
-		return;
+		return false;
 	counts->elements++;
 	if (check->op == OP_COUNT)
-		return;
+		return false;
 	if (unexpected_argument(check, fcinfo, &missing))
 	{
 		counts->unexpected++;
 		if (counts->nsamples < counts->limit)
 			keep_sample(state, i, fcinfo, context);
+		return state->scan->placed[i];
 	}
 	counts->missing += missing;
+	return false;
 }
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
+/* Keep where the row lies. */
+static pg_noinline void
+keep_place(CheckState *state, FunctionCallInfo fcinfo, MemoryContext context)
 {
-	MemoryContext context;
+	int			place = state->scan->place + 2;
 
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function is called by the aggregate pipeline._check only")));
-	return context;
+	if (PG_ARGISNULL(place) || PG_ARGISNULL(place + 1))
+		state->places.overflow = true;
+	else
+		pipeline_places_add(&state->places, PG_GETARG_OID(place),
+							(ItemPointer) PG_GETARG_POINTER(place + 1), context);
 }
 
 PG_FUNCTION_INFO_V1(pipeline_check_step);
@@ -366,8 +342,9 @@ PG_FUNCTION_INFO_V1(pipeline_check_step);
 Datum
 pipeline_check_step(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo);
+	MemoryContext context = pipeline_check_context(fcinfo);
 	CheckState *state;
+	bool		fails = false;
 
 	if (PG_ARGISNULL(0))
 	{
@@ -379,186 +356,10 @@ pipeline_check_step(PG_FUNCTION_ARGS)
 	else
 		state = (CheckState *) PG_GETARG_POINTER(0);
 	for (int i = 0; i < state->nchecks; i++)
-		check_row(state, i, fcinfo, context);
+		fails |= check_row(state, i, fcinfo, context);
+	if (fails)
+		keep_place(state, fcinfo, context);
 	PG_RETURN_POINTER(state);
-}
-
-/* Add the samples of one state to another, up to the limit. */
-static void
-combine_samples(Counts *a, const Counts *b, MemoryContext context)
-{
-	for (int i = 0; i < b->nsamples && a->nsamples < a->limit; i++)
-	{
-		init_samples(a, context);
-		a->values[a->nsamples] = MemoryContextStrdup(context, b->values[i]);
-		a->keys[a->nsamples] = b->keys[i] ? MemoryContextStrdup(context, b->keys[i]) : NULL;
-		a->nsamples++;
-	}
-}
-
-PG_FUNCTION_INFO_V1(pipeline_check_combine);
-
-/* Combine two states; the second stays as it is. */
-Datum
-pipeline_check_combine(PG_FUNCTION_ARGS)
-{
-	MemoryContext context = aggregate_context(fcinfo);
-	CheckState *a = PG_ARGISNULL(0) ? NULL : (CheckState *) PG_GETARG_POINTER(0);
-	CheckState *b = PG_ARGISNULL(1) ? NULL : (CheckState *) PG_GETARG_POINTER(1);
-
-	if (b == NULL)
-	{
-		if (a == NULL)
-			PG_RETURN_NULL();
-		PG_RETURN_POINTER(a);
-	}
-	if (a == NULL)
-	{
-		MemoryContext old = MemoryContextSwitchTo(context);
-		int		   *limits = palloc_array(int, b->nchecks + 1);
-
-		for (int i = 0; i < b->nchecks; i++)
-			limits[i] = b->counts[i].limit;
-		a = palloc0(sizeof(CheckState));
-		init_counts(a, b->nchecks, limits);
-		MemoryContextSwitchTo(old);
-	}
-	if (a->nchecks != b->nchecks)
-		elog(ERROR, "states of different plans");
-	for (int i = 0; i < a->nchecks; i++)
-	{
-		a->counts[i].elements += b->counts[i].elements;
-		a->counts[i].missing += b->counts[i].missing;
-		a->counts[i].unexpected += b->counts[i].unexpected;
-		combine_samples(&a->counts[i], &b->counts[i], context);
-	}
-	PG_RETURN_POINTER(a);
-}
-
-static void
-send_text(StringInfo buf, const char *text)
-{
-	int			len = text ? strlen(text) : -1;
-
-	pq_sendint32(buf, len);
-	if (text)
-		appendBinaryStringInfo(buf, text, len);
-}
-
-static char *
-receive_text(StringInfo buf)
-{
-	int			len = pq_getmsgint(buf, 4);
-
-	return len < 0 ? NULL : pnstrdup(pq_getmsgbytes(buf, len), len);
-}
-
-PG_FUNCTION_INFO_V1(pipeline_check_serialize);
-
-/* Serialise a state: counts and samples, each sample with its length. */
-Datum
-pipeline_check_serialize(PG_FUNCTION_ARGS)
-{
-	CheckState *state;
-	StringInfoData buf;
-
-	aggregate_context(fcinfo);
-	state = (CheckState *) PG_GETARG_POINTER(0);
-	pq_begintypsend(&buf);
-	pq_sendint32(&buf, state->nchecks);
-	for (int i = 0; i < state->nchecks; i++)
-	{
-		Counts	   *counts = &state->counts[i];
-
-		pq_sendint64(&buf, counts->elements);
-		pq_sendint64(&buf, counts->missing);
-		pq_sendint64(&buf, counts->unexpected);
-		pq_sendint32(&buf, counts->limit);
-		pq_sendint32(&buf, counts->nsamples);
-		for (int s = 0; s < counts->nsamples; s++)
-		{
-			send_text(&buf, counts->values[s]);
-			send_text(&buf, counts->keys[s]);
-		}
-	}
-	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
-}
-
-PG_FUNCTION_INFO_V1(pipeline_check_deserialize);
-
-/* The reverse, into the current context: the caller keeps it for one call. */
-Datum
-pipeline_check_deserialize(PG_FUNCTION_ARGS)
-{
-	bytea	   *bytes;
-	StringInfoData buf;
-	CheckState *state = palloc0(sizeof(CheckState));
-	int			nchecks;
-
-	aggregate_context(fcinfo);
-	bytes = PG_GETARG_BYTEA_PP(0);
-	initStringInfo(&buf);
-	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
-	nchecks = pq_getmsgint(&buf, 4);
-	init_counts(state, nchecks, palloc0_array(int, nchecks + 1));
-	for (int i = 0; i < nchecks; i++)
-	{
-		Counts	   *counts = &state->counts[i];
-
-		counts->elements = pq_getmsgint64(&buf);
-		counts->missing = pq_getmsgint64(&buf);
-		counts->unexpected = pq_getmsgint64(&buf);
-		counts->limit = pq_getmsgint(&buf, 4);
-		counts->nsamples = pq_getmsgint(&buf, 4);
-		init_samples(counts, CurrentMemoryContext);
-		for (int s = 0; s < counts->nsamples; s++)
-		{
-			counts->values[s] = receive_text(&buf);
-			counts->keys[s] = receive_text(&buf);
-		}
-	}
-	pq_getmsgend(&buf);
-	PG_RETURN_POINTER(state);
-}
-
-static void
-append_list(StringInfo buf, const char *name, char **texts, int n)
-{
-	appendStringInfo(buf, ", \"%s\": [", name);
-	for (int i = 0; i < n; i++)
-		appendStringInfo(buf, "%s%s", i ? ", " : "", texts[i] ? texts[i] : "null");
-	appendStringInfoChar(buf, ']');
-}
-
-PG_FUNCTION_INFO_V1(pipeline_check_final);
-
-/* The counts and samples of every check as JSON; NULL when no row came. */
-Datum
-pipeline_check_final(PG_FUNCTION_ARGS)
-{
-	CheckState *state;
-	StringInfoData buf;
-
-	aggregate_context(fcinfo);
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	state = (CheckState *) PG_GETARG_POINTER(0);
-	initStringInfo(&buf);
-	appendStringInfoChar(&buf, '[');
-	for (int i = 0; i < state->nchecks; i++)
-	{
-		Counts	   *counts = &state->counts[i];
-
-		CHECK_FOR_INTERRUPTS();
-		appendStringInfo(&buf, "%s{\"elements\": " INT64_FORMAT ", \"missing\": " INT64_FORMAT
-						 ", \"unexpected\": " INT64_FORMAT, i ? ", " : "",
-						 counts->elements, counts->missing, counts->unexpected);
-		append_list(&buf, "values", counts->values, counts->nsamples);
-		append_list(&buf, "keys", counts->keys, counts->nsamples);
-		appendStringInfoChar(&buf, '}');
-	}
-	appendStringInfoChar(&buf, ']');
-	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data)));
 }
 
 /* ---- one row --------------------------------------------------------------------- */

@@ -29,6 +29,8 @@ typedef struct Call
 	StringInfoData checks;
 	int			nchecks;
 	List	   *members;		/* the checks */
+	bool		places;			/* it tells where rows lie that fail */
+	int			place;			/* argument with the table; the next has the place in it */
 } Call;
 
 /* The statement in the making. */
@@ -63,8 +65,9 @@ argument(Call *call, const char *text)
 	return list_length(call->args) - 1;
 }
 
+/* A call; `places`: it is to tell where rows lie that fail. */
 static Call *
-new_call(const ScanTarget *target)
+new_call(const ScanTarget *target, bool places)
 {
 	Call	   *call = palloc0(sizeof(Call));
 	ListCell   *lc;
@@ -77,6 +80,12 @@ new_call(const ScanTarget *target)
 		escape_json(&call->keys, lfirst(lc));
 		appendStringInfo(&call->keys, ", \"arg\": %d}",
 						 argument(call, pipeline_column_reference(target, lfirst(lc))));
+	}
+	call->places = places;
+	if (places)
+	{
+		call->place = argument(call, psprintf("%s.tableoid", target->alias));
+		(void) argument(call, psprintf("%s.ctid", target->alias));
 	}
 	return call;
 }
@@ -133,6 +142,9 @@ add_check(Call *call, const ScanTarget *target, Check *check)
 						 check_collation(target, check));
 	if (condition)
 		appendStringInfo(buf, ", \"condition\": %d", argument(call, condition));
+	check->placed = call->places && check->type->per_row && pipeline_check_is_grave(check);
+	if (check->placed)
+		appendStringInfoString(buf, ", \"placed\": true");
 	appendStringInfoChar(buf, '}');
 }
 
@@ -141,7 +153,8 @@ static void
 append_call(StringInfo sql, const char *start, const Call *call)
 {
 	ListCell   *lc;
-	char	   *plan = psprintf("{\"keys\": [%s], \"checks\": [%s]}", call->keys.data, call->checks.data);
+	char	   *places = call->places ? psprintf(", \"places\": %d", call->place) : "";
+	char	   *plan = psprintf("{\"keys\": [%s], \"checks\": [%s]%s}", call->keys.data, call->checks.data, places);
 
 	appendStringInfo(sql, "pipeline.%s%s::pg_catalog.jsonb", start, quote_literal_cstr(plan));
 	foreach(lc, call->args)
@@ -175,7 +188,7 @@ most_arguments(const Check *check)
 
 /* Deal the row-level checks out to calls of _check. */
 static void
-add_calls(Statement *s, const List *checks)
+add_calls(Statement *s, const List *checks, bool places)
 {
 	Call	   *call = NULL;
 	ListCell   *lc;
@@ -195,7 +208,7 @@ add_calls(Statement *s, const List *checks)
 			call = NULL;
 		}
 		if (call == NULL)
-			call = new_call(s->target);
+			call = new_call(s->target, places);
 		add_check(call, s->target, check);
 	}
 	if (call != NULL)
@@ -317,7 +330,7 @@ pipeline_scan_statement(const ScanTarget *target, const char *from,
 		if (check->expression == NULL)
 			add_aggregates(&s, check);
 	}
-	add_calls(&s, checks);
+	add_calls(&s, checks, from == NULL && target->places != NULL);
 	add_distributions(&s, checks);
 	*columns = s.columns;
 	if (from)
@@ -355,7 +368,7 @@ pipeline_unexpected_calls(const ScanTarget *target, const List *checks, List **m
 			break;
 		if (call == NULL)
 		{
-			call = new_call(target);
+			call = new_call(target, false);
 			/* Samples and their keys are not asked for. */
 			call->args = NIL;
 			resetStringInfo(&call->keys);

@@ -29,6 +29,7 @@
 #include "utils/memutils.h"
 
 #include "expect/check.h"
+#include "expect/check_places.h"
 
 typedef struct Run
 {
@@ -126,6 +127,23 @@ call_object(int column, int i)
 	return JsonbValueToJsonb(getIthJsonbValueFromContainer(&array->root, i));
 }
 
+/* Take over where the rows lie that fail, from what a call has found. */
+static void
+keep_places(Run *run, int column, int nchecks)
+{
+	bool		isnull;
+	Datum		value = pipeline_sql_datum(0, column, &isnull);
+	JsonbValue *places;
+
+	if (isnull)
+		return;
+	places = getIthJsonbValueFromContainer(&DatumGetJsonbP(value)->root, nchecks);
+	if (places == NULL || places->type != jbvString)
+		elog(ERROR, "the scan did not tell the places of rows");
+	pipeline_places_parse(run->target->places,
+						  pnstrdup(places->val.string.val, places->val.string.len), run->context);
+}
+
 static void
 decide(Run *run, void *arg)
 {
@@ -199,6 +217,8 @@ run_statement(Run *run, List *checks, const char *from)
 			set_verdict(run, lfirst(lc2), found);
 			SPI_tuptable = table;
 		}
+		if (from == NULL && column->kind == 'c' && run->target->places)
+			keep_places(run, number, list_length(column->checks));
 	}
 	foreach(lc, checks)
 	{

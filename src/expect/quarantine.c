@@ -4,8 +4,9 @@
  *
  * What is kept are the rows that fail a row-level check of severity error or
  * critical that did not hold everywhere, even where mostly let it pass.  They
- * are found by a second scan, by the same compiled checks, under the snapshot
- * of the first; the verdict is on the table as it was.  Checks of the order of
+ * are fetched from where the first scan has met them and judged again one by
+ * one, by the same compiled checks and under its snapshot; where it cannot tell,
+ * or they are very many, they are found by a second scan; the verdict is on the table as it was.  Checks of the order of
  * rows say nothing of single rows, and quarantine none.
  *
  * To move a row is to delete it from the target as the suite's owner and to
@@ -15,6 +16,7 @@
 #include "postgres.h"
 
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "lib/stringinfo.h"
@@ -22,9 +24,11 @@
 #include "storage/itemptr.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 
 #include "expect/check.h"
+#include "expect/check_places.h"
 
 #define BATCH_ROWS 1000
 
@@ -35,6 +39,7 @@ typedef struct Search
 	const ScanTarget *target;
 	int64		validation_id;
 	bool		move;
+	bool		by_place;		/* or by a second scan */
 	List	   *members;		/* of each call: its checks */
 	int64		kept;
 } Search;
@@ -131,12 +136,63 @@ search_query(Search *s, const List *calls)
 					failed.data, s->target->alias, key_expression(s->target),
 					s->move ? psprintf("%s.ctid", s->target->alias) : "NULL::pg_catalog.tid",
 					s->move ? psprintf("%s.tableoid", s->target->alias) : "NULL::pg_catalog.oid",
-					inner.data, pipeline_from_where(s->target, NULL), any.data);
+					inner.data,
+					pipeline_from_where(s->target, s->by_place ? psprintf("%s.ctid OPERATOR(pg_catalog.=) ANY ($1)", s->target->alias) : NULL),
+					any.data);
 }
 
-/* The names of the checks that a row of the batch fails, as an array. */
+/* ---- by place ---------------------------------------------------------------------- */
+
+/* Fetching by place asks every partition for every place. */
+#define MAX_FETCHES 1000000
+
+/* Should the scan tell where the rows lie that fail? */
+bool
+pipeline_quarantine_wants_places(const Suite *suite, const ScanTarget *target)
+{
+	char		relkind;
+
+	if (strcmp(suite->quarantine, "none") == 0 || !OidIsValid(target->source->relid))
+		return false;
+	relkind = get_rel_relkind(target->source->relid);
+	return relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE ||
+		relkind == RELKIND_MATVIEW;
+}
+
+/* Is it known where all rows lie that one of the checks failed? */
+static bool
+places_are_known(const ScanTarget *target, const List *checks)
+{
+	ListCell   *lc;
+	int64		tables;
+
+	if (target->places == NULL || target->places->overflow)
+		return false;
+	foreach(lc, checks)
+	{
+		if (!((Check *) lfirst(lc))->placed)
+			return false;
+	}
+	tables = list_length(find_all_inheritors(target->source->relid, NoLock, NULL));
+	return tables * target->places->n <= MAX_FETCHES;
+}
+
+/* The places, as an array of tid. */
 static ArrayType *
-reasons(Search *s, HeapTuple tuple, TupleDesc desc)
+places_array(Places *places)
+{
+	Datum	   *tids;
+
+	pipeline_places_sort(places);
+	tids = palloc_array(Datum, places->n + 1);
+	for (int i = 0; i < places->n; i++)
+		tids[i] = PointerGetDatum(&places->list[i].tid);
+	return construct_array(tids, places->n, TIDOID, sizeof(ItemPointerData), false, TYPALIGN_SHORT);
+}
+
+/* The names of the checks that a row of the batch fails, as the text of an array. */
+static char *
+reasons(Search *s, HeapTuple tuple, TupleDesc desc, FmgrInfo *array_out)
 {
 	List	   *names = NIL;
 
@@ -155,7 +211,7 @@ reasons(Search *s, HeapTuple tuple, TupleDesc desc)
 		for (int i = 0; i < n; i++)
 			names = lappend(names, ((Check *) list_nth(checks, DatumGetInt32(numbers[i]) - 1))->name);
 	}
-	return pipeline_list_array(names);
+	return OutputFunctionCall(array_out, PointerGetDatum(pipeline_list_array(names)));
 }
 
 /* Delete the rows of a batch; *gone says which of them are. */
@@ -196,28 +252,50 @@ delete_rows(Search *s, SPITupleTable *table, uint64 n, bool *gone)
 	SPI_freetuptable(SPI_tuptable);
 }
 
+static SqlArg
+sql_values(Oid type, Datum *values, bool *nulls, int n)
+{
+	int16		len;
+	bool		byval;
+	char		align;
+	int			lower = 1;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return sql_datum(get_array_type(type),
+					 PointerGetDatum(construct_md_array(values, nulls, 1, &n, &lower, type, len, byval, align)), false);
+}
+
 /* Keep the rows of a batch. */
 static void
 keep_rows(Search *s, SPITupleTable *table, uint64 n, const bool *gone)
 {
 	const TaskContext *task = pipeline_task_context();
 	UserScope	scope;
+	Datum	   *values[4];
+	bool	   *nulls[4];
+	FmgrInfo	array_out;
 
-	pipeline_extension_begin(&scope);
+	fmgr_info(F_ARRAY_OUT, &array_out);
+	for (int c = 0; c < 4; c++)
+	{
+		values[c] = palloc_array(Datum, n);
+		nulls[c] = palloc0_array(bool, n);
+	}
 	for (uint64 i = 0; i < n; i++)
 	{
-		bool		has_row;
-		bool		has_key;
-		Datum		row = SPI_getbinval(table->vals[i], table->tupdesc, 1, &has_row);
-		Datum		key = SPI_getbinval(table->vals[i], table->tupdesc, 2, &has_key);
-
-		pipeline_sql("INSERT INTO pipeline.quarantined_rows (validation_id, suite, owner, run_id, row_key, \"row\", reasons, moved)"
-					 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", SPI_OK_INSERT,
-					 sql_int8(s->validation_id), sql_text(s->suite->name), sql_role(s->suite->owner),
-					 sql_datum(INT8OID, Int64GetDatum(task ? task->run_id : 0), task == NULL),
-					 sql_datum(JSONBOID, key, has_key), sql_datum(JSONBOID, row, has_row),
-					 sql_array(reasons(s, table->vals[i], table->tupdesc)), sql_bool(gone[i]));
+		values[0][i] = SPI_getbinval(table->vals[i], table->tupdesc, 1, &nulls[0][i]);
+		values[1][i] = SPI_getbinval(table->vals[i], table->tupdesc, 2, &nulls[1][i]);
+		values[2][i] = CStringGetTextDatum(reasons(s, table->vals[i], table->tupdesc, &array_out));
+		values[3][i] = BoolGetDatum(gone[i]);
 	}
+	pipeline_extension_begin(&scope);
+	pipeline_sql("INSERT INTO pipeline.quarantined_rows (validation_id, suite, owner, run_id, row_key, \"row\", reasons, moved)"
+				 " SELECT $1, $2, $3, $4, u.k, u.r, u.reasons::text[], u.moved"
+				 " FROM ROWS FROM (unnest($5), unnest($6), unnest($7), unnest($8)) AS u (r, k, reasons, moved)", SPI_OK_INSERT,
+				 sql_int8(s->validation_id), sql_text(s->suite->name), sql_role(s->suite->owner),
+				 sql_datum(INT8OID, Int64GetDatum(task ? task->run_id : 0), task == NULL),
+				 sql_values(JSONBOID, values[0], nulls[0], n), sql_values(JSONBOID, values[1], nulls[1], n),
+				 sql_values(TEXTOID, values[2], nulls[2], n), sql_values(BOOLOID, values[3], nulls[3], n));
 	pipeline_scope_end(&scope);
 	s->kept += n;
 }
@@ -236,6 +314,8 @@ pipeline_quarantine(const Suite *suite, const ScanTarget *target, List *checks,
 	Portal		portal;
 	SPIPlanPtr	plan;
 	char	   *sql;
+	Oid			tid_array = TIDARRAYOID;
+	Datum		places = (Datum) 0;
 
 	if (strcmp(suite->quarantine, "none") == 0)
 		return 0;
@@ -244,12 +324,15 @@ pipeline_quarantine(const Suite *suite, const ScanTarget *target, List *checks,
 		return 0;
 	pipeline_quarantine_check(target->source, suite->quarantine);
 	s.move = strcmp(suite->quarantine, "move") == 0;
+	s.by_place = places_are_known(target, list);
+	if (s.by_place)
+		places = PointerGetDatum(places_array(target->places));
 	calls = pipeline_unexpected_calls(target, list, &s.members);
 	sql = search_query(&s, calls);
-	plan = SPI_prepare(sql, 0, NULL);
+	plan = SPI_prepare(sql, s.by_place ? 1 : 0, &tid_array);
 	if (plan == NULL)
 		elog(ERROR, "SPI_prepare failed: %s", SPI_result_code_string(SPI_result));
-	portal = SPI_cursor_open(NULL, plan, NULL, NULL, true);
+	portal = SPI_cursor_open(NULL, plan, s.by_place ? &places : NULL, NULL, true);
 	for (;;)
 	{
 		SPITupleTable *table;

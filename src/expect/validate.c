@@ -22,6 +22,7 @@
 
 #include "alert/alert.h"
 #include "expect/check.h"
+#include "expect/check_places.h"
 
 #define NOW_SAMPLE_LIMIT 20
 #define MAX_REPORTED 20
@@ -264,6 +265,8 @@ evaluate(const Suite *suite, const char *where, bool incremental, const char *sl
 	(*target)->sample_limit = suite->sample_limit;
 	(*target)->row_key = suite->row_key;
 	(*target)->suite = suite;
+	if (pipeline_quarantine_wants_places(suite, *target))
+		(*target)->places = palloc0(sizeof(Places));
 	if (incremental)
 		rows = pipeline_validate_new(suite, *target, checks);
 	else if (slice)

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
 
@@ -19,6 +20,14 @@
 #define PREFETCH_RECORDS 16
 #define PROGRESS_ENTITIES 64		/* a power of two */
 
+/* Features that are a difference of two prefixes and nothing else. */
+typedef enum QuickFeature
+{
+	QUICK_NOT,
+	QUICK_COUNT,
+	QUICK_SUM
+} QuickFeature;
+
 /* A feature and what it is computed from. */
 typedef struct FeatureView
 {
@@ -26,6 +35,7 @@ typedef struct FeatureView
 	Stream	   *stream;
 	Input	   *input;			/* NULL: every event counts */
 	Window	   *window;
+	QuickFeature quick;
 } FeatureView;
 
 /* The same of a window. */
@@ -46,6 +56,7 @@ typedef struct Computation
 	WindowView *windows;
 	int			nstreams;
 	int			nshifts;
+	const Shift **shifts;
 	int64	   *ends;			/* of windows of the row at hand, by shift */
 	RowWriter  *writer;
 	Datum	   *values;			/* of the features of the row at hand */
@@ -234,7 +245,7 @@ static void
 move_windows(Computation *c, int64 time)
 {
 	for (int i = 0; i < c->nshifts; i++)
-		c->ends[i] = shift_time(list_nth(c->plan->shifts, i), c->plan->local, time);
+		c->ends[i] = shift_time(c->shifts[i], c->plan->local, time);
 	for (int i = 0; i < c->nwindows; i++)
 	{
 		const WindowView *view = &c->windows[i];
@@ -277,6 +288,24 @@ compute_feature(Computation *c, const FeatureView *view, bool *isnull)
 	return *isnull ? feature_empty_result(feature, isnull) : map;
 }
 
+/* What compute_feature() would return of a feature that is quick. */
+static inline Datum
+quick_result(const FeatureView *view, bool *isnull)
+{
+	const Window *window = view->window;
+	const Input *input = view->input;
+	int64		count = window->hi <= window->lo ? 0 :
+		input ? input->counts[window->hi] - input->counts[window->lo] :
+		window->hi - window->lo;
+
+	*isnull = count == 0 && view->quick == QUICK_SUM;
+	if (view->quick == QUICK_COUNT)
+		return Int64GetDatum(count);
+	return count == 0 ? (Datum) 0 :
+		Int64GetDatum((int64) ((uint64) input->sums[window->hi] -
+							   (uint64) input->sums[window->lo]));
+}
+
 static void
 emit_row(Computation *c, Record *row)
 {
@@ -285,7 +314,10 @@ emit_row(Computation *c, Record *row)
 	move_windows(c, row->time);
 	for (int i = 0; i < c->nfeatures; i++)
 	{
-		c->values[i] = compute_feature(c, &c->features[i], &c->nulls[i]);
+		const FeatureView *view = &c->features[i];
+
+		c->values[i] = view->quick != QUICK_NOT ? quick_result(view, &c->nulls[i]) :
+			compute_feature(c, view, &c->nulls[i]);
 		if (c->run->statistics != NULL)
 			statistic_add(&c->run->statistics[i], c->features[i].feature,
 						  c->values[i], c->nulls[i]);
@@ -380,6 +412,20 @@ create_states(FeaturePlan *plan)
 	}
 }
 
+static QuickFeature
+quick_feature(const FeatureView *view)
+{
+	const Feature *feature = view->feature;
+
+	if (feature->by >= 0 || feature->has_default || view->window->only_known)
+		return QUICK_NOT;
+	if (feature->spec->aggregate == AGGREGATE_COUNT)
+		return QUICK_COUNT;
+	return feature->spec->aggregate == AGGREGATE_SUM && view->input != NULL &&
+		view->input->sum_method == SUM_INT64 && feature->value_type == INT8OID ?
+		QUICK_SUM : QUICK_NOT;
+}
+
 /* Look up once what every row needs. */
 static void
 create_views(Computation *c)
@@ -396,7 +442,11 @@ create_views(Computation *c)
 		view->stream = list_nth(plan->streams, view->feature->stream);
 		view->input = feature_input(view->feature, view->stream);
 		view->window = list_nth(plan->windows, view->feature->window);
+		view->quick = quick_feature(view);
 	}
+	c->shifts = palloc0_array(const Shift *, c->nshifts + 1);
+	foreach(lc, plan->shifts)
+		c->shifts[foreach_current_index(lc)] = lfirst(lc);
 	c->windows = palloc0_array(WindowView, list_length(plan->windows) + 1);
 	foreach(lc, plan->windows)
 	{

@@ -476,7 +476,7 @@ scan_table(DirectScan *scan, ParallelTableScanDesc shared)
 		scan_blocks(scan, blocks);
 		return;
 	}
-	heap = shared != NULL ? table_beginscan_parallel(scan->rel, shared) :
+	heap = shared != NULL ? table_beginscan_parallel(scan->rel, shared, 0) :
 		table_beginscan(scan->rel, GetActiveSnapshot(), 0, NULL, 0);
 	scan_tuples(scan, heap);
 	table_endscan(heap);

@@ -18,6 +18,7 @@ struct RowWriter
 {
 	TupleDesc	desc;
 	int			nspine;			/* columns of the spine */
+	bool		words;			/* the others are all of 8 bytes, by value */
 	Tuplestorestate *output;
 	RowParcel  *parcel;			/* instead of it */
 	TupleTableSlot *slot;
@@ -36,6 +37,14 @@ row_writer_create(TupleDesc desc, int nspine, Tuplestorestate *output, RowParcel
 
 	writer->desc = desc;
 	writer->nspine = nspine;
+	writer->words = true;
+	for (int i = nspine; i < desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(desc, i);
+
+		writer->words &= att->attbyval && att->attlen == sizeof(Datum) &&
+			att->attalign == TYPALIGN_DOUBLE;
+	}
 	writer->output = output;
 	writer->parcel = parcel;
 	writer->slot = MakeSingleTupleTableSlot(desc, &TTSOpsMinimalTuple);
@@ -89,6 +98,44 @@ put_value(RowWriter *writer, Size at, Form_pg_attribute att, Datum value)
 	return start + length;
 }
 
+/* Put the values of all features from `at` on, each a Datum. */
+static Size
+put_words(RowWriter *writer, Size at, const Datum *values, const bool *nulls)
+{
+	int			n = writer->desc->natts - writer->nspine;
+	Size		start = TYPEALIGN(ALIGNOF_DOUBLE, at);
+	Datum	   *to;
+
+	make_room(writer, start, n * sizeof(Datum));
+	memset(writer->tuple + at, 0, start - at);
+	to = (Datum *) (writer->tuple + start);
+	for (int i = 0; i < n; i++)
+	{
+		if (!nulls[i])
+			*to++ = values[i];
+	}
+	/* Without any, nothing is aligned. */
+	return to == (Datum *) (writer->tuple + start) ? at : (char *) to - writer->tuple;
+}
+
+/* Put them, whatever their types are. */
+static Size
+put_values(RowWriter *writer, Size at, const Datum *values, const bool *nulls,
+		   uint16 *infomask)
+{
+	for (int i = writer->nspine; i < writer->desc->natts; i++)
+	{
+		Form_pg_attribute att = TupleDescAttr(writer->desc, i);
+
+		if (nulls[i - writer->nspine])
+			continue;
+		at = put_value(writer, at, att, values[i - writer->nspine]);
+		if (att->attlen == -1)
+			*infomask |= HEAP_HASVARWIDTH;
+	}
+	return at;
+}
+
 /* Does the row have a NULL anywhere? */
 static bool
 has_null(const RowWriter *writer, MinimalTuple row, const bool *nulls)
@@ -124,16 +171,8 @@ row_writer_put(RowWriter *writer, MinimalTuple row, const Datum *values,
 	memset(writer->tuple, 0, at);
 	memcpy(writer->tuple + at, (char *) row + row_header, row->t_len - row_header);
 	at += row->t_len - row_header;
-	for (int i = writer->nspine; i < natts; i++)
-	{
-		Form_pg_attribute att = TupleDescAttr(writer->desc, i);
-
-		if (nulls[i - writer->nspine])
-			continue;
-		at = put_value(writer, at, att, values[i - writer->nspine]);
-		if (att->attlen == -1)
-			infomask |= HEAP_HASVARWIDTH;
-	}
+	at = writer->words ? put_words(writer, at, values, nulls) :
+		put_values(writer, at, values, nulls, &infomask);
 	if (any_null)
 	{
 		infomask |= HEAP_HASNULL;

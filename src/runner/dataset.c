@@ -35,7 +35,7 @@ load_dataset(const char *name, Dataset *d)
 {
 	bool		isnull;
 
-	if (pipeline_sql("SELECT owner::oid, publishers, subscribers, to_jsonb(d) - 'created_at'"
+	if (pipeline_sql("SELECT owner::oid, publishers, subscribers, to_jsonb(d) - '{created_at,last_event,stale_at}'::text[]"
 					 " FROM pipeline.datasets d WHERE dataset = $1",
 					 SPI_OK_SELECT, sql_text(name)) == 0)
 		return false;
@@ -88,7 +88,7 @@ runner_check_datasets(const List *datasets, Oid owner)
 
 PG_FUNCTION_INFO_V1(pipeline_create_dataset);
 
-/* SQL: create_dataset(dataset, publishers, subscribers, or_replace, description) */
+/* SQL: create_dataset(dataset, publishers, subscribers, or_replace, description, stale_after) */
 Datum
 pipeline_create_dataset(PG_FUNCTION_ARGS)
 {
@@ -100,6 +100,8 @@ pipeline_create_dataset(PG_FUNCTION_ARGS)
 	Dataset		after;
 	UserScope	scope;
 	bool		exists;
+	Interval	zero = {0};
+	Interval   *stale_after = PG_ARGISNULL(5) ? NULL : PG_GETARG_INTERVAL_P(5);
 
 	for (int i = 0; i < lengthof(required); i++)
 		pipeline_not_null(fcinfo, i, required[i]);
@@ -107,6 +109,11 @@ pipeline_create_dataset(PG_FUNCTION_ARGS)
 	pipeline_check_name("dataset", name);
 	publishers = runner_role_array(PG_GETARG_ARRAYTYPE_P(1), "publishers");
 	subscribers = runner_role_array(PG_GETARG_ARRAYTYPE_P(2), "subscribers");
+	if (stale_after && pipeline_compare_intervals(stale_after, &zero) <= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"stale_after\" is not above zero"),
+				 errhint("Leave it out to go by how often the dataset was published.")));
 
 	SPI_connect();
 	pipeline_extension_begin(&scope);
@@ -119,13 +126,14 @@ pipeline_create_dataset(PG_FUNCTION_ARGS)
 				 errhint("With or_replace => true its definition is replaced.")));
 	pipeline_check_owner(before.owner, "dataset", name);
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("INSERT INTO pipeline.datasets AS d (dataset, owner, publishers, subscribers, description)"
-					 " VALUES ($1, $2, $3, $4, $5)"
-					 " ON CONFLICT (dataset) DO UPDATE SET publishers = $3, subscribers = $4, description = $5 WHERE $6",
+	if (pipeline_sql("INSERT INTO pipeline.datasets AS d (dataset, owner, publishers, subscribers, description, stale_after)"
+					 " VALUES ($1, $2, $3, $4, $5, $7)"
+					 " ON CONFLICT (dataset) DO UPDATE SET publishers = $3, subscribers = $4, description = $5, stale_after = $7,"
+					 "   last_event = NULL WHERE $6",
 					 SPI_OK_INSERT, sql_text(name), sql_role(before.owner),
 					 sql_datum(REGROLEARRAYOID, PointerGetDatum(publishers), false),
 					 sql_datum(REGROLEARRAYOID, PointerGetDatum(subscribers), false),
-					 sql_text(pipeline_arg_text(fcinfo, 4)), sql_bool(exists)) == 0 ||
+					 sql_text(pipeline_arg_text(fcinfo, 4)), sql_bool(exists), sql_interval(stale_after)) == 0 ||
 		!load_dataset(name, &after))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
@@ -135,6 +143,8 @@ pipeline_create_dataset(PG_FUNCTION_ARGS)
 						   exists ? before.definition : NULL, after.definition, NULL);
 	pipeline_scope_end(&scope);
 	SPI_finish();
+	/* When it will be stale is to be computed. */
+	runner_at_commit_wake();
 	PG_RETURN_VOID();
 }
 
@@ -166,6 +176,7 @@ pipeline_drop_dataset(PG_FUNCTION_ARGS)
 				 errmsg("pipelines start on dataset \"%s\"", name),
 				 errdetail("They are: %s.", pipeline_sql_text(0, 1)),
 				 errhint("Change their on_datasets first.")));
+	runner_resolve_stale(d.owner, name);
 	pipeline_sql("DELETE FROM pipeline.datasets WHERE dataset = $1", SPI_OK_DELETE, sql_text(name));
 	pipeline_record_change("drop_dataset", "dataset", name, d.definition, NULL, NULL);
 	pipeline_scope_end(&scope);
@@ -297,13 +308,15 @@ dispatch_events(void *arg)
 				 " told AS (UPDATE pipeline.dataset_events e SET dispatched = true FROM new n"
 				 "   WHERE e.event_id = n.event_id AND NOT EXISTS (SELECT FROM pipeline.pipelines p"
 				 "     WHERE n.dataset = ANY (p.on_datasets) AND p.pipeline NOT IN (SELECT f.pipeline FROM free f))"
-				 "   RETURNING n.dataset, n.event_id, n.version)"
-				 " INSERT INTO pipeline.dataset_updates (pipeline, dataset, event_id, version, owner)"
-				 " SELECT DISTINCT ON (f.pipeline, t.dataset) f.pipeline, t.dataset, t.event_id, t.version, f.owner"
-				 " FROM told t JOIN free f ON t.dataset = ANY (f.on_datasets)"
-				 " ORDER BY f.pipeline, t.dataset, t.event_id DESC"
-				 " ON CONFLICT (pipeline, dataset) DO UPDATE SET event_id = excluded.event_id, version = excluded.version",
-				 SPI_OK_INSERT);
+				 "   RETURNING n.dataset, n.event_id, n.version),"
+				 " noted AS (INSERT INTO pipeline.dataset_updates (pipeline, dataset, event_id, version, owner)"
+				 "   SELECT DISTINCT ON (f.pipeline, t.dataset) f.pipeline, t.dataset, t.event_id, t.version, f.owner"
+				 "   FROM told t JOIN free f ON t.dataset = ANY (f.on_datasets)"
+				 "   ORDER BY f.pipeline, t.dataset, t.event_id DESC"
+				 "   ON CONFLICT (pipeline, dataset) DO UPDATE SET event_id = excluded.event_id, version = excluded.version)"
+				 " SELECT count(*) FROM told", SPI_OK_SELECT);
+	if (pipeline_sql_int8(0, 1) > 0)
+		runner_note_dispatched();
 	if (pipeline_sql("SELECT FROM pipeline.dataset_events WHERE NOT dispatched LIMIT 1", SPI_OK_SELECT) > 0)
 		runner_pass_over();
 	return true;

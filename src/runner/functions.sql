@@ -124,11 +124,11 @@ CREATE OR REPLACE FUNCTION pipeline.drop_pool(pool text) RETURNS void
 COMMENT ON FUNCTION pipeline.drop_pool(text) IS
 'Drop a pool. Errors: 42704, 42501, 2BP01 while tasks use it.';
 
-CREATE OR REPLACE FUNCTION pipeline.create_dataset(dataset text, publishers text[] DEFAULT '{}', subscribers text[] DEFAULT '{}', or_replace boolean DEFAULT false, description text DEFAULT NULL) RETURNS void
+CREATE OR REPLACE FUNCTION pipeline.create_dataset(dataset text, publishers text[] DEFAULT '{}', subscribers text[] DEFAULT '{}', or_replace boolean DEFAULT false, description text DEFAULT NULL, stale_after interval DEFAULT NULL) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_create_dataset';
-COMMENT ON FUNCTION pipeline.create_dataset(text, text[], text[], boolean, text) IS
-'Create a dataset: a name for data that tasks publish() and on which pipelines start with on_datasets (Airflow: dataset, asset). publishers, subscribers: roles that may do so beside the owner, by name; public is everybody. or_replace: replace the definition of an existing one. Errors: 42710, 42501, 42704 for an unknown role.';
+COMMENT ON FUNCTION pipeline.create_dataset(text, text[], text[], boolean, text, interval) IS
+'Create a dataset: a name for data that tasks publish() and on which pipelines start with on_datasets (Airflow: dataset, asset). publishers, subscribers: roles that may do so beside the owner, by name; public is everybody. or_replace: replace the definition of an existing one. stale_after: not published for that long it raises the alert SourceStale (error); NULL: for pipeline.stale_dataset_factor times the longest of its last 30 pauses (warning), once it has 10. Errors: 42710, 42501, 42704 for an unknown role, 22023.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_dataset(dataset text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE

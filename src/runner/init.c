@@ -25,6 +25,7 @@ pipeline_runner_init(void)
 {
 	runner_define_settings();
 	runner_register_kinds();
+	pipeline_register_doctor(runner_look);
 	runner_install_progress();
 	pipeline_identity_register(any_pipelines);
 	if (!process_shared_preload_libraries_in_progress)

@@ -39,6 +39,9 @@ extern void runner_stop_attempts(void);
 extern long runner_until_next(void);
 extern void runner_mind_deadlines(void);
 extern void runner_dispatch_datasets(void);
+extern void runner_mind_unusual(void);
+extern long runner_until_unusual(void);
+extern void runner_note_dispatched(void);
 
 /* ---- start.c: for schedulers ------------------------------------------------ */
 

@@ -25,6 +25,9 @@ extern int	pipeline_schedule_grace;
 extern int	pipeline_history_days;
 extern int	pipeline_history_runs;
 extern int	pipeline_priority_ageing;
+extern double pipeline_slow_task_factor;
+extern int	pipeline_slow_task_minimum;
+extern double pipeline_stale_dataset_factor;
 extern int	pipeline_max_active_workers_per_role;
 extern void runner_define_settings(void);
 
@@ -101,6 +104,10 @@ typedef struct RunnerShared
 } RunnerShared;
 
 extern RunnerShared *runner_shared;
+
+/* ---- doctor.c ---------------------------------------------------------------- */
+
+extern void runner_look(void);
 
 extern void runner_shmem_install(void);
 extern bool runner_is_preloaded(void);
@@ -361,6 +368,15 @@ extern void runner_resolve_task(Oid owner, const char *pipeline,
 								const char *task);
 extern void runner_resolve_run(Oid owner, const char *pipeline);
 extern void runner_resolve_dropped(const char *pipeline, const char *task);
+extern void runner_alert_slow(Oid owner, const char *pipeline, int64 run_id,
+							  const char *task, const Jsonb *labels,
+							  double seconds, double usual);
+extern void runner_resolve_slow(Oid owner, const char *pipeline,
+								const char *task);
+extern void runner_alert_stale(Oid owner, const char *dataset,
+							   const char *since, bool asked,
+							   const char *limit);
+extern void runner_resolve_stale(Oid owner, const char *dataset);
 
 /* ---- run.c ------------------------------------------------------------------- */
 

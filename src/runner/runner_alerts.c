@@ -1,7 +1,7 @@
 /*
  * runner_alerts.c
  *	  The alerts of runs and tasks: TaskFailed, MappedRunsFailed, RunFailed,
- *	  DeadlineNear and DeadlineMissed.
+ *	  DeadlineNear, DeadlineMissed and TaskSlow; and of datasets: SourceStale.
  *
  * A task's alerts have the source "pipeline/task", a run's the name of the
  * pipeline; the next success of the same resolves them.  Labels carry names,
@@ -124,6 +124,66 @@ runner_alert_deadline(Oid owner, const char *pipeline, int64 run_id,
 	pipeline_raise_alert(&spec);
 }
 
+/* A task runs longer than it used to; both in seconds. */
+void
+runner_alert_slow(Oid owner, const char *pipeline, int64 run_id,
+				  const char *task, const Jsonb *labels, double seconds,
+				  double usual)
+{
+	AlertSpec	spec = {
+		.owner = owner,
+		.alertname = "TaskSlow",
+		.severity = "warning",
+		.source = task_source(pipeline, task),
+		.summary = psprintf("task \"%s\" of pipeline \"%s\" has been running for %.0f s, usually it takes %.*f s",
+							task, pipeline, seconds, usual < 10 ? 1 : 0, usual),
+	};
+
+	spec.labels = with_names(labels, pipeline, task);
+	spec.detail = pipeline_jsonb_object(3, (const char *[]) {"run_id", "seconds", "usual_seconds"},
+										(const char *[]) {psprintf(INT64_FORMAT, run_id),
+										psprintf("%.0f", seconds), psprintf("%.1f", usual)});
+	pipeline_raise_alert(&spec);
+}
+
+/* It has ended, whatever that end was. */
+void
+runner_resolve_slow(Oid owner, const char *pipeline, const char *task)
+{
+	pipeline_resolve_alerts(owner, "TaskSlow", task_source(pipeline, task));
+}
+
+/*
+ * A dataset has not been published since then (NULL: never) for longer than
+ * its definition (`asked`) or its history allows.
+ */
+void
+runner_alert_stale(Oid owner, const char *dataset, const char *since,
+				   bool asked, const char *limit)
+{
+	AlertSpec	spec = {
+		.owner = owner,
+		.alertname = "SourceStale",
+		.severity = asked ? "error" : "warning",
+		.source = dataset,
+	};
+
+	spec.summary = psprintf("dataset \"%s\" %s%s: %s %s", dataset,
+							since ? "has not been published since " : "was never published", since ? since : "",
+							asked ? "its stale_after is" : "by its history it should have been within", limit);
+	spec.labels = pipeline_jsonb_object(1, (const char *[]) {"dataset"}, (const char *[]) {dataset});
+	spec.detail = pipeline_jsonb_object(2, (const char *[]) {"published_at", "limit"},
+										(const char *[]) {since, limit});
+	pipeline_raise_alert(&spec);
+}
+
+/* It was published, or is being dropped. */
+void
+runner_resolve_stale(Oid owner, const char *dataset)
+{
+	pipeline_resolve_alerts(owner, "SourceStale", dataset);
+}
+
 /* A task has succeeded: what was wrong with it is over. */
 void
 runner_resolve_task(Oid owner, const char *pipeline, const char *task)
@@ -158,9 +218,10 @@ runner_resolve_dropped(const char *pipeline, const char *task)
 	ListCell   *owner;
 
 	pipeline_extension_begin(&scope);
-	n = pipeline_sql("SELECT DISTINCT owner::oid, task FROM pipeline.task_runs"
+	n = pipeline_sql("SELECT DISTINCT owner::oid, task FROM pipeline.task_runs r"
 					 " WHERE pipeline = $1 AND mapped_task IS NULL AND ($2 IS NULL OR task = $2)"
-					 " AND (deadline_missed OR foreach IS NOT NULL OR state IN ('failed', 'upstream_failed', 'cancelled'))",
+					 " AND (deadline_missed OR foreach IS NOT NULL OR state IN ('failed', 'upstream_failed', 'cancelled')"
+					 "   OR EXISTS (SELECT FROM pipeline.attempts a WHERE a.run_id = r.run_id AND a.task = r.task AND a.slow_since IS NOT NULL))",
 					 SPI_OK_SELECT, sql_text(pipeline), sql_text(task));
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -172,6 +233,7 @@ runner_resolve_dropped(const char *pipeline, const char *task)
 	forboth(name, names, owner, owners)
 	{
 		runner_resolve_task(lfirst_oid(owner), pipeline, lfirst(name));
+		runner_resolve_slow(lfirst_oid(owner), pipeline, lfirst(name));
 		pipeline_resolve_alerts(lfirst_oid(owner), "MappedRunsFailed",
 								task_source(pipeline, lfirst(name)));
 		if (task == NULL)

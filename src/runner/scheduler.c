@@ -177,6 +177,14 @@ check_roles(List *list)
 	return list;
 }
 
+/* Something is to be called again in so many milliseconds, or never: -1. */
+static void
+call_again(long *timeout, long again)
+{
+	if (again > 0 && (*timeout < 0 || again < *timeout))
+		*timeout = again;
+}
+
 /*
  * One look at the tables.  Returns false when the extension is not there;
  * sets the demands (in `context`), whether a notifier is to be started, and the
@@ -208,8 +216,10 @@ look(MemoryContext context, List **list, bool *notify, long *timeout)
 			runner_begin_runs();
 			runner_stop_attempts();
 			runner_mind_deadlines();
+			runner_mind_unusual();
 			*list = check_roles(demands(context));
 			*timeout = runner_until_next();
+			call_again(timeout, runner_until_unusual());
 			*notify = !pipeline_notifier_runs(MyDatabaseId) && pipeline_notifier_needed();
 			pipeline_scope_end(&scope);
 		}
@@ -248,14 +258,6 @@ set_wanted(bool wanted)
 	my_slot->wanted = wanted;
 	my_slot->settled = true;
 	LWLockRelease(runner_shared->lock);
-}
-
-/* Something is to be called again in so many milliseconds, or never: -1. */
-static void
-call_again(long *timeout, long again)
-{
-	if (again > 0 && (*timeout < 0 || again < *timeout))
-		*timeout = again;
 }
 
 static void

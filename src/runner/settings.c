@@ -19,6 +19,9 @@ int			pipeline_history_days = 0;
 int			pipeline_history_runs = 0;
 int			pipeline_priority_ageing = 60;
 int			pipeline_max_active_workers_per_role = 0;
+double		pipeline_slow_task_factor = 3;
+int			pipeline_slow_task_minimum = 60;
+double		pipeline_stale_dataset_factor = 2;
 
 /* Define them; called once, when the library is loaded. */
 void
@@ -54,6 +57,21 @@ runner_define_settings(void)
 							NULL,
 							&pipeline_schedule_grace,
 							300, 1, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomRealVariable("pipeline.slow_task_factor",
+							 "How many times the median of its last successes a task may run before the alert TaskSlow.",
+							 "0: there is no such alert.",
+							 &pipeline_slow_task_factor,
+							 3, 0, 1e6, PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("pipeline.slow_task_minimum",
+							"How much longer than the median a task must run at least to be slow.",
+							NULL,
+							&pipeline_slow_task_minimum,
+							60, 0, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomRealVariable("pipeline.stale_dataset_factor",
+							 "How many times the longest of its last pauses a dataset may be not published before the alert SourceStale.",
+							 "0: only stale_after of a dataset counts.",
+							 &pipeline_stale_dataset_factor,
+							 2, 0, 1e6, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pipeline.worker_idle_timeout",
 							"How long a worker without a task waits for one.",
 							NULL,

@@ -314,9 +314,11 @@ CREATE TABLE pipeline.attempts (
   error_hint text,
   error_context text,
   statement text,
+  slow_since timestamptz,
   UNIQUE (run_id, task, attempt),
   FOREIGN KEY (run_id, task) REFERENCES pipeline.task_runs ON DELETE CASCADE
 ) WITH (fillfactor = 70);
+CREATE INDEX attempts_slow ON pipeline.attempts (attempt_id) WHERE slow_since IS NOT NULL;
 COMMENT ON TABLE pipeline.attempts IS 'One row per attempt at a task of a run: what ran, what came of it, what went wrong.';
 COMMENT ON COLUMN pipeline.attempts.attempt_id IS 'Number of the attempt in the database.';
 COMMENT ON COLUMN pipeline.attempts.run_id IS 'The run.';
@@ -324,6 +326,7 @@ COMMENT ON COLUMN pipeline.attempts.task IS 'The task.';
 COMMENT ON COLUMN pipeline.attempts.attempt IS 'Number of the attempt at this task in this run, from 1.';
 COMMENT ON COLUMN pipeline.attempts.owner IS 'The role that it ran as.';
 COMMENT ON COLUMN pipeline.attempts.state IS 'running, succeeded, failed, skipped (its condition was not true), lost (its worker died without a word) or cancelled.';
+COMMENT ON COLUMN pipeline.attempts.slow_since IS 'When it was seen to run longer than usual and the alert TaskSlow was raised; NULL: it was not, or it is resolved.';
 COMMENT ON COLUMN pipeline.attempts.pid IS 'Process ID of its worker.';
 COMMENT ON COLUMN pipeline.attempts.started_at IS 'When the worker took it.';
 COMMENT ON COLUMN pipeline.attempts.finished_at IS 'When it ended.';
@@ -366,8 +369,12 @@ CREATE TABLE pipeline.datasets (
   publishers regrole[] NOT NULL,
   subscribers regrole[] NOT NULL,
   description text,
-  created_at timestamptz NOT NULL DEFAULT pg_catalog.now()
+  created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  stale_after interval,
+  last_event bigint,
+  stale_at timestamptz
 );
+CREATE INDEX datasets_stale ON pipeline.datasets (stale_at) WHERE stale_at IS NOT NULL;
 COMMENT ON TABLE pipeline.datasets IS 'One row per dataset: a name for data that one pipeline publishes and that others start on (Airflow: dataset, asset). Made by create_dataset().';
 COMMENT ON COLUMN pipeline.datasets.dataset IS 'Name of the dataset.';
 COMMENT ON COLUMN pipeline.datasets.owner IS 'The role that made it and may change it.';
@@ -375,6 +382,9 @@ COMMENT ON COLUMN pipeline.datasets.publishers IS 'Roles whose members may publi
 COMMENT ON COLUMN pipeline.datasets.subscribers IS 'Roles whose pipelines may start on it, beside the owner''s; "-" is everybody.';
 COMMENT ON COLUMN pipeline.datasets.description IS 'What it is.';
 COMMENT ON COLUMN pipeline.datasets.created_at IS 'When it was created.';
+COMMENT ON COLUMN pipeline.datasets.stale_after IS 'How long it may be not published; NULL: as its history says.';
+COMMENT ON COLUMN pipeline.datasets.last_event IS 'Its latest event when stale_at was computed; 0: none; NULL: to be computed.';
+COMMENT ON COLUMN pipeline.datasets.stale_at IS 'When it will be stale, if it is not published before; infinity: it is; NULL: its history does not say.';
 
 CREATE TABLE pipeline.dataset_events (
   event_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -94,7 +94,9 @@ wait_run($node, $run, 'succeeded', 'the run');
 sub peak
 {
 	my ($settings, $sql) = @_;
+	# Each process that helps has as much of its own.
 	my $status = $node->safe_psql('postgres', qq{
+		SET max_parallel_workers_per_gather = 0;
 		$settings
 		$sql;
 		SELECT pg_read_file('/proc/self/status');

@@ -5,11 +5,13 @@ use warnings;
 use Encode;
 use File::Basename;
 use JSON::PP;
+use MIME::Base64 ();
 use PipelineTest;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $node = new_node('kinds', "pipeline.notification_retry_delay = '50ms'");
+# One connection: each waits for the one before.
+my $node = new_node('kinds', "pipeline.notification_retry_delay = '50ms'", 'pipeline.notifier_connections = 1');
 install($node, 'postgres');
 my $http = start_peer($node, 'http');
 my $receiver = start_peer($node, 'receiver');
@@ -98,7 +100,7 @@ my @bodies = grep { $_->{path} =~ /\?teams$/ } requests($http);
 is(scalar(grep { length(Encode::encode_utf8($_->{body})) > 28 * 1024 } @bodies), 0, 'in no more than 28 KB');
 like($bodies[1]{body}, qr/and 9\d more/, 'it says what it leaves out');
 alice($node, "SELECT pipeline.create_channel('connector', 'teams', secret_ref => 'connector', max_attempts => 1)");
-is(told('connector', 'firing', 'g1', message(1)), 'dead the peer answered 429', 'an error in the words of an answer 200 is one');
+is(told('connector', 'firing', 'g1', message(1)), 'dead the peer answered 429 (given up after 1 attempt)', 'an error in the words of an answer 200 is one');
 alice($node, "SELECT pipeline.drop_channel('connector')");
 
 # ---- webhook ----------------------------------------------------------------------
@@ -143,6 +145,17 @@ for my $case ([ 'cloudevents', 'hook' ], [ 'adaptivecards', 'teams' ])
 	my ($out, $err) = run_command([ 'node', dirname(__FILE__) . '/../peers/validate.js', "$ENV{PIPELINE_TEST_NPM}/node_modules", $format, $file ]);
 	is($out, "$count checked", "the library $format finds nothing wrong") or diag($err);
 }
+
+# ---- who one is, shown by a peer ---------------------------------------------------
+
+append_to_file("$secrets/alice/basic", "username = planted-name\npassword = planted-word\n");
+chmod 0600, "$secrets/alice/basic";
+alice($node, "SELECT pipeline.create_channel('basic', 'alertmanager', '{\"url\": \"$base/echo\"}', secret_ref => 'basic')");
+like(told('basic', 'firing', 'g1', message(1)), qr/^dead/, 'a peer shows what it was sent');
+my ($echo) = grep { $_->{path} =~ m{^/echo} } requests($http);
+is($echo->{headers}{authorization}, 'Basic ' . MIME::Base64::encode_base64('planted-name:planted-word', ''), 'with the password');
+like($node->safe_psql('postgres', "SELECT answer FROM pipeline.deliveries WHERE channel = 'basic'"), qr/"Authorization": "Basic \*\*\*"/, 'which is kept without it');
+alice($node, "SELECT pipeline.drop_channel('basic')");
 
 # ---- Alertmanager -------------------------------------------------------------------------
 

@@ -1,0 +1,122 @@
+# 2,000 notifications drain while the notifier and the whole server are killed,
+# and while the peer is away: every one arrives, twice only what was under way,
+# and then under the same key.  CHAOS_SEED repeats a run with another seed.
+use strict;
+use warnings;
+use PipelineTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(usleep time);
+
+my $count = 2000;
+my $seed = $ENV{CHAOS_SEED} // 20261125;
+srand($seed);
+note("seed $seed");
+
+my $node = new_node('notify_chaos', "pipeline.notification_retry_delay = '100ms'", "max_connections = 30");
+install($node, 'postgres');
+my $peer = start_peer($node, 'sink');
+$node->append_conf('postgresql.conf', "pipeline.allowed_hosts = 'http://127.0.0.1:$peer->{port}'");
+$node->reload;
+$node->poll_query_until('postgres', "SELECT current_setting('pipeline.allowed_hosts') <> ''") or die;
+alice($node, "SELECT pipeline.create_channel('sink', 'webhook', '{\"url\": \"http://127.0.0.1:$peer->{port}/down\"}', rate_per_minute => 0, max_attempts => 100)");
+alice($node, "SELECT count(pipeline.test_channel('sink')) FROM generate_series(1, $count)");
+
+# Wait until the server lets somebody in; returns the answer.
+sub ask
+{
+	my ($query) = @_;
+	my $until = time() + 60;
+	while (time() < $until)
+	{
+		my ($rc, $out) = $node->psql('postgres', $query);
+		return $out if defined $rc && $rc == 0;
+		usleep(10_000);
+	}
+	die "the server does not come back: $query";
+}
+
+# How many lines has the peer's log?
+sub arrived
+{
+	return 0 unless -e $peer->{log};
+	my $lines = () = slurp_file($peer->{log}) =~ /\n/g;
+	return $lines;
+}
+
+sub kill_server
+{
+	my $pid = slurp_file($node->data_dir . '/postmaster.pid') =~ s/\n.*//sr;
+	my @all = split /\n/, ask('SELECT pid FROM pg_stat_activity');
+	kill 'KILL', $pid, @all;
+	usleep(10_000) while kill(0, $pid);
+	$node->{_pid} = undef;
+	for (1 .. 500)
+	{
+		return if $node->start(fail_ok => 1);
+		usleep(20_000);
+	}
+	die 'the server does not start';
+}
+
+my %killed;
+my $kills = 0;
+for my $round (1 .. 7)
+{
+	my $until = time() + 60;
+	usleep(5_000) while arrived() < $round * 250 && time() < $until;
+	note(sprintf('round %d: %d have arrived', $round, arrived()));
+	usleep(int(rand(50_000)));
+	if ($round % 3 == 0)
+	{
+		kill_server();
+		$killed{server}++;
+	}
+	else
+	{
+		my ($pid) = split /\n/, ask("SELECT pid FROM pg_stat_activity WHERE backend_type = 'pipeline notifier'");
+		next unless $pid;
+		my $signal = $round % 3 == 1 ? 'KILL' : 'TERM';
+		kill $signal, $pid;
+		$killed{"notifier $signal"}++;
+	}
+	$kills++;
+}
+note(join(', ', map { "$_: $killed{$_}" } sort keys %killed));
+cmp_ok($kills, '>=', 5, 'enough was killed');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE state <> 'sent'", '0', 'all are sent in the end');
+
+sub check
+{
+	my ($expected, $what) = @_;
+	my %times;
+	$times{ $_->{headers}{'webhook-id'} }++ for requests($peer);
+	my @keys = split /\n/, ask('SELECT idempotency_key FROM pipeline.notifications');
+	is(scalar(@keys), $expected, "$what: none is missing in the table");
+	is(scalar(grep { !$times{$_} } @keys), 0, 'every one has arrived');
+	is(scalar(keys %times), $expected, 'and nothing else');
+	my %tried = map { split /\|/ } split /\n/, ask('SELECT idempotency_key, count(*) FROM pipeline.deliveries JOIN pipeline.notifications USING (notification_id) GROUP BY 1');
+	is(scalar(grep { $times{$_} > $tried{$_} } @keys), 0, 'none more often than there were attempts');
+	return sum(map { $_ - 1 } values %times);
+}
+sub sum { my $s = 0; $s += $_ for @_; return $s; }
+
+my $twice = check($count, 'after the kills');
+cmp_ok($twice, '<=', $kills * 8, "no more twice ($twice) than were under way");
+is(ask("SELECT count(*) FROM pipeline.deliveries d WHERE outcome = 'lost' AND NOT EXISTS (SELECT FROM pipeline.deliveries l WHERE l.notification_id = d.notification_id AND l.outcome = 'sent')"),
+	'0', 'what was lost was sent again');
+
+# The peer is away, and comes back on its port.
+stop_peer($peer);
+alice($node, "SELECT count(pipeline.test_channel('sink')) FROM generate_series(1, 200)");
+wait_for($node, "SELECT paused_for FROM pipeline.channel_health", 'circuit', 'a peer that is away is left alone');
+cmp_ok(ask("SELECT max(attempts) FROM pipeline.notifications WHERE state = 'pending'"), '<', 20, 'and not tried without end');
+my $log = $peer->{log};
+$peer = start_peer($node, 'sink', port => $peer->{port});
+is($peer->{log}, $log, 'it is back');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE state <> 'sent'", '0', 'then all are sent');
+check($count + 200, 'after the absence');
+is(ask("SELECT count(*) FROM pipeline.alerts"), '0', 'and nothing was given up');
+$node->stop;
+stop_peer($peer);
+done_testing();
