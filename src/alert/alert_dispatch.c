@@ -28,6 +28,8 @@
 
 /* Events that one dispatch takes up, so that its transaction stays short. */
 #define MAX_EVENTS 5000
+/* Alerts whose places are written by the same statements. */
+#define PLACED_TOGETHER 500
 
 /* An alert that something happened to. */
 typedef struct Changed
@@ -304,24 +306,27 @@ write_places(Places *places, TimestampTz now)
 				 "   AND dg.route = p.route AND dg.owner::oid = p.owner)"
 				 " ORDER BY p.n"
 				 " ON CONFLICT (group_id, owner, fingerprint) DO UPDATE SET alert_id = excluded.alert_id, key = excluded.key,"
-				 "  left_at = NULL, joined_at = CASE WHEN m.alert_id = excluded.alert_id THEN m.joined_at ELSE excluded.joined_at END,"
-				 "  told_at = CASE WHEN m.alert_id = excluded.alert_id THEN m.told_at END"
+				 "  left_at = NULL, joined_at = CASE WHEN m.alert_id = excluded.alert_id THEN m.joined_at ELSE excluded.joined_at END"
 				 " WHERE m.alert_id <> excluded.alert_id OR m.key <> excluded.key OR m.left_at IS NOT NULL",
 				 SPI_OK_INSERT, column_arg(&places->alerts), column_arg(&places->routes),
 				 column_arg(&places->owners), column_arg(&places->lookups),
 				 column_arg(&places->keys), sql_time(now));
 }
 
-/* Find the places of alerts and write them. */
+/*
+ * Find the places of alerts and write them, some at a time: the statements
+ * compare each alert's places with all of those that they are given.
+ */
 static void
 place_alerts(Routing *routing, List *alerts, TimestampTz now)
 {
-	Places		places = {
+	const Places none = {
 		.alerts = {INT8OID}, .keys = {INT8OID}, .routes = {TEXTOID}, .channels = {TEXTOID},
 		.owners = {OIDOID}, .labels = {JSONBOID}, .lookups = {TEXTOID},
 		.waits = {TIMESTAMPTZOID}, .routed = {INT8OID}
 	};
-	bool		any = false;
+	Places		places = none;
+	int			n = 0;
 	ListCell   *lc;
 	ListCell   *lr;
 
@@ -332,12 +337,16 @@ place_alerts(Routing *routing, List *alerts, TimestampTz now)
 		if (!alert->route)
 			continue;
 		CHECK_FOR_INTERRUPTS();
-		any = true;
 		column_add(&places.routed, Int64GetDatum(alert->alert_id), false);
 		foreach(lr, pipeline_routing_match(routing, alert->owner, alert->labels))
 			add_place(&places, alert, lfirst(lr), now);
+		if (++n % PLACED_TOGETHER == 0)
+		{
+			write_places(&places, now);
+			places = none;
+		}
 	}
-	if (any)
+	if (n % PLACED_TOGETHER != 0)
 		write_places(&places, now);
 }
 

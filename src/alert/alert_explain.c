@@ -217,9 +217,15 @@ explain_channel(Explained *e, Route *route, AlertGroup *group, const char *chann
 	Member	   *member = group ? member_of(e, group) : NULL;
 	Told	   *told = group ? pipeline_group_told(group, channel) : NULL;
 
-	/* What was told is told above. */
 	if (member && told && pipeline_key_set_has(&told->firing, member->key))
+	{
+		/* What was told is told above. */
+		if (pipeline_sql("SELECT 1 FROM pipeline.notifications WHERE group_key = $1 AND channel = $2 AND alert_ids @> ARRAY[$3] LIMIT 1",
+						 SPI_OK_SELECT, sql_text(group->group_key), sql_text(channel), sql_int8(e->alert_id)) == 0)
+			put_row(e, route->name, channel, 0, NULL, false, 0,
+					"no news to the channel: an alert with the same fingerprint fired there, and its end was not told");
 		return;
+	}
 	put_row(e, route->name, channel, 0, NULL, false, 0, why_not_told(e, route, group, channel));
 }
 

@@ -109,7 +109,7 @@ COMMENT ON COLUMN pipeline.alert_group_members.alert_id IS 'The alert.';
 COMMENT ON COLUMN pipeline.alert_group_members.key IS 'What makes it new to those who are told: a hash of owner, fingerprint, severity and the last time that it fired again after an acknowledgement.';
 COMMENT ON COLUMN pipeline.alert_group_members.joined_at IS 'When it came into the group.';
 COMMENT ON COLUMN pipeline.alert_group_members.left_at IS 'When another group took it instead: its labels or the routes changed.';
-COMMENT ON COLUMN pipeline.alert_group_members.told_at IS 'When a notification of the group first told of it; NULL: none has.';
+COMMENT ON COLUMN pipeline.alert_group_members.told_at IS 'When a notification of the group first told of it, or of an earlier alert that is the same to those who are told; NULL: none has.';
 COMMENT ON COLUMN pipeline.alert_group_members.suppressed_by IS 'What kept it from being told at the last look: a silence, an inhibition or a time interval, in words; NULL: nothing.';
 
 CREATE TABLE pipeline.alert_group_channels (

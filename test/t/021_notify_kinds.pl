@@ -184,7 +184,7 @@ END { my $status = $?; kill 'KILL', $manager if $manager; $? = $status; }
 
 alice($node, "SELECT pipeline.drop_channel(name) FROM pipeline.channels");
 alice($node, "SELECT pipeline.create_channel('manager', 'alertmanager', '{\"url\": \"http://127.0.0.1:$manager_port/\"}', rate_per_minute => 0, max_attempts => 50)");
-alice($node, q{SELECT pipeline.create_route('manager', '{}', '{manager}', group_by => '{...}', group_wait => '0', group_interval => '1 s')});
+alice($node, q{SELECT pipeline.create_route('manager', '{}', '{manager}', group_by => '{team}', group_wait => '0', group_interval => '1 s')});
 my $first = alice($node, q{SELECT pipeline.raise_alert('StockLow', 'few boxes', labels => '{"team": "payments"}', source => 'a')});
 my $second = alice($node, q{SELECT pipeline.raise_alert('StockLow', 'few bags', labels => '{"team": "payments"}', source => 'b')});
 sub received { return map { decode_json(Encode::encode_utf8($_->{body})) } requests($receiver); }
