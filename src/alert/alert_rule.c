@@ -220,7 +220,7 @@ pipeline_create_rule(PG_FUNCTION_ARGS)
 	/* Defined anew it is due, whatever went wrong before. */
 	pipeline_sql("INSERT INTO pipeline.rule_states (rule, owner, next_at)"
 				 " VALUES ($1, $2, CASE WHEN $3 THEN clock_timestamp() ELSE 'infinity' END)"
-				 " ON CONFLICT (rule) DO UPDATE SET next_at = EXCLUDED.next_at, unfinished = 0", SPI_OK_INSERT,
+				 " ON CONFLICT (rule) DO UPDATE SET next_at = EXCLUDED.next_at, pid = NULL, unfinished = 0", SPI_OK_INSERT,
 				 sql_text(rule.name), sql_role(rule.owner), sql_bool(PG_GETARG_BOOL(10)));
 	if (!PG_GETARG_BOOL(10))
 		pipeline_rule_forget_alerts(rule.name);

@@ -22,6 +22,10 @@
 
 #include "alert/alert_rule.h"
 
+/* One that takes longer than its interval pauses for as long all the same. */
+#define NOT_AT_ONCE \
+	"next_at = CASE WHEN s.next_at > clock_timestamp() THEN s.next_at ELSE clock_timestamp() + r.evaluation_interval END"
+
 static char *
 source_of(const char *rule)
 {
@@ -126,8 +130,9 @@ pipeline_rule_record(const Rule *rule, const List *alerts, TimestampTz at,
 	pipeline_extension_begin(&scope);
 	if (lock_rule(rule->name, rule->changed_at))
 	{
-		pipeline_sql("UPDATE pipeline.rule_states SET evaluated_at = clock_timestamp(), ms = $2, alerts = $3,"
-					 "   error = NULL, failures = 0, unfinished = 0 WHERE rule = $1", SPI_OK_UPDATE,
+		pipeline_sql("UPDATE pipeline.rule_states s SET evaluated_at = clock_timestamp(), ms = $2, alerts = $3,"
+					 "   error = NULL, failures = 0, unfinished = 0, pid = NULL, " NOT_AT_ONCE
+					 " FROM pipeline.rules r WHERE s.rule = $1 AND r.name = $1", SPI_OK_UPDATE,
 					 sql_text(rule->name), sql_float8(ms), sql_int4(list_length(alerts)));
 		(void) pipeline_resolve_alerts(rule->owner, "RuleFailed", source_of(rule->name));
 		foreach(lc, alerts)
@@ -150,7 +155,7 @@ pipeline_rule_failed(const char *rule, const char *error, double ms)
 	pipeline_extension_begin(&scope);
 	if (lock_rule(rule, 0) &&
 		pipeline_sql("UPDATE pipeline.rule_states s SET evaluated_at = clock_timestamp(), ms = $3,"
-					 "   error = left($2, 2000), failures = s.failures + 1, unfinished = 0"
+					 "   error = left($2, 2000), failures = s.failures + 1, unfinished = 0, pid = NULL, " NOT_AT_ONCE
 					 " FROM pipeline.rules r WHERE s.rule = $1 AND r.name = $1 RETURNING r.owner::oid, r.labels",
 					 SPI_OK_UPDATE_RETURNING, sql_text(rule), sql_text(error), sql_float8(ms)) > 0)
 	{

@@ -103,15 +103,15 @@ claim_rule(Oid role, MemoryContext context)
 	if (pipeline_role_problem(role, "rules") == NULL)
 	{
 		pipeline_extension_begin(&scope);
-		if (pipeline_sql("UPDATE pipeline.rule_states s SET started_at = clock_timestamp(), unfinished = s.unfinished + 1,"
+		if (pipeline_sql("UPDATE pipeline.rule_states s SET started_at = clock_timestamp(), pid = $3, unfinished = s.unfinished + 1,"
 						 "   next_at = CASE WHEN s.next_at + r.evaluation_interval > clock_timestamp() THEN s.next_at ELSE clock_timestamp() END"
 						 "     + r.evaluation_interval"
 						 " FROM pipeline.rules r, (SELECT d.rule FROM pipeline.rule_states d"
-						 "   WHERE d.owner = $1 AND d.next_at <= clock_timestamp() AND d.unfinished < $2"
+						 "   WHERE d.owner = $1 AND d.next_at <= clock_timestamp() AND d.pid IS NULL AND d.unfinished < $2"
 						 "   ORDER BY d.next_at LIMIT 1 FOR UPDATE SKIP LOCKED) due"
 						 " WHERE s.rule = due.rule AND r.name = due.rule"
 						 " RETURNING " RULE_COLUMNS, SPI_OK_UPDATE_RETURNING,
-						 sql_role(role), sql_int4(MOST_UNFINISHED)) > 0)
+						 sql_role(role), sql_int4(MOST_UNFINISHED), sql_int4(MyProcPid)) > 0)
 			rule = pipeline_rule_of_row(0);
 		pipeline_scope_end(&scope);
 	}
@@ -330,10 +330,20 @@ note_failure(Oid role)
 	f->not_before = GetCurrentTimestamp() + (INT64CONST(50000) << Min(f->count, 10));
 }
 
+/* What a worker that is gone was evaluating is due as if it had ended. */
+static void
+release_rules(void)
+{
+	pipeline_sql("UPDATE pipeline.rule_states s SET pid = NULL WHERE pid IS NOT NULL AND NOT EXISTS ("
+				 "  SELECT FROM pg_stat_activity a WHERE a.pid = s.pid AND a.backend_type = 'pipeline rules')", SPI_OK_UPDATE);
+}
+
 /* Look which workers have ended, and whether they did anything. */
 static void
 reap_workers(void)
 {
+	/* Also those of a notifier before us. */
+	static bool any = true;
 	ListCell   *lc;
 
 	foreach(lc, workers)
@@ -345,7 +355,7 @@ reap_workers(void)
 			continue;
 		if (pipeline_sql("SELECT 1 FROM pipeline.rule_states WHERE owner = $1 AND started_at >= $2 LIMIT 1",
 						 SPI_OK_SELECT, sql_role(w->role), sql_time(w->at)) > 0 ||
-			pipeline_sql("SELECT 1 FROM pipeline.rule_states WHERE owner = $1 AND next_at <= $2 LIMIT 1",
+			pipeline_sql("SELECT 1 FROM pipeline.rule_states WHERE owner = $1 AND next_at <= $2 AND pid IS NULL LIMIT 1",
 						 SPI_OK_SELECT, sql_role(w->role), sql_time(w->at)) == 0)
 			forget_failures(w->role);
 		else
@@ -353,7 +363,11 @@ reap_workers(void)
 		pfree(w->handle);
 		pfree(w);
 		workers = foreach_delete_current(workers, lc);
+		any = true;
 	}
+	if (any)
+		release_rules();
+	any = false;
 }
 
 static int
@@ -464,7 +478,7 @@ static void
 fail_unfinished(void)
 {
 	fail_rules(pipeline_sql("SELECT s.rule FROM pipeline.rule_states s"
-							" WHERE s.next_at <= clock_timestamp() AND s.unfinished >= $1"
+							" WHERE s.next_at <= clock_timestamp() AND s.pid IS NULL AND s.unfinished >= $1"
 							" ORDER BY s.rule FOR UPDATE SKIP LOCKED", SPI_OK_SELECT, sql_int4(MOST_UNFINISHED)),
 			   psprintf("its worker, or the server, went down %d times in a row while it was evaluated; it is not tried again until it is altered",
 						MOST_UNFINISHED));
@@ -530,14 +544,14 @@ pipeline_rules_mind(void)
 
 	reap_workers();
 	if (pipeline_sql("SELECT least(greatest(ceil(extract(epoch FROM min(next_at) - clock_timestamp()) * 1000), -1), 86400000)::bigint"
-					 " FROM pipeline.rule_states WHERE next_at < 'infinity' HAVING count(*) > 0", SPI_OK_SELECT) == 0)
+					 " FROM pipeline.rule_states WHERE next_at < 'infinity' AND pid IS NULL HAVING count(*) > 0", SPI_OK_SELECT) == 0)
 		return -1;
 	if (pipeline_sql_int8(0, 1) > 0)
 		return (long) pipeline_sql_int8(0, 1);
 
 	fail_unfinished();
 	/* Who waits longest first. */
-	n = pipeline_sql("SELECT owner::oid, min(next_at) FROM pipeline.rule_states WHERE next_at <= clock_timestamp()"
+	n = pipeline_sql("SELECT owner::oid, min(next_at) FROM pipeline.rule_states WHERE next_at <= clock_timestamp() AND pid IS NULL"
 					 " GROUP BY owner ORDER BY min(next_at)", SPI_OK_SELECT);
 	roles = palloc_array(Oid, n + 1);
 	since = palloc_array(TimestampTz, n + 1);
@@ -551,7 +565,7 @@ pipeline_rules_mind(void)
 	for (uint64 i = 0; i < n; i++)
 		serve(roles[i], since[i], &again);
 	if (pipeline_sql("SELECT least(ceil(extract(epoch FROM min(next_at) - clock_timestamp()) * 1000), 86400000)::bigint"
-					 " FROM pipeline.rule_states WHERE next_at > clock_timestamp() AND next_at < 'infinity'"
+					 " FROM pipeline.rule_states WHERE next_at > clock_timestamp() AND next_at < 'infinity' AND pid IS NULL"
 					 " HAVING count(*) > 0", SPI_OK_SELECT) > 0)
 		sooner(&again, (long) Max(pipeline_sql_int8(0, 1), 1));
 	return again;

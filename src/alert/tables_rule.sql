@@ -44,6 +44,7 @@ CREATE TABLE pipeline.rule_states (
   rule text PRIMARY KEY REFERENCES pipeline.rules ON DELETE CASCADE,
   owner regrole NOT NULL,
   next_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  pid integer,
   started_at timestamptz,
   evaluated_at timestamptz,
   ms double precision,
@@ -57,6 +58,7 @@ COMMENT ON TABLE pipeline.rule_states IS 'How the last evaluation of each rule w
 COMMENT ON COLUMN pipeline.rule_states.rule IS 'The rule.';
 COMMENT ON COLUMN pipeline.rule_states.owner IS 'Owner of the rule.';
 COMMENT ON COLUMN pipeline.rule_states.next_at IS 'When it is evaluated next; infinity: not.';
+COMMENT ON COLUMN pipeline.rule_states.pid IS 'Process that evaluates it just now; NULL: none.';
 COMMENT ON COLUMN pipeline.rule_states.started_at IS 'When its last evaluation began.';
 COMMENT ON COLUMN pipeline.rule_states.evaluated_at IS 'When its last evaluation ended.';
 COMMENT ON COLUMN pipeline.rule_states.ms IS 'How long the query took then, in milliseconds.';
