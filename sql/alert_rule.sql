@@ -26,6 +26,8 @@ INSERT INTO stock VALUES ('berlin', 3, 'critical'), ('zürich', 900, 'info'), (N
 SELECT pipeline.create_rule('alert_rule low', 'SELECT * FROM stock WHERE boxes < 10', for_interval => '1 hour', severity => '{{how}}',
   annotations => '{"summary": "only {{boxes}} boxes in {{ branch }}", "runbook": "https://wiki/stock#{{branch}}", "odd": "{{ and }} {{boxes"}',
   label_columns => '{branch}', evaluation_interval => '1 day', labels => '{"team": "stock"}', description => 'too few');
+-- Nobody evaluates it before this commits.
+BEGIN;
 SELECT pipeline.create_rule('alert_rule low', 'SELECT * FROM stock WHERE boxes < 10', for_interval => '1 hour', severity => '{{how}}',
   annotations => '{"summary": "only {{boxes}} boxes in {{ branch }}", "runbook": "https://wiki/stock#{{branch}}", "odd": "a {{ b"}',
   label_columns => '{branch}', evaluation_interval => '1 day', labels => '{"team": "stock"}', description => 'too few');
@@ -33,6 +35,7 @@ RESET search_path;
 SELECT name, owner, query, search_path, for_interval, severity, label_columns, timeout, keep_firing_for, max_alerts, enabled, labels FROM pipeline.rules;
 SELECT labels, severity, summary, annotations - 'summary' AS annotations, state FROM pipeline.test_rule('alert_rule low') ORDER BY summary;
 SELECT rule, state, firing, pending, evaluated_at, error FROM pipeline.rule_status WHERE rule = 'alert_rule low' AND state <> 'new';
+COMMIT;
 -- Pending, for an hour.
 RESET ROLE;
 CALL public.evaluate('alert_rule low');
@@ -134,10 +137,12 @@ CALL public.evaluate('alert_rule many');
 SELECT alertname, count(*), max(left(summary, 90)) AS summary FROM pipeline.firing_alerts WHERE source = 'rule/alert_rule many' GROUP BY 1 ORDER BY 1;
 
 -- An owner that no worker can be: the alert says so, and the others are evaluated.
+BEGIN;
 SET ROLE alert_rule_carl;
 SELECT pipeline.create_rule('alert_rule carl', 'SELECT 1', evaluation_interval => '1 day');
 RESET ROLE;
 REVOKE CONNECT ON DATABASE :DBNAME FROM PUBLIC;
+COMMIT;
 CALL public.evaluate('alert_rule carl');
 GRANT CONNECT ON DATABASE :DBNAME TO PUBLIC;
 SELECT state, error FROM pipeline.rule_status WHERE rule = 'alert_rule carl';
