@@ -1,79 +1,85 @@
 /*
  * render_email.c
- *	  Channels of kind email: one mail per notification, as text and as HTML,
- *	  by SMTP.
+ *	  Channels of kind email: SMTP with TLS from the beginning (smtps://) or by
+ *	  STARTTLS (smtp://), AUTH, and a mail of plain text and HTML.
  *
- * Config: url (smtps://host, or smtp://host with STARTTLS unless starttls is
- * false), from, to, subject_prefix.  Secret: username and password for AUTH.
+ * Config: url, from, to, reply_to, subject_prefix, starttls (false: plain text,
+ * where pipeline.allowed_hosts says so).  Secret: username and password.
  *
- * All mails of one group refer to the same thread, which no mail has as its own
- * id: so programs that show threads put them together, whichever came first.
+ * Message-ID is made of the idempotency key, so that a repeated delivery can be
+ * known as one; In-Reply-To and References name the group of alerts, so that
+ * what is said of it is one thread.
+ *
+ * A server refuses a mail as a whole when it refuses one of its recipients.  Then
+ * nobody has got it, and it is sent to each of them alone: one who has left does
+ * not keep the others from being told.
  */
 #include "postgres.h"
 
-#include <time.h>
-
 #include "common/cryptohash.h"
 #include "common/sha2.h"
-#include "common/string.h"
-#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
 
-#include "alert/alert_json.h"
 #include "alert/alert_render.h"
+#include "alert/render_email.h"
+#include "alert/render_mime.h"
 
-#define MAX_SUBJECT 200			/* characters */
-#define MAX_ADDRESS 254			/* RFC 5321 */
 #define MAX_RECIPIENTS 50
-/* Bytes of UTF-8 in one encoded word, which has at most 75 characters. */
-#define WORD_BYTES 42
-#define LINE_BYTES 57			/* of base64 in a line of 76 */
+#define MAX_SUBJECT 200
+
+/* What is known between the requests of one notification. */
+typedef struct EmailState
+{
+	int			next;			/* recipient, once they are written to one by one */
+	int			delivered;
+	bool		again;			/* one of them may be delivered another time */
+	StringInfo	refused;
+} EmailState;
 
 /* ---- config ------------------------------------------------------------------------- */
 
-/* Can it stand between the angle brackets of MAIL FROM and RCPT TO? */
-static bool
-is_address(const char *address)
+static Mailbox *
+config_mailbox(const char *key, const char *text)
 {
-	const char *at = strrchr(address, '@');
+	Mailbox    *mailbox = palloc(sizeof(Mailbox));
+	char	   *why = mime_mailbox(text, mailbox);
 
-	if (at == NULL || at == address || at[1] == '\0' || strlen(address) > MAX_ADDRESS ||
-		!pg_is_ascii(address))
-		return false;
-	for (const char *c = address; *c; c++)
-	{
-		if ((unsigned char) *c <= 0x20 || *c == 0x7f || strchr("<>()[]\\,;:\"", *c) ||
-			(*c == '@' && c != at))
-			return false;
-	}
-	return true;
-}
-
-static void
-check_address(const char *key, const char *address)
-{
-	if (!is_address(address))
+	if (why != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("invalid address under key \"%s\" in argument \"config\": \"%s\"", key, address),
-				 errhint("An address is like ops@example.org: without a name, in ASCII.")));
+				 errmsg("invalid address under key \"%s\" in argument \"config\": \"%s\"", key, text),
+				 errdetail("It cannot be used: %s.", why),
+				 errhint("Give \"ann@example.com\" or \"Ann <ann@example.com>\".")));
+	mailbox->name = mailbox->name ? pipeline_utf8(mailbox->name) : NULL;
+	return mailbox;
 }
 
-/* Who gets the mails: a string, or an array of them. */
+/* The mailboxes under a key: a string, or an array of strings. */
 static List *
-recipients(const Jsonb *config)
+config_mailboxes(const Jsonb *config, const char *key)
 {
 	JsonbValue	buf;
-	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &config->root, "to", 2, &buf);
+	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &config->root, key, strlen(key), &buf);
+	List	   *texts = NIL;
+	List	   *mailboxes = NIL;
+	ListCell   *lc;
 
-	if (v != NULL && v->type == jbvString)
-		return list_make1(pnstrdup(v->val.string.val, v->val.string.len));
-	return pipeline_jsonb_strings(config, "config", "to");
+	if (v == NULL)
+		return NIL;
+	texts = v->type == jbvString ? list_make1(pnstrdup(v->val.string.val, v->val.string.len)) :
+		pipeline_jsonb_strings(config, "config", key);
+	foreach(lc, texts)
+		mailboxes = lappend(mailboxes, config_mailbox(key, lfirst(lc)));
+	return mailboxes;
 }
 
+/* Is TLS begun by STARTTLS?  With smtp:// it is, unless that is switched off. */
 static bool
 wants_starttls(const Jsonb *config)
 {
-	const char *url = pipeline_config_string(config, "url");
+	char	   *url = pipeline_config_string(config, "url");
 	JsonbValue	buf;
 	JsonbValue *v = getKeyJsonValueFromContainer((JsonbContainer *) &config->root, "starttls", 8, &buf);
 
@@ -81,287 +87,192 @@ wants_starttls(const Jsonb *config)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key \"starttls\" in argument \"config\" is not true or false")));
-	return url != NULL && pg_strncasecmp(url, "smtp:", 5) == 0 && (v == NULL || v->val.boolean);
+	return pg_strncasecmp(url, "smtp:", 5) == 0 && (v == NULL || v->val.boolean);
 }
 
-static Jsonb *
-check_config(const Jsonb *config, bool has_secret)
+static void
+check_url(const Jsonb *config, bool has_secret)
 {
-	char	   *from = pipeline_config_string(config, "from");
 	char	   *url = pipeline_config_string(config, "url");
-	List	   *to = recipients(config);
-	ListCell   *lc;
 
 	if (url == NULL)
 		pipeline_config_missing("email", "url", NULL);
-	if (pg_strncasecmp(url, "smtp", 4) != 0)
+	if (pg_strncasecmp(url, "smtp://", 7) != 0 && pg_strncasecmp(url, "smtps://", 8) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key \"url\" in argument \"config\" of a channel of kind \"email\" is no smtp:// or smtps://"),
 				 errdetail("It is %s.", url)));
 	(void) pipeline_config_url(config, "url", wants_starttls(config));
-	if (from == NULL)
-		pipeline_config_missing("email", "from", NULL);
-	if (to == NIL)
-		pipeline_config_missing("email", "to", NULL);
-	check_address("from", from);
-	foreach(lc, to)
-		check_address("to", lfirst(lc));
-	if (list_length(to) > MAX_RECIPIENTS)
+	if (has_secret && !wants_starttls(config) && pg_strncasecmp(url, "smtp:", 5) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("key \"to\" in argument \"config\" has %d addresses", list_length(to)),
+				 errmsg("a channel with a password cannot have \"starttls\": false in argument \"config\""),
+				 errdetail("The password would be sent in plain text.")));
+}
+
+static Jsonb *
+check_config(const Jsonb *config, bool has_secret)
+{
+	int			n = list_length(config_mailboxes(config, "to"));
+
+	check_url(config, has_secret);
+	if (list_length(config_mailboxes(config, "from")) != 1)
+		pipeline_config_missing("email", "from", NULL);
+	if (n == 0)
+		pipeline_config_missing("email", "to", NULL);
+	if (n > MAX_RECIPIENTS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key \"to\" in argument \"config\" has %d addresses", n),
 				 errhint("The limit is %d: use a mailing list.", MAX_RECIPIENTS)));
+	(void) config_mailboxes(config, "reply_to");
 	(void) pipeline_config_string(config, "subject_prefix");
 	return (Jsonb *) config;
 }
 
-/* ---- headers ------------------------------------------------------------------------- */
+/* ---- the mail ------------------------------------------------------------------------- */
 
 static char *
-base64(const char *data, int length)
+domain_of(const Mailbox *mailbox)
 {
-	int			room = pg_b64_enc_len(length);
-	char	   *out = palloc0(room + 1);
-
-	if (pg_b64_encode((const uint8 *) data, length, out, room) < 0)
-		elog(ERROR, "could not encode a mail");
-	return out;
+	return strchr(mailbox->address, '@') + 1;
 }
 
-/* "Name: value", in encoded words where it is not ASCII (RFC 2047). */
-static void
-append_header(StringInfo mail, const char *name, const char *value)
-{
-	const char *text = pipeline_utf8(pipeline_one_line(value));
-
-	appendStringInfo(mail, "%s:", name);
-	if (pg_is_ascii(text))
-		appendStringInfo(mail, " %s", text);
-	else
-	{
-		for (const char *next = text; *next;)
-		{
-			int			length = pg_encoding_mbcliplen(PG_UTF8, next, strlen(next), WORD_BYTES);
-
-			appendStringInfo(mail, "%s =?UTF-8?B?%s?=", next == text ? "" : "\r\n", base64(next, length));
-			next += length;
-		}
-	}
-	appendStringInfoString(mail, "\r\n");
-}
-
-/* The time as mails have it, in English whatever the locale. */
+/* A hash that is fit for an identifier. */
 static char *
-mail_date(void)
+hash_text(const char *text)
 {
-	static const char *const days[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-	static const char *const months[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul",
-	"Aug", "Sep", "Oct", "Nov", "Dec"};
-	time_t		now = time(NULL);
-	struct tm	tm;
-
-	gmtime_r(&now, &tm);
-	return psprintf("%s, %02d %s %d %02d:%02d:%02d +0000", days[tm.tm_wday], tm.tm_mday,
-					months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec);
-}
-
-/* The thread of a group: a digest of its key, which may have any characters. */
-static char *
-thread_id(const char *group_key, const char *domain)
-{
-	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	StringInfoData id;
+	char	   *hex = palloc0(33);
+	pg_cryptohash_ctx *ctx = pg_cryptohash_create(PG_SHA256);
 
 	if (pg_cryptohash_init(ctx) < 0 ||
-		pg_cryptohash_update(ctx, (const uint8 *) group_key, strlen(group_key)) < 0 ||
+		pg_cryptohash_update(ctx, (const uint8 *) text, strlen(text)) < 0 ||
 		pg_cryptohash_final(ctx, digest, sizeof(digest)) < 0)
-		elog(ERROR, "could not digest a key: %s", pg_cryptohash_error(ctx));
+		elog(ERROR, "could not hash: %s", pg_cryptohash_error(ctx));
 	pg_cryptohash_free(ctx);
-	initStringInfo(&id);
-	appendStringInfoString(&id, "<group.");
-	for (int i = 0; i < 16; i++)
-		appendStringInfo(&id, "%02x", digest[i]);
-	appendStringInfo(&id, "@%s>", domain);
-	return id.data;
+	hex_encode((char *) digest, 16, hex);
+	return hex;
 }
 
 static void
-append_headers(const Sending *s, StringInfo mail, const char *boundary)
+headers(StringInfo mail, const Sending *s, const Mailbox *from)
 {
-	const char *from = pipeline_config_string(s->config, "from");
-	const char *domain = strrchr(from, '@') + 1;
-	const char *prefix = pipeline_config_string(s->config, "subject_prefix");
-	char	   *headline = pipeline_message_headline(s);
-	StringInfoData to;
-	ListCell   *lc;
+	List	   *reply_to = config_mailboxes(s->config, "reply_to");
+	char	   *prefix = pipeline_config_string(s->config, "subject_prefix");
+	char	   *subject = pipeline_message_headline(s);
+	char	   *thread = psprintf("<%s@%s>", hash_text(s->group_key), domain_of(from));
 
-	initStringInfo(&to);
-	foreach(lc, recipients(s->config))
-		appendStringInfo(&to, "%s%s", to.len ? ",\r\n " : "", (char *) lfirst(lc));
-	appendStringInfo(mail, "From: %s\r\nTo: %s\r\nDate: %s\r\n", from, to.data, mail_date());
-	append_header(mail, "Subject", pipeline_cut(prefix ? psprintf("%s %s", prefix, headline) : headline, MAX_SUBJECT));
-	appendStringInfo(mail, "Message-ID: <%s@%s>\r\n", s->idempotency_key, domain);
-	if (s->group_key[0] != '\0')
-	{
-		char	   *thread = thread_id(s->group_key, domain);
-
-		appendStringInfo(mail, "References: %s\r\nIn-Reply-To: %s\r\n", thread, thread);
-	}
-	/* Nobody's absence is to answer it (RFC 3834). */
-	appendStringInfo(mail, "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n"
-					 "Content-Type: multipart/alternative; boundary=\"%s\"\r\n\r\n", boundary);
+	mime_date(mail, "Date", timestamptz_to_time_t(s->queued_at));
+	mime_mailboxes(mail, "From", list_make1((void *) from));
+	mime_mailboxes(mail, "To", config_mailboxes(s->config, "to"));
+	if (reply_to)
+		mime_mailboxes(mail, "Reply-To", reply_to);
+	if (prefix)
+		subject = psprintf("%s %s", prefix, subject);
+	mime_header(mail, "Subject", pipeline_utf8(pipeline_cut(subject, MAX_SUBJECT)));
+	mime_header(mail, "Message-ID", psprintf("<%s@%s>", s->idempotency_key, domain_of(from)));
+	mime_header(mail, "In-Reply-To", thread);
+	mime_header(mail, "References", thread);
+	/* A machine wrote it: nobody answers that he is on holiday. */
+	mime_header(mail, "Auto-Submitted", "auto-generated");
+	mime_header(mail, "X-Auto-Response-Suppress", "All");
+	mime_header(mail, "X-Pipeline-Event", s->event);
+	mime_header(mail, "X-Pipeline-Severity", s->message->severity);
+	if (s->message->firing && strcmp(s->message->severity, "critical") == 0)
+		mime_header(mail, "Importance", "high");
 }
 
-/* ---- the body ------------------------------------------------------------------------ */
-
-/* Append text to HTML. */
-static void
-append_escaped(StringInfo html, const char *text)
+static StringInfo
+write_mail(const Sending *s, const Mailbox *from)
 {
-	for (const char *c = text; *c; c++)
-	{
-		switch (*c)
-		{
-			case '&':
-				appendStringInfoString(html, "&amp;");
-				break;
-			case '<':
-				appendStringInfoString(html, "&lt;");
-				break;
-			case '>':
-				appendStringInfoString(html, "&gt;");
-				break;
-			case '"':
-				appendStringInfoString(html, "&quot;");
-				break;
-			default:
-				appendStringInfoChar(html, (unsigned char) *c < 0x20 && *c != '\n' ? ' ' : *c);
-		}
-	}
+	StringInfo	mail = makeStringInfo();
+	/* Base64 has no hyphen, so that this is in no part. */
+	char	   *boundary = psprintf("=-%s", s->idempotency_key);
+
+	headers(mail, s, from);
+	appendStringInfo(mail, "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"%s\"\r\n\r\n", boundary);
+	mime_part(mail, boundary, "text/plain", pipeline_utf8(pipeline_email_text(s)));
+	mime_part(mail, boundary, "text/html", pipeline_utf8(pipeline_email_html(s)));
+	appendStringInfo(mail, "--%s--\r\n", boundary);
+	return mail;
 }
-
-/* A line of an alert, in both forms; nothing of NULL. */
-static void
-append_line(StringInfo text, StringInfo html, const char *name, const char *value)
-{
-	if (value == NULL || value[0] == '\0')
-		return;
-	appendStringInfo(text, "  %s: %s\n", name, value);
-	appendStringInfo(html, "<tr><td style=\"color:#666;padding-right:1em\">%s</td><td>", name);
-	append_escaped(html, value);
-	appendStringInfoString(html, "</td></tr>\n");
-}
-
-static const char *
-color(const MessageAlert *a)
-{
-	if (strcmp(a->state, "resolved") == 0)
-		return "#2e7d32";
-	return strcmp(a->severity, "critical") == 0 || strcmp(a->severity, "error") == 0 ? "#c62828" :
-		strcmp(a->severity, "warning") == 0 ? "#ef6c00" : "#1565c0";
-}
-
-static void
-append_alert(StringInfo text, StringInfo html, const MessageAlert *a)
-{
-	appendStringInfo(text, "\n%s %s (%s)\n", a->state, a->alertname, a->severity);
-	appendStringInfo(html, "<h3 style=\"color:%s;margin-bottom:0\">", color(a));
-	append_escaped(html, psprintf("%s %s (%s)", a->state, a->alertname, a->severity));
-	appendStringInfoString(html, "</h3>\n<table>\n");
-	append_line(text, html, "summary", a->summary);
-	append_line(text, html, "source", a->source);
-	append_line(text, html, "labels", pipeline_labels_text(a->labels));
-	append_line(text, html, "started", a->started_at);
-	append_line(text, html, "resolved", a->resolved_at);
-	append_line(text, html, "note", a->note);
-	if (a->occurrences > 1)
-		append_line(text, html, "occurrences", psprintf("%lld", (long long) a->occurrences));
-	if (a->alert_id > 0)
-		append_line(text, html, "alert_id", psprintf("%lld", (long long) a->alert_id));
-	appendStringInfoString(html, "</table>\n");
-}
-
-/* The message as text and as HTML. */
-static void
-write_body(const Sending *s, StringInfo text, StringInfo html)
-{
-	const Message *m = s->message;
-	char	   *headline = pipeline_message_headline(s);
-	char	   *context = pipeline_message_context(s);
-	ListCell   *lc;
-
-	appendStringInfo(text, "%s\n", headline);
-	appendStringInfoString(html, "<html><body style=\"font-family:sans-serif\">\n<h2>");
-	append_escaped(html, headline);
-	appendStringInfoString(html, "</h2>\n");
-	if (context != NULL)
-	{
-		appendStringInfo(text, "%s\n", context);
-		appendStringInfoString(html, "<p>");
-		append_escaped(html, context);
-		appendStringInfoString(html, "</p>\n");
-	}
-	foreach(lc, m->alerts)
-		append_alert(text, html, lfirst(lc));
-	if (m->omitted > 0)
-	{
-		appendStringInfo(text, "\nand %d more\n", m->omitted);
-		appendStringInfo(html, "<p>and %d more</p>\n", m->omitted);
-	}
-	appendStringInfoString(html, "</body></html>\n");
-}
-
-/* A part of the mail, in lines of base64: no line is too long, no byte is lost. */
-static void
-append_part(StringInfo mail, const char *boundary, const char *type, const char *content)
-{
-	const char *utf8 = pipeline_utf8(content);
-	int			length = strlen(utf8);
-
-	appendStringInfo(mail, "--%s\r\nContent-Type: text/%s; charset=utf-8\r\n"
-					 "Content-Transfer-Encoding: base64\r\n\r\n", boundary, type);
-	for (int at = 0; at < length; at += LINE_BYTES)
-		appendStringInfo(mail, "%s\r\n", base64(utf8 + at, Min(LINE_BYTES, length - at)));
-}
-
-/* ---- the request ----------------------------------------------------------------------- */
 
 static void
 build_request(Sending *s, Request *request)
 {
-	char	   *boundary = psprintf("pipeline.%s", s->idempotency_key);
-	StringInfoData text;
-	StringInfoData html;
+	Mailbox    *from = linitial(config_mailboxes(s->config, "from"));
+	List	   *to = config_mailboxes(s->config, "to");
+	EmailState *state = s->state;
+	ListCell   *lc;
 
+	if (s->secret != NULL)
+	{
+		request->username = (char *) pipeline_sending_secret(s, "username");
+		request->password = (char *) pipeline_sending_secret(s, "password");
+	}
 	request->url = pipeline_config_string(s->config, "url");
 	request->starttls = wants_starttls(s->config);
-	request->username = pipeline_secret_get(s->secret, "username");
-	request->password = pipeline_secret_get(s->secret, "password");
-	request->mail_from = pipeline_config_string(s->config, "from");
-	request->mail_to = recipients(s->config);
-	request->body = makeStringInfo();
-	initStringInfo(&text);
-	initStringInfo(&html);
-	write_body(s, &text, &html);
-	append_headers(s, request->body, boundary);
-	append_part(request->body, boundary, "plain", text.data);
-	append_part(request->body, boundary, "html", html.data);
-	appendStringInfo(request->body, "--%s--\r\n", boundary);
+	request->mail_from = from->address;
+	if (state != NULL)
+		to = list_make1(list_nth(to, state->next));
+	foreach(lc, to)
+		request->mail_to = lappend(request->mail_to, ((Mailbox *) lfirst(lc))->address);
+	request->body = write_mail(s, from);
 }
 
-/* 4xx may pass, 5xx will not (RFC 5321, 4.2.1). */
+/* ---- the answer ------------------------------------------------------------------------- */
+
+/* What one answer means. */
 static Verdict
-judge(Sending *s, const TransportResult *result)
+judge_one(Sending *s, const TransportResult *result)
 {
-	if (result->status >= 200 && result->status < 300)
+	if (result->complete && result->status < 400)
 		return VERDICT_SENT;
 	s->error = psprintf("the mail server answered %d", result->status);
 	return result->status >= 500 ? VERDICT_DEAD : VERDICT_RETRY;
 }
 
-static const char *const keys[] = {"url", "from", "to", "subject_prefix", "starttls", NULL};
+/* Go on with the recipients one by one, and say at the end how that went. */
+static Verdict
+judge_next(Sending *s, Verdict verdict)
+{
+	EmailState *state = s->state;
+	List	   *to = config_mailboxes(s->config, "to");
+
+	if (verdict == VERDICT_SENT)
+		state->delivered++;
+	else
+	{
+		state->again |= verdict == VERDICT_RETRY;
+		appendStringInfo(state->refused, "%s%s: %s", state->refused->len > 0 ? ", " : "",
+						 ((Mailbox *) list_nth(to, state->next))->address, s->error);
+	}
+	if (++state->next < list_length(to))
+		return VERDICT_NEXT;
+	if (state->refused->len == 0)
+		return VERDICT_SENT;
+	s->error = psprintf("delivered to %d of %d; %s", state->delivered, list_length(to), state->refused->data);
+	return state->again ? VERDICT_RETRY : VERDICT_DEAD;
+}
+
+static Verdict
+judge(Sending *s, const TransportResult *result)
+{
+	Verdict		verdict = judge_one(s, result);
+	bool		auth = result->status == 530 || result->status == 534 || result->status == 535 || result->status == 538;
+
+	if (s->state != NULL)
+		return judge_next(s, verdict);
+	if (verdict != VERDICT_DEAD || auth || list_length(config_mailboxes(s->config, "to")) == 1)
+		return verdict;
+	/* Nobody has got it yet: try each. */
+	s->state = palloc0_object(EmailState);
+	((EmailState *) s->state)->refused = makeStringInfo();
+	return VERDICT_NEXT;
+}
+
+static const char *const keys[] = {"url", "from", "to", "reply_to", "subject_prefix", "starttls", NULL};
 static const char *const secrets[] = {"username", "password", NULL};
 
 const ChannelKind pipeline_kind_email = {

@@ -1,128 +1,140 @@
 #!/usr/bin/env python3
-"""A mail server for tests: smtp_peer.py PORTFILE LOG [--port N] [--tls CERT KEY] [--implicit].
+"""An SMTP peer for tests: it answers as addresses say and writes down what it got.
 
-With --tls it offers STARTTLS, with --implicit besides it speaks TLS from the
-start.  AUTH PLAIN takes user:right.  The local part of a recipient says what
-is answered: "say451" is refused by 451, "say550" by 550, "data451" once the
-mail is there, "hang" never.  Each mail is a line of JSON in LOG.
+    smtp_peer.py PORTFILE LOGFILE [--port N] [--tls CERT KEY | --starttls CERT KEY] [--auth USER PASSWORD] [--script NAME]
+
+It listens on 127.0.0.1, on a port that the kernel chooses, and writes the port
+into PORTFILE when it is ready.  Each mail becomes a line of JSON in LOGFILE.
+
+The local part of a recipient says what happens:
+
+    code550, code451, ...      that answer to RCPT TO
+    data554, data452, ...      that answer after the mail
+    once451                    that, the first time for each Message-ID
+    hang                       no answer to the mail
+    anything else              250
+
+--script NAME, without aiosmtpd, for what no decent server does: silent (no greeting),
+drop (the connection ends after the mail), greet554 (a greeting that refuses).
 """
-import argparse
-import base64
-import email
-import email.policy
+import asyncio
 import json
-import os
 import re
-import socketserver
+import socket
 import ssl
-import threading
-import time
+import sys
 
-parser = argparse.ArgumentParser()
-parser.add_argument('portfile')
-parser.add_argument('log')
-parser.add_argument('--port', type=int, default=0)
-parser.add_argument('--tls', nargs=2)
-parser.add_argument('--implicit', action='store_true')
-options = parser.parse_args()
-lock = threading.Lock()
-context = None
-if options.tls:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*options.tls)
+args = sys.argv[1:]
+options = {}
+for name, count in (("--port", 1), ("--tls", 2), ("--starttls", 2), ("--auth", 2), ("--script", 1)):
+    if name in args:
+        at = args.index(name)
+        options[name] = args[at + 1:at + 1 + count]
+        del args[at:at + 1 + count]
+portfile, logfile = args
+log = open(logfile, "a", buffering=1)
+seen = set()
 
 
-class Session(socketserver.StreamRequestHandler):
-    def say(self, line):
-        self.wfile.write(line.encode() + b'\r\n')
-        self.wfile.flush()
-
-    def secure(self):
-        self.request = context.wrap_socket(self.request, server_side=True)
-        self.rfile = self.request.makefile('rb')
-        self.wfile = self.request.makefile('wb')
-        self.tls = True
-
-    def handle(self):
-        self.tls, self.user, self.sender, self.to = False, None, None, []
-        if options.implicit:
-            self.secure()
-        self.say('220 peer')
-        while True:
-            line = self.rfile.readline().decode('utf-8', 'replace').rstrip('\r\n')
-            if not line or not self.command(line):
-                return
-
-    def command(self, line):
-        verb = line.split(' ')[0].upper()
-        if verb == 'EHLO':
-            if context and not self.tls:
-                self.say('250-STARTTLS')
-            self.say('250-AUTH PLAIN')
-            self.say('250 SIZE 10000000')
-        elif verb == 'STARTTLS':
-            self.say('220 go')
-            self.secure()
-        elif verb == 'AUTH':
-            parts = line.split(' ')
-            if len(parts) < 3:
-                self.say('334 ')
-                parts.append(self.rfile.readline().decode().strip())
-            _, user, password = base64.b64decode(parts[2]).decode().split('\0')
-            self.user = user if password == 'right' else None
-            self.say('235 welcome' if self.user else '535 no such user, or not that password')
-        elif verb == 'MAIL':
-            self.sender, self.to = re.search(r'<(.*)>', line).group(1), []
-            self.say('250 ok')
-        elif verb == 'RCPT':
-            return self.recipient(re.search(r'<(.*)>', line).group(1))
-        elif verb == 'DATA':
-            self.data()
-        elif verb == 'QUIT':
-            self.say('221 bye')
-            return False
-        else:
-            self.say('250 ok')
-        return True
-
-    def recipient(self, address):
-        refused = re.match(r'say(\d+)@', address)
-        if address.startswith('hang@'):
-            time.sleep(30)
-        if refused:
-            self.say(refused.group(1) + ' not this one')
-        else:
-            self.to.append(address)
-            self.say('250 ok')
-        return True
-
-    def data(self):
-        self.say('354 go on')
-        raw = b''
-        while True:
-            line = self.rfile.readline()
-            if line in (b'.\r\n', b''):
-                break
-            raw += line[1:] if line.startswith(b'..') else line
-        answer = next((m.group(1) for m in (re.match(r'data(\d+)@', a) for a in self.to) if m), '250')
-        mail = email.message_from_bytes(raw, policy=email.policy.default)
-        parts = {p.get_content_type(): p.get_content() for p in mail.walk() if not p.is_multipart()}
-        record = {'from': self.sender, 'to': self.to, 'tls': self.tls, 'user': self.user, 'answer': answer,
-                  'headers': {k.lower(): str(v) for k, v in mail.items()}, 'count': len(mail.items()),
-                  'text': parts.get('text/plain'), 'html': parts.get('text/html'),
-                  'longest': max(len(l) for l in raw.split(b'\r\n')), 'defects': [str(d) for d in mail.defects]}
-        with lock, open(options.log, 'a') as log:
-            log.write(json.dumps(record) + '\n')
-        self.say(answer + (' taken' if answer == '250' else ' not now'))
+def ready(port):
+    with open(portfile + ".new", "w") as f:
+        f.write(str(port))
+    import os
+    os.rename(portfile + ".new", portfile)
 
 
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
+def listen():
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", int(options.get("--port", ["0"])[0])))
+    sock.listen(64)
+    return sock
 
 
-server = Server(('127.0.0.1', options.port), Session)
-with open(options.portfile + '.new', 'w') as f:
-    f.write(str(server.server_address[1]))
-os.rename(options.portfile + '.new', options.portfile)
-server.serve_forever()
+async def scripted(reader, writer):
+    script = options["--script"][0]
+    if script == "silent":
+        await asyncio.sleep(600)
+    if script == "greet554":
+        writer.write(b"554 no service here\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        writer.close()
+        return
+    writer.write(b"220 peer\r\n")
+    while True:
+        line = await reader.readline()
+        if not line:
+            break
+        word = line[:4].upper()
+        if word == b"DATA":
+            writer.write(b"354 go on\r\n")
+            while (await reader.readline()).strip() != b".":
+                pass
+            break
+        writer.write(b"250 ok\r\n")
+        await writer.drain()
+    writer.close()
+
+
+def context(files):
+    made = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    made.load_cert_chain(*files)
+    return made
+
+
+async def main():
+    sock = listen()
+    if "--script" in options:
+        server = await asyncio.start_server(scripted, sock=sock)
+    else:
+        server = await mail_server(sock)
+    ready(sock.getsockname()[1])
+    async with server:
+        await server.serve_forever()
+
+
+async def mail_server(sock):
+    from aiosmtpd.smtp import SMTP, AuthResult
+
+    class Handler:
+        async def handle_RCPT(self, server, session, envelope, address, rcpt_options):
+            code = re.match(r"code(\d+)", address)
+            if code:
+                return code.group(1) + " because the test wants it"
+            envelope.rcpt_tos.append(address)
+            return "250 OK"
+
+        async def handle_DATA(self, server, session, envelope):
+            data = envelope.content.decode("latin-1")
+            key = re.search(r"^Message-ID: (.*?)\r?$", data, re.M)
+            log.write(json.dumps({
+                "from": envelope.mail_from, "to": envelope.rcpt_tos, "data": data,
+                "tls": session.ssl is not None or "--tls" in options,
+                "user": session.auth_data.login.decode() if session.auth_data else None}) + "\n")
+            for address in envelope.rcpt_tos:
+                code = re.match(r"(data|once)(\d+)", address)
+                if address.startswith("hang"):
+                    await asyncio.sleep(600)
+                if code and (code.group(1) == "data" or key.group(1) not in seen):
+                    seen.add(key.group(1))
+                    return code.group(2) + " because the test wants it"
+            return "250 OK"
+
+    def check(server, session, envelope, mechanism, data):
+        user, password = options["--auth"]
+        good = data.login == user.encode() and data.password == password.encode()
+        return AuthResult(success=good, handled=False, auth_data=data)
+
+    more = {}
+    if "--auth" in options:
+        more = {"authenticator": check, "auth_required": True, "auth_require_tls": "--tls" not in options}
+    if "--starttls" in options:
+        more.update(tls_context=context(options["--starttls"]), require_starttls=True)
+    loop = asyncio.get_running_loop()
+    return await loop.create_server(
+        lambda: SMTP(Handler(), hostname="peer", decode_data=False, enable_SMTPUTF8=False, data_size_limit=10_000_000, **more),
+        sock=sock, ssl=context(options["--tls"]) if "--tls" in options else None)
+
+
+asyncio.run(main())

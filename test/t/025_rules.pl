@@ -68,7 +68,7 @@ wait_for($node, "SELECT count(*) FROM pipeline.firing_alerts WHERE alertname = '
 # A database with a rule that hangs can be dropped, and nothing runs in a copy.
 $node->safe_psql('postgres', 'CREATE DATABASE dropped');
 install($node, 'dropped');
-alice($node, q{SELECT pipeline.create_rule('hangs there', 'SELECT pg_sleep(600)', timeout => '10 minutes');}, 'dropped');
+alice($node, q{SELECT pipeline.create_rule('hangs there', 'SELECT pg_sleep(600)', timeout => '10 minutes', evaluation_interval => '1 second');}, 'dropped');
 wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pipeline rule: hangs there'", '1', 'a rule hangs in another database');
 $node->safe_psql('postgres', 'CREATE DATABASE copy TEMPLATE dropped');
 $node->safe_psql('postgres', 'DROP DATABASE dropped');
