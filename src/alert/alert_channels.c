@@ -27,7 +27,6 @@ not_for_kind(const char *argument, const char *value, const char *kind)
 			 errhint("Leave the argument out.")));
 }
 
-/* Kinds that the design names and that are not there yet get their own error. */
 static void
 check_kind(const char *kind)
 {
@@ -35,11 +34,6 @@ check_kind(const char *kind)
 	"pagerduty", "slack", "teams", "ticket", "webhook", NULL};
 
 	pipeline_check_choice("kind", kind, kinds);
-	if (strcmp(kind, "notify") != 0 && strcmp(kind, "log") != 0 &&
-		pipeline_channel_kind(kind) == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("argument \"kind\" cannot be \"%s\" yet", kind)));
 }
 
 /* Check the config of notify or log and return it with its defaults filled in. */

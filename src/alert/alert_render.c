@@ -20,6 +20,7 @@ static const ChannelKind *const kinds[] = {
 	&pipeline_kind_pagerduty,
 	&pipeline_kind_slack,
 	&pipeline_kind_teams,
+	&pipeline_kind_ticket,
 	&pipeline_kind_webhook,
 };
 

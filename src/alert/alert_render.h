@@ -98,6 +98,7 @@ typedef struct Request
 	const char *username;		/* HTTP Basic, AUTH of SMTP; or NULL */
 	const char *password;
 	bool		starttls;
+	bool		fresh;			/* it must not arrive twice: see transport.h */
 	char	   *mail_from;
 	List	   *mail_to;		/* of char * */
 } Request;
@@ -186,6 +187,7 @@ extern const ChannelKind pipeline_kind_email;
 extern const ChannelKind pipeline_kind_pagerduty;
 extern const ChannelKind pipeline_kind_slack;
 extern const ChannelKind pipeline_kind_teams;
+extern const ChannelKind pipeline_kind_ticket;
 extern const ChannelKind pipeline_kind_webhook;
 
 /* ---- for the kinds: render.c -------------------------------------------------------- */

@@ -116,6 +116,7 @@ begin_exchange(Sending *s, const UrlParts *parts)
 	t.username = r->username;
 	t.password = r->password;
 	t.starttls = r->starttls;
+	t.fresh = r->fresh;
 	t.mail_from = r->mail_from;
 	t.mail_to = string_array(r->mail_to);
 	t.ca_file = pipeline_ca_file[0] ? pipeline_ca_file : NULL;

@@ -23,7 +23,7 @@
 #include "utils/timestamp.h"
 
 #include "alert/alert_render.h"
-#include "alert/render_email.h"
+#include "alert/render_text.h"
 #include "alert/render_mime.h"
 
 #define MAX_RECIPIENTS 50
@@ -192,8 +192,8 @@ write_mail(const Sending *s, const Mailbox *from)
 
 	headers(mail, s, from);
 	appendStringInfo(mail, "MIME-Version: 1.0\r\nContent-Type: multipart/alternative; boundary=\"%s\"\r\n\r\n", boundary);
-	mime_part(mail, boundary, "text/plain", pipeline_utf8(pipeline_email_text(s)));
-	mime_part(mail, boundary, "text/html", pipeline_utf8(pipeline_email_html(s)));
+	mime_part(mail, boundary, "text/plain", pipeline_utf8(pipeline_message_text(s)));
+	mime_part(mail, boundary, "text/html", pipeline_utf8(pipeline_message_html(s)));
 	appendStringInfo(mail, "--%s--\r\n", boundary);
 	return mail;
 }

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define TRANSPORT_VERSION 1
+#define TRANSPORT_VERSION 2
 #define TRANSPORT_LIBRARY "$libdir/pipeline_transport"
 #define TRANSPORT_FUNCTION "pipeline_transport_api"
 
@@ -60,6 +60,12 @@ typedef struct TransportRequest
 	const char *mail_from;
 	const char *const *mail_to; /* NULL at the end */
 
+	/*
+	 * Over a connection of its own.  When one that was used before ends without
+	 * a word the request is sent again, over a new one; who cannot bear that it
+	 * arrives twice asks for this.
+	 */
+	bool		fresh;
 	const char *ca_file;		/* instead of the system's authorities */
 	long		timeout_ms;		/* for all of it */
 	size_t		max_answer;		/* bytes that are kept; the rest is not read */

@@ -1,13 +1,13 @@
 /*
- * render_email_text.c
- *	  What a mail says of a notification, as plain text and as HTML.
+ * render_text.c
+ *	  What a notification says, in full, to people: as plain text and as HTML.
  *
  * Texts of alerts are users': in HTML everything that could be markup is
  * escaped, and nothing becomes a link.
  */
 #include "postgres.h"
 
-#include "alert/render_email.h"
+#include "alert/render_text.h"
 
 #define MAX_ALERTS 50
 #define MAX_TEXT 1000
@@ -73,7 +73,7 @@ not_shown(const Message *m)
 
 /* The plain text. */
 char *
-pipeline_email_text(const Sending *s)
+pipeline_message_text(const Sending *s)
 {
 	StringInfoData buf;
 	char	   *context = pipeline_message_context(s);
@@ -154,7 +154,7 @@ alert_html(StringInfo buf, const MessageAlert *a)
 
 /* The HTML. */
 char *
-pipeline_email_html(const Sending *s)
+pipeline_message_html(const Sending *s)
 {
 	StringInfoData buf;
 	char	   *context = pipeline_message_context(s);
