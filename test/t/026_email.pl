@@ -86,6 +86,8 @@ $failing->('a server that hangs', qr/^dead 2: .*imed? ?out/i, $base, 'hang@examp
 $failing->('a server that says nothing', qr/^dead 2: .*imed? ?out/i, "smtp://127.0.0.1:$port{silent}", 'bob@example.com');
 $failing->('one that goes away after the mail', qr/^dead 2: /, "smtp://127.0.0.1:$port{drop}", 'bob@example.com');
 $failing->('nobody there', qr/^dead 2: .*connect/i, "smtp://127.0.0.1:$port{nobody}", 'bob@example.com');
+# Nor is a connection that an earlier mail has left open.
+$failing->('a mail in plain text, over the same server', qr/^$/, "smtp://127.0.0.1:$port{plain}", 'earlier@example.com');
 $failing->('STARTTLS that is not offered is no reason to go on without', qr/^dead 2: .*(TLS|SSL)/i, "smtp://127.0.0.1:$port{plain}", 'starttls@example.com', config => { starttls => JSON::PP::true });
 is(scalar(grep { $_->{to}[0] eq 'starttls@example.com' } requests($plain)), 0, 'and nothing was said');
 

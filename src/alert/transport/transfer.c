@@ -242,7 +242,8 @@ set_safety(Transfer *x, const TransportRequest *r, bool fresh)
 		curl_easy_setopt(e, CURLOPT_CAINFO, r->ca_file);
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, r->timeout_ms);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, r->timeout_ms * 2 / 3);
-	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, fresh || r->fresh ? 1L : 0L);
+	/* libcurl takes a connection of a mail in plain text for one that asks for STARTTLS. */
+	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, fresh || r->fresh || r->starttls ? 1L : 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* A name that does not resolve must not be waited for at the end. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
