@@ -101,6 +101,24 @@ SELECT severity, fix FROM public.finds('notifications_wait');
 SET LOCAL ROLE doctor_bob;
 SELECT count(*) FROM pipeline.doctor() WHERE detail ~ 'doctor';
 ROLLBACK;
+-- Routes by which nobody is told.
+SET ROLE doctor_ann;
+SELECT pipeline.create_channel('doctor log', 'log');
+SELECT pipeline.create_route('doctor route', '{}', '{"doctor log"}');
+RESET ROLE;
+BEGIN;
+UPDATE pipeline.routes SET channels = '{}' WHERE name = 'doctor route';
+SELECT * FROM public.finds('route_to_nobody');
+UPDATE pipeline.routes SET channels = '{doctor gone}' WHERE name = 'doctor route';
+SELECT * FROM public.finds('channel_missing');
+INSERT INTO pipeline.silences (owner, created_by, matchers, starts_at, ends_at, until_resolved) VALUES ('doctor_ann', 'doctor_ann', '{team="x"}', now(), now() + interval '1 year', false);
+SELECT * FROM public.finds('long_silence');
+ROLLBACK;
+SELECT count(*) FROM pipeline.doctor() WHERE finding IN ('route_to_nobody', 'channel_missing', 'long_silence') AND detail ~ 'doctor';
+SET ROLE doctor_ann;
+SELECT pipeline.drop_route('doctor route');
+SELECT pipeline.drop_channel('doctor log');
+RESET ROLE;
 -- Rules.
 SET ROLE doctor_ann;
 SELECT pipeline.create_rule('doctor rule', 'SELECT 1', evaluation_interval => '1 day');

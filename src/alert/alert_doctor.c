@@ -166,6 +166,40 @@ look_at_listeners(void)
 	}
 }
 
+/* ---- routes ------------------------------------------------------------------------------- */
+
+/* Routes, schedules and silences by which nobody is told. */
+static void
+look_at_routes(void)
+{
+	uint64		n = pipeline_sql("SELECT r.name, r.owner::oid FROM pipeline.routes r WHERE r.channels = '{}' AND r.escalation IS NULL"
+								 " AND NOT r.opens_incident AND NOT EXISTS (SELECT FROM pipeline.routes c WHERE c.parent = r.name)"
+								 " ORDER BY r.name LIMIT $1", SPI_OK_SELECT, sql_int4(MOST));
+
+	for (uint64 i = 0; i < n; i++)
+		pipeline_finding(owner_of(i, 2), "warning", "route_to_nobody",
+						 psprintf("Route \"%s\" takes alerts and tells nobody: it has no channel, no escalation and no route below it.", pipeline_sql_text(i, 1)),
+						 psprintf("SELECT pipeline.alter_route(%s, '{\"channels\": [...]}'); or drop it.", quote_literal_cstr(pipeline_sql_text(i, 1))));
+	n = pipeline_sql("SELECT 'Route', r.name, r.owner::oid, u.channel FROM pipeline.routes r, unnest(r.channels) u(channel)"
+					 " WHERE NOT EXISTS (SELECT FROM pipeline.channels c WHERE c.name = u.channel)"
+					 " UNION ALL"
+					 " SELECT 'Escalation', e.name, e.owner::oid, u.channel FROM pipeline.escalations e, unnest(e.channels) u(channel)"
+					 " WHERE NOT EXISTS (SELECT FROM pipeline.channels c WHERE c.name = u.channel)"
+					 " ORDER BY 1, 2, 4 LIMIT $1", SPI_OK_SELECT, sql_int4(MOST));
+	for (uint64 i = 0; i < n; i++)
+		pipeline_finding(owner_of(i, 3), "error", "channel_missing",
+						 psprintf("%s \"%s\" names channel \"%s\", which does not exist.", pipeline_sql_text(i, 1),
+								  pipeline_sql_text(i, 2), pipeline_sql_text(i, 4)),
+						 "Create the channel, or name another.");
+	n = pipeline_sql("SELECT silence_id::text, owner::oid, ends_at::date::text FROM pipeline.silences"
+					 " WHERE ended_by IS NULL AND ends_at > clock_timestamp() + interval '30 days' ORDER BY silence_id LIMIT $1", SPI_OK_SELECT,
+					 sql_int4(MOST));
+	for (uint64 i = 0; i < n; i++)
+		pipeline_finding(owner_of(i, 2), "warning", "long_silence",
+						 psprintf("Silence %s keeps alerts from being told until %s.", pipeline_sql_text(i, 1), pipeline_sql_text(i, 3)),
+						 "End it when its reason is over.");
+}
+
 /* ---- secrets -------------------------------------------------------------------------------- */
 
 /* What is wrong with a folder of secrets, or NULL. */
@@ -266,6 +300,7 @@ pipeline_alert_look(void)
 	look_at_hosts();
 	look_at_use();
 	look_at_listeners();
+	look_at_routes();
 	look_at_secrets();
 	look_at_rules();
 }
