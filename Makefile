@@ -13,13 +13,16 @@ PG_CPPFLAGS = -Isrc -DPIPELINE_VERSION='"$(EXTVERSION)"'
 PG_CFLAGS  = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wno-cast-function-type $(WERROR)
 
+# Libraries share one space of names in the server: ours keeps to a prefix.
+SHLIB_EXPORTS = src/exports.txt
+
 # A room's first, then what it has split off: tables_<subject>.sql.
 room_sql   = $(foreach r,$(ROOMS),$(wildcard src/$(r)/$(1).sql) $(sort $(wildcard src/$(r)/$(1)_*.sql)))
 TABLES     = $(call room_sql,tables)
 FUNCTIONS  = $(call room_sql,functions)
 DATA_built = pipeline--$(EXTVERSION).sql $(RELEASED:%=pipeline--%--$(EXTVERSION).sql)
 DATA       = $(wildcard src/upgrade/pipeline--*.sql)
-EXTRA_CLEAN = $(DATA_built) tmp_check
+EXTRA_CLEAN = $(DATA_built) src/exports.list tmp_check
 
 # The second library, which only the notifier loads, has a Makefile of its own.
 TRANSPORT  = src/alert/transport

@@ -14,7 +14,9 @@ extern void shift_prepare(Shift *shift, bool local);
 extern int64 shift_time(const Shift *shift, bool local, int64 time);
 extern int64 shift_limit(const Shift *shift, int sign);
 extern int64 local_to_instant(int64 time);
-extern void window_start(Window *window);
+extern int	times_before(const int64 *times, int n, int at, int64 time,
+						 bool or_equal);
+extern void stream_times(Stream *stream);
 extern void window_move(Window *window, const Stream *stream,
 						int64 from, int64 to);
 

@@ -45,8 +45,7 @@ group_key(const Stream *stream, const Input *by, int event)
 static void
 add_event(ByGroup *group, const Stream *stream, int event)
 {
-	group->stream.events[group->stream.nevents] = stream->events[event];
-	group->stream.times[group->stream.nevents++] = stream->times[event];
+	group->stream.events[group->stream.nevents++] = stream->events[event];
 }
 
 static void
@@ -55,6 +54,7 @@ start_group(ByGroup *group, const Feature *feature, const Stream *stream)
 	const Input *input = feature->input < 0 ? NULL :
 		list_nth(stream->inputs, feature->input);
 
+	stream_times(&group->stream);
 	if (stream->knowledge_time != NULL)
 		known_start(&group->stream);
 	if (input != NULL)
@@ -99,7 +99,6 @@ by_start(Feature *feature, const Stream *stream)
 		group->stream = *stream;
 		group->stream.nevents = 0;
 		group->stream.events = palloc_array(Record *, to - from + 1);
-		group->stream.times = palloc_array(int64, to - from + 1);
 		/* Equal values are in order of the events. */
 		for (int i = from; i < to; i++)
 		{

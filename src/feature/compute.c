@@ -20,6 +20,20 @@
 #define PREFETCH_RECORDS 16
 #define PROGRESS_ENTITIES 64		/* a power of two */
 
+/*
+ * One distinct end of windows: how many events are before it, for the row at
+ * hand.
+ */
+typedef struct Edge
+{
+	const Stream *stream;
+	int			shift;
+	bool		or_equal;		/* and those at its time */
+	bool		convert;		/* its time, to an instant */
+	int64		time;
+	int			at;
+} Edge;
+
 /* Features that are a difference of two prefixes and nothing else. */
 typedef enum QuickFeature
 {
@@ -35,15 +49,17 @@ typedef struct FeatureView
 	Stream	   *stream;
 	Input	   *input;			/* NULL: every event counts */
 	Window	   *window;
+	const Edge *start;			/* of the window */
+	const Edge *end;
 	QuickFeature quick;
 } FeatureView;
 
-/* The same of a window. */
+/* The same of a window; some feature that is not quick looks at it. */
 typedef struct WindowView
 {
 	Window	   *window;
-	Stream	   *stream;
-	bool		convert;		/* the ends, to instants */
+	const Edge *start;
+	const Edge *end;
 } WindowView;
 
 typedef struct Computation
@@ -54,6 +70,8 @@ typedef struct Computation
 	FeatureView *features;
 	int			nwindows;
 	WindowView *windows;
+	int			nedges;
+	Edge	   *edges;
 	int			nstreams;
 	int			nshifts;
 	const Shift **shifts;
@@ -217,17 +235,14 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 		stream->events = &grouped[offsets[s]];
 		stream->nevents = (int) (offsets[s + 1] - offsets[s]);
 		order_by_time(c->run, stream->events, stream->nevents);
-		stream->times = palloc_extended(((Size) stream->nevents + 1) * sizeof(int64),
-										MCXT_ALLOC_HUGE);
-		for (int i = 0; i < stream->nevents; i++)
-			stream->times[i] = stream->events[i]->time;
+		stream_times(stream);
 		if (stream->knowledge_time != NULL)
 			known_start(stream);
 		foreach(lc2, stream->inputs)
 			input_start(lfirst(lc2), foreach_current_index(lc2), stream);
 	}
-	foreach(lc, c->plan->windows)
-		window_start(lfirst(lc));
+	for (int i = 0; i < c->nedges; i++)
+		c->edges[i].at = 0;
 	foreach(lc, c->plan->features)
 	{
 		Feature    *feature = lfirst(lc);
@@ -246,18 +261,24 @@ move_windows(Computation *c, int64 time)
 {
 	for (int i = 0; i < c->nshifts; i++)
 		c->ends[i] = shift_time(c->shifts[i], c->plan->local, time);
+	for (int i = 0; i < c->nedges; i++)
+	{
+		Edge	   *edge = &c->edges[i];
+
+		edge->time = c->ends[edge->shift];
+		if (edge->convert)
+			edge->time = local_to_instant(edge->time);
+		edge->at = times_before(edge->stream->times, edge->stream->nevents,
+								edge->at, edge->time, edge->or_equal);
+	}
 	for (int i = 0; i < c->nwindows; i++)
 	{
 		const WindowView *view = &c->windows[i];
-		int64		start = c->ends[view->window->start];
-		int64		end = c->ends[view->window->end];
 
-		if (view->convert)
-		{
-			start = local_to_instant(start);
-			end = local_to_instant(end);
-		}
-		window_move(view->window, view->stream, start, end);
+		view->window->from = view->start->time;
+		view->window->to = view->end->time;
+		view->window->lo = view->start->at;
+		view->window->hi = view->end->at;
 	}
 }
 
@@ -292,18 +313,17 @@ compute_feature(Computation *c, const FeatureView *view, bool *isnull)
 static inline Datum
 quick_result(const FeatureView *view, bool *isnull)
 {
-	const Window *window = view->window;
 	const Input *input = view->input;
-	int64		count = window->hi <= window->lo ? 0 :
-		input ? input->counts[window->hi] - input->counts[window->lo] :
-		window->hi - window->lo;
+	int			lo = view->start->at;
+	int			hi = view->end->at;
+	int64		count = hi <= lo ? 0 :
+		input ? input->counts[hi] - input->counts[lo] : hi - lo;
 
 	*isnull = count == 0 && view->quick == QUICK_SUM;
 	if (view->quick == QUICK_COUNT)
 		return Int64GetDatum(count);
 	return count == 0 ? (Datum) 0 :
-		Int64GetDatum((int64) ((uint64) input->sums[window->hi] -
-							   (uint64) input->sums[window->lo]));
+		Int64GetDatum((int64) ((uint64) input->sums[hi] - (uint64) input->sums[lo]));
 }
 
 static void
@@ -426,6 +446,50 @@ quick_feature(const FeatureView *view)
 		QUICK_SUM : QUICK_NOT;
 }
 
+/* Find or make an end of windows over the stream. */
+static const Edge *
+find_edge(Computation *c, const Stream *stream, int shift, bool or_equal)
+{
+	for (int i = 0; i < c->nedges; i++)
+	{
+		if (c->edges[i].stream == stream && c->edges[i].shift == shift &&
+			c->edges[i].or_equal == or_equal)
+			return &c->edges[i];
+	}
+	c->edges[c->nedges] = (Edge)
+	{
+		stream, shift, or_equal, c->plan->local && !stream->local
+	};
+	return &c->edges[c->nedges++];
+}
+
+static void
+create_feature_view(Computation *c, Feature *feature)
+{
+	FeatureView *view = &c->features[c->nfeatures++];
+	Window	   *window = list_nth(c->plan->windows, feature->window);
+
+	view->feature = feature;
+	view->stream = list_nth(c->plan->streams, feature->stream);
+	view->input = feature_input(feature, view->stream);
+	view->window = window;
+	/* Events at an open start are before the window. */
+	view->start = find_edge(c, view->stream, window->start, !window->closed_left);
+	view->end = find_edge(c, view->stream, window->end, window->closed_right);
+	view->quick = quick_feature(view);
+	if (view->quick != QUICK_NOT)
+		return;
+	for (int i = 0; i < c->nwindows; i++)
+	{
+		if (c->windows[i].window == window)
+			return;
+	}
+	c->windows[c->nwindows++] = (WindowView)
+	{
+		window, view->start, view->end
+	};
+}
+
 /* Look up once what every row needs. */
 static void
 create_views(Computation *c)
@@ -434,28 +498,13 @@ create_views(Computation *c)
 	ListCell   *lc;
 
 	c->features = palloc0_array(FeatureView, list_length(plan->features) + 1);
-	foreach(lc, plan->features)
-	{
-		FeatureView *view = &c->features[c->nfeatures++];
-
-		view->feature = lfirst(lc);
-		view->stream = list_nth(plan->streams, view->feature->stream);
-		view->input = feature_input(view->feature, view->stream);
-		view->window = list_nth(plan->windows, view->feature->window);
-		view->quick = quick_feature(view);
-	}
+	c->edges = palloc0_array(Edge, 2 * list_length(plan->windows) + 1);
+	c->windows = palloc0_array(WindowView, list_length(plan->windows) + 1);
 	c->shifts = palloc0_array(const Shift *, c->nshifts + 1);
 	foreach(lc, plan->shifts)
 		c->shifts[foreach_current_index(lc)] = lfirst(lc);
-	c->windows = palloc0_array(WindowView, list_length(plan->windows) + 1);
-	foreach(lc, plan->windows)
-	{
-		WindowView *view = &c->windows[c->nwindows++];
-
-		view->window = lfirst(lc);
-		view->stream = list_nth(plan->streams, view->window->stream);
-		view->convert = plan->local && !view->stream->local;
-	}
+	foreach(lc, plan->features)
+		create_feature_view(c, lfirst(lc));
 }
 
 /* Compute every row of the run's store and put it into its output. */

@@ -58,15 +58,13 @@ known_result(const Feature *feature, FeatureState *state, const Input *input,
 	visible.nevents = 0;
 	visible.events = MemoryContextAllocHuge(CurrentMemoryContext,
 											(Size) n * sizeof(Record *));
-	visible.times = MemoryContextAllocHuge(CurrentMemoryContext,
-										   (Size) n * sizeof(int64));
 	for (int i = window->lo; i < window->hi; i++)
 	{
 		if (!is_known(window, record_known(stream->events[i], stream), known_by))
 			continue;
-		visible.events[visible.nevents] = stream->events[i];
-		visible.times[visible.nevents++] = stream->times[i];
+		visible.events[visible.nevents++] = stream->events[i];
 	}
+	stream_times(&visible);
 	CHECK_FOR_INTERRUPTS();
 	whole.lo = 0;
 	whole.hi = visible.nevents;

@@ -95,9 +95,11 @@ typedef struct Stream
 	/* for the entity at hand */
 	int			nevents;
 	struct Record **events;
-	int64	   *times;
+	int64	   *times;			/* TIMES_PADDING more than there are events */
 	int64	   *known;			/* see known.c */
 } Stream;
+
+#define TIMES_PADDING 4
 
 /*
  * One distinct distance from a row's time, or from the start of the unit that

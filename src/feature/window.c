@@ -101,57 +101,60 @@ local_to_instant(int64 time)
 											 Int64GetDatum(time)));
 }
 
-/* Set the cursors to the first event of a new entity. */
-void
-window_start(Window *window)
+/*
+ * How many of the events are before the time, or not after it; `at` is a guess,
+ * the better the nearer.  The times are followed by TIMES_PADDING that are never
+ * before any.
+ */
+int
+times_before(const int64 *times, int n, int at, int64 time, bool or_equal)
 {
-	window->lo = 0;
-	window->hi = 0;
+	int			passed;
+
+	if (or_equal)
+	{
+		if (time == PG_INT64_MAX)
+			return n;
+		time++;
+	}
+	/* Steps are short: a few at once cost less than to guess when to stop. */
+	do
+	{
+		passed = 0;
+		for (int i = 0; i < TIMES_PADDING; i++)
+			passed += times[at + i] < time;
+		at += passed;
+	} while (passed == TIMES_PADDING);
+	while (at > 0 && times[at - 1] >= time)
+		at--;
+	return at;
+}
+
+/* Make the times of a stream's events, in the current context. */
+void
+stream_times(Stream *stream)
+{
+	int			n = stream->nevents;
+
+	stream->times = MemoryContextAllocHuge(CurrentMemoryContext,
+										   ((Size) n + TIMES_PADDING) * sizeof(int64));
+	for (int i = 0; i < n; i++)
+		stream->times[i] = stream->events[i]->time;
+	for (int i = n; i < n + TIMES_PADDING; i++)
+		stream->times[i] = PG_INT64_MAX;
 }
 
 /*
- * Move the cursors so that events [lo, hi) lie between the two times, ends
- * counted as the window is closed.  lo past hi: no event.
+ * Move a window over the events [lo, hi) of the stream that lie between the
+ * two times, ends counted as the window is closed.  lo past hi: no event.
  */
 void
 window_move(Window *window, const Stream *stream, int64 from, int64 to)
 {
-	const int64 *times = stream->times;
-	int			n = stream->nevents;
-	int			lo = window->lo;
-	int			hi = window->hi;
-
 	window->from = from;
 	window->to = to;
-	/* An open left end and a closed right one pass over equal times. */
-	if (window->closed_left)
-	{
-		while (lo < n && times[lo] < from)
-			lo++;
-		while (lo > 0 && times[lo - 1] >= from)
-			lo--;
-	}
-	else
-	{
-		while (lo < n && times[lo] <= from)
-			lo++;
-		while (lo > 0 && times[lo - 1] > from)
-			lo--;
-	}
-	if (window->closed_right)
-	{
-		while (hi < n && times[hi] <= to)
-			hi++;
-		while (hi > 0 && times[hi - 1] > to)
-			hi--;
-	}
-	else
-	{
-		while (hi < n && times[hi] < to)
-			hi++;
-		while (hi > 0 && times[hi - 1] >= to)
-			hi--;
-	}
-	window->lo = lo;
-	window->hi = hi;
+	window->lo = times_before(stream->times, stream->nevents, window->lo, from,
+							  !window->closed_left);
+	window->hi = times_before(stream->times, stream->nevents, window->hi, to,
+							  window->closed_right);
 }
