@@ -196,7 +196,7 @@ BEGIN
   IF aggregate = 'rate' THEN
     own := format($q$CASE WHEN isfinite(s.t) AND (%1$s + %2$L::interval)%4$s > (%1$s - %3$L::interval)%4$s
                      THEN count(*) %5$s * extract(epoch FROM %6$L::interval)::float8 / extract(epoch FROM (%1$s + %2$L::interval)%4$s - (%1$s - %3$L::interval)%4$s)::float8 END$q$,
-      at, lookahead::interval, lookback::interval, CASE WHEN source IN ('e_ts', 'e_date') THEN '' ELSE '::timestamptz' END, counted, coalesce(args->>'per', '1 second'));
+      at, lookahead::interval, lookback::interval, CASE WHEN source IN ('TABLE e_ts', 'TABLE e_date') THEN '' ELSE '::timestamptz' END, counted, coalesce(args->>'per', '1 second'));
   END IF;
   oracle := format('(SELECT CASE WHEN count(*) %s = 0 THEN %s ELSE %s END FROM (%s) e WHERE %s)', counted,
     coalesce(fallback, CASE WHEN aggregate ~ '^count' THEN '0' WHEN aggregate = 'exists' THEN 'false' WHEN aggregate = 'rate' THEN own ELSE 'NULL' END),
@@ -215,7 +215,7 @@ BEGIN
     oracle := format('(SELECT coalesce(jsonb_object_agg(k, v), ''{}'') FROM %s GROUP BY 1 HAVING count(*) %s > 0) g WHERE k IS NOT NULL AND v IS NOT NULL)', left(oracle, -1), counted);
   END IF;
   -- What is exact must even print alike.
-  shown := CASE WHEN spread IS NOT NULL THEN '%s' WHEN aggregate IN ('rate', 'decayed_sum') THEN 'round((%s * 1.234567)::numeric, 2)' WHEN aggregate ~ 'pg_catalog|_pop|inverse' THEN '%s::text' WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
+  shown := CASE WHEN spread IS NOT NULL THEN '%s' WHEN aggregate IN ('rate', 'decayed_sum') THEN 'to_char((%s * 1.234567)::numeric, ''9.9999999999EEEE'')' WHEN aggregate ~ 'pg_catalog|_pop|inverse' THEN '%s::text' WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
                 WHEN aggregate IN ('sum', 'avg', 'stddev', 'variance', 'time_since_first', 'time_since_last') THEN '%s::text'
                 ELSE '%s' END;
 END $$;

@@ -20,13 +20,27 @@ extern void stream_times(Stream *stream);
 extern void window_move(Window *window, const Stream *stream,
 						int64 from, int64 to);
 
-/* ---- aggregate.c: what is in a window -------------------------------------------- */
+/* ---- prefix.c: counts and exact sums --------------------------------------------- */
 
 extern void input_start(Input *input, int index, const Stream *stream);
+extern struct NumericData *input_sum(const Input *input, int lo, int hi);
 extern struct NumericData *int128_to_numeric(int128 value);
+extern int32 numeric_display_scale(struct NumericData *number);
+extern bool numeric_is_positive(struct NumericData *number);
+extern struct NumericData *numeric_total(struct NumericData *sum, int32 scale,
+										 int64 nans, int64 plus, int64 minus);
+
+/* ---- aggregate.c: what is in a window -------------------------------------------- */
+
 extern Datum feature_result(const Feature *feature, FeatureState *state,
 							const Input *input, const Stream *stream,
 							const Window *window, int64 time, bool *isnull);
+extern Datum exact_sum_result(const Feature *feature, struct NumericData *sum,
+							  int64 count);
+extern Datum rate_result(const Feature *feature, const Window *window,
+						 int64 count, bool *isnull);
+extern Datum empty_window_result(const Feature *feature, const Window *window,
+								 bool *isnull);
 extern Datum feature_empty_result(const Feature *feature, bool *isnull);
 
 /* ---- state.c, statistics.c, by.c ----------------------------------------------------------------------- */
@@ -43,12 +57,25 @@ extern void by_start(Feature *feature, const Stream *stream);
 extern Datum by_result(Feature *feature, const Window *window, int64 known_by,
 					   int64 time, bool *isnull);
 
-/* ---- known.c: what was known ----------------------------------------------------------- */
+/* ---- known.c, known_set.c: what was known ----------------------------------------------- */
+
+/* Was it known by that time, or before it where the right end is open? */
+static inline bool
+is_known(const Window *window, int64 known, int64 time)
+{
+	return window->closed_right ? known <= time : known < time;
+}
 
 extern void known_start(Stream *stream);
+extern const int *known_order(Stream *stream);
+extern bool known_set_applies(const Feature *feature);
+extern KnownSet *known_set_create(const Feature *feature, const Input *input,
+								  Stream *stream);
+extern Datum known_set_result(KnownSet *set, const Window *window,
+							  int64 known_by, int64 time, bool *isnull);
 extern Datum windowed_result(const Feature *feature, FeatureState *state,
 							 FeatureState *known, const Input *input,
-							 const Stream *stream, const Window *window,
+							 Stream *stream, const Window *window,
 							 int64 known_by, int64 time, bool *isnull);
 
 /* ---- value_order.c, distinct.c, first_last.c, moments.c, rank_tree.c, sketch.c -------- */
@@ -72,16 +99,21 @@ extern Datum first_last_time_since(const Feature *feature, const Input *input,
 								   const Stream *stream, int lo, int hi,
 								   int64 count, int64 time);
 extern void moments_start(Input *input, int index, const Stream *stream);
-extern struct NumericData *moments_result(const Feature *feature,
-										  const Input *input, int lo, int hi,
-										  int64 count, struct NumericData *sum);
+extern Datum moments_of(const Feature *feature, int64 count,
+						struct NumericData *sum, struct NumericData *squares,
+						bool *isnull);
+extern Datum moments_result(const Feature *feature, const Input *input, int lo,
+							int hi, int64 count, bool *isnull);
 
-extern RankTree *rank_tree_create(const Input *input, bool maxima);
+extern RankTree *rank_tree_create(const int *ranks, int nranks, bool maxima);
+extern void rank_tree_move(RankTree *tree, int lo, int hi);
+extern void rank_tree_change(RankTree *tree, int event, int change);
+extern int	rank_tree_nth(const RankTree *tree, int64 n);
 extern Datum rank_tree_percentile(RankTree *tree, const FeatureSpec *spec,
 								  const Input *input, const Stream *stream,
-								  int lo, int hi, int64 count);
+								  int64 count);
 extern Datum rank_tree_top(RankTree *tree, int k, const Input *input,
-						   const Stream *stream, int lo, int hi);
+						   const Stream *stream);
 extern Sketch *sketch_create(int width);
 extern void sketch_start(Sketch *sketch, int nevents);
 extern void sketch_hashes(Input *input, int index, const Stream *stream);
@@ -98,19 +130,5 @@ extern OtherState *other_state_create(const OtherAggregate *aggregate,
 extern Datum other_aggregate_result(OtherState *state, const Input *input,
 									int index, const Stream *stream, int lo,
 									int hi, bool *isnull);
-
-/* ---- two_stacks.c: what cannot be subtracted --------------------------------------- */
-
-extern TwoStacks *two_stacks_create(const FeatureSpec *spec, const Input *input,
-									int index);
-extern void two_stacks_start(TwoStacks *stacks, int nevents);
-extern Datum two_stacks_extreme(TwoStacks *stacks, const Stream *stream,
-								int lo, int hi);
-extern double two_stacks_sum(TwoStacks *stacks, const Stream *stream,
-							 int lo, int hi);
-extern double two_stacks_variance(TwoStacks *stacks, const Stream *stream,
-								  int lo, int hi);
-extern double two_stacks_decayed(TwoStacks *stacks, const Stream *stream,
-								 int lo, int hi, int64 time);
 
 #endif							/* PIPELINE_FEATURE_AGGREGATE_H */

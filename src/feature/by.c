@@ -65,7 +65,7 @@ start_group(ByGroup *group, const Feature *feature, const Stream *stream)
 	}
 	feature_state_create(&group->state, feature, input);
 	feature_state_start(&group->state, feature, input, &group->stream);
-	if (stream->knowledge_time != NULL)
+	if (stream->knowledge_time != NULL && !known_set_applies(feature))
 		feature_state_create(&group->known, feature, input);
 }
 

@@ -248,6 +248,7 @@ start_streams(Computation *c, Record **grouped, const uint32 *offsets)
 		Feature    *feature = lfirst(lc);
 		Stream	   *stream = list_nth(c->plan->streams, feature->stream);
 
+		feature->known.set = NULL;
 		if (feature->by >= 0)
 			by_start(feature, stream);
 		else
@@ -295,7 +296,7 @@ static Datum
 compute_feature(Computation *c, const FeatureView *view, bool *isnull)
 {
 	Feature    *feature = view->feature;
-	const Stream *stream = view->stream;
+	Stream	   *stream = view->stream;
 	const Window *window = view->window;
 	int64		time = comparable_time(c, feature, stream->local);
 	int64		known_by = window->only_known ?
@@ -426,7 +427,7 @@ create_states(FeaturePlan *plan)
 			continue;
 		feature_state_create(&feature->state, feature,
 							 feature_input(feature, stream));
-		if (stream->knowledge_time != NULL)
+		if (stream->knowledge_time != NULL && !known_set_applies(feature))
 			feature_state_create(&feature->known, feature,
 								 feature_input(feature, stream));
 	}

@@ -3,10 +3,12 @@
  *	  What was known: with a knowledge time, an event counts for a row at time
  *	  t only if it was known by t, in windows that do not look ahead.
  *
- * At most rows every event of the window, and before it, is known: one
- * comparison says so, and the window is computed as any other.  Where one is
- * not, the events of the window that are known are gathered, and the feature
- * is computed over them alone, by the same functions.
+ * Where every event of the window, and before it, is known, one comparison says
+ * so, and the window is computed as any other.  Where one is not, those that
+ * count come and go in an order of their own: known_set.c follows them.
+ * Sketches and aggregate functions by name have nothing of that kind: for them
+ * the events that are known are gathered, row by row, and the feature is computed
+ * over them alone, by the same functions.
  */
 #include "postgres.h"
 
@@ -14,10 +16,15 @@
 
 #include "feature/feature.h"
 
-/* Note, for a new entity, when the last of the first i events was known. */
+/*
+ * Note, for a new entity, when the last of the first i events was known; in the
+ * current context, which lives as long as the entity.
+ */
 void
 known_start(Stream *stream)
 {
+	stream->context = CurrentMemoryContext;
+	stream->by_known = NULL;
 	stream->known = MemoryContextAllocHuge(CurrentMemoryContext,
 										   ((Size) stream->nevents + 1) * sizeof(int64));
 	stream->known[0] = PG_INT64_MIN;
@@ -26,11 +33,29 @@ known_start(Stream *stream)
 								   record_known(stream->events[i], stream));
 }
 
-/* Was it known by that time, or before it where the right end is open? */
-static inline bool
-is_known(const Window *window, int64 known, int64 time)
+static int
+compare_known(const void *a, const void *b, void *arg)
 {
-	return window->closed_right ? known <= time : known < time;
+	const Stream *stream = arg;
+	int64		x = record_known(stream->events[*(const int *) a], stream);
+	int64		y = record_known(stream->events[*(const int *) b], stream);
+
+	return x < y ? -1 : x > y;
+}
+
+/* The events of the entity in the order in which they became known. */
+const int *
+known_order(Stream *stream)
+{
+	if (stream->by_known != NULL)
+		return stream->by_known;
+	stream->by_known = MemoryContextAllocHuge(stream->context,
+											  ((Size) stream->nevents + 1) * sizeof(int));
+	for (int i = 0; i < stream->nevents; i++)
+		stream->by_known[i] = i;
+	qsort_arg(stream->by_known, stream->nevents, sizeof(int), compare_known, stream);
+	CHECK_FOR_INTERRUPTS();
+	return stream->by_known;
 }
 
 /* Is some event of the window, or before it, not known at that time? */
@@ -46,9 +71,9 @@ is_partial(const Stream *stream, const Window *window, int64 time)
  * `known_by`; the rest as feature_result(), in the context of the row.
  */
 static Datum
-known_result(const Feature *feature, FeatureState *state, const Input *input,
-			 const Stream *stream, const Window *window, int64 known_by,
-			 int64 time, bool *isnull)
+gathered_result(const Feature *feature, FeatureState *state, const Input *input,
+				const Stream *stream, const Window *window, int64 known_by,
+				int64 time, bool *isnull)
 {
 	int			n = window->hi - window->lo;
 	Stream		visible = *stream;
@@ -84,11 +109,15 @@ known_result(const Feature *feature, FeatureState *state, const Input *input,
  */
 Datum
 windowed_result(const Feature *feature, FeatureState *state,
-				FeatureState *known, const Input *input, const Stream *stream,
+				FeatureState *known, const Input *input, Stream *stream,
 				const Window *window, int64 known_by, int64 time, bool *isnull)
 {
-	if (is_partial(stream, window, known_by))
-		return known_result(feature, known, input, stream, window, known_by,
-							time, isnull);
-	return feature_result(feature, state, input, stream, window, time, isnull);
+	if (!is_partial(stream, window, known_by))
+		return feature_result(feature, state, input, stream, window, time, isnull);
+	if (!known_set_applies(feature))
+		return gathered_result(feature, known, input, stream, window, known_by,
+							   time, isnull);
+	if (known->set == NULL)
+		known->set = known_set_create(feature, input, stream);
+	return known_set_result(known->set, window, known_by, time, isnull);
 }

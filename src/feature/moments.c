@@ -111,39 +111,46 @@ root(Numeric variance)
 }
 
 /*
- * Variance or deviation of the events [lo, hi), of which `count`, at least
- * two, count; `sum` is their sum, and not finite if one of them is not.
+ * Variance or deviation of `count` values by their sum, which is not finite if
+ * one of them is not, and the sum of their squares.
  */
-Numeric
-moments_result(const Feature *feature, const Input *input, int lo, int hi,
-			   int64 count, Numeric sum)
+Datum
+moments_of(const Feature *feature, int64 count, Numeric sum, Numeric squares,
+		   bool *isnull)
 {
 	Numeric		n = int64_to_numeric(count);
 	Numeric		zero = int64_to_numeric(0);
-	Numeric		squares;
 	Numeric		spread;
 	Numeric		variance;
 
+	/* Of one value there is none. */
+	*isnull = count < 2;
+	if (*isnull)
+		return (Datum) 0;
 	if (numeric_is_nan(sum) || numeric_is_inf(sum))
-		return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum("NaN"),
-												   ObjectIdGetDatum(InvalidOid),
-												   Int32GetDatum(-1)));
-	if (input->sum_method == SUM_INT64)
-		squares = int128_to_numeric(input->wide_squares[hi] - input->wide_squares[lo]);
-	else
-	{
-		int32		scale = DatumGetInt32(DirectFunctionCall1(numeric_scale,
-															  NumericGetDatum(sum)));
-
-		squares = round_numeric(call_numeric(numeric_sub, input->squares[hi],
-											 input->squares[lo]), 2 * scale);
-	}
+		return DirectFunctionCall3(numeric_in, CStringGetDatum("NaN"),
+								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+	/* What was subtracted may have had more digits. */
+	squares = round_numeric(squares, 2 * numeric_display_scale(sum));
 	spread = call_numeric(numeric_sub, call_numeric(numeric_mul, n, squares),
 						  call_numeric(numeric_mul, sum, sum));
 	if (DatumGetBool(DirectFunctionCall2(numeric_le, NumericGetDatum(spread),
 										 NumericGetDatum(zero))))
-		return zero;
+		return NumericGetDatum(zero);
 	variance = call_numeric(numeric_div, spread,
 							call_numeric(numeric_mul, n, int64_to_numeric(count - 1)));
-	return feature->spec->aggregate == AGGREGATE_VARIANCE ? variance : root(variance);
+	return NumericGetDatum(feature->spec->aggregate == AGGREGATE_VARIANCE ?
+						   variance : root(variance));
+}
+
+/* Variance or deviation of the events [lo, hi), of which `count` count. */
+Datum
+moments_result(const Feature *feature, const Input *input, int lo, int hi,
+			   int64 count, bool *isnull)
+{
+	Numeric		squares = input->sum_method == SUM_INT64 ?
+		int128_to_numeric(input->wide_squares[hi] - input->wide_squares[lo]) :
+		call_numeric(numeric_sub, input->squares[hi], input->squares[lo]);
+
+	return moments_of(feature, count, input_sum(input, lo, hi), squares, isnull);
 }

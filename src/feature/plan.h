@@ -97,6 +97,8 @@ typedef struct Stream
 	struct Record **events;
 	int64	   *times;			/* TIMES_PADDING more than there are events */
 	int64	   *known;			/* see known.c */
+	int		   *by_known;
+	MemoryContext context;		/* of these, with a knowledge time */
 } Stream;
 
 #define TIMES_PADDING 4
@@ -139,6 +141,7 @@ typedef struct Sketch Sketch;
 typedef struct OtherAggregate OtherAggregate;
 typedef struct OtherState OtherState;
 typedef struct ByGroups ByGroups;
+typedef struct KnownSet KnownSet;
 
 /* A window whose different values were counted. */
 typedef struct DistinctCount
@@ -156,6 +159,7 @@ typedef struct FeatureState
 	DistinctCount distinct;
 	RankTree   *tree;			/* percentiles, top k */
 	OtherState *other;
+	KnownSet   *set;			/* of what is known */
 } FeatureState;
 
 typedef struct Feature

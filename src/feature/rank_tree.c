@@ -30,16 +30,19 @@ struct RankTree
 	int			hi;
 };
 
-/* Make the empty tree of a new entity, in the current context. */
+/*
+ * Make the empty tree of a new entity, whose events have these ranks, in the
+ * current context.
+ */
 RankTree *
-rank_tree_create(const Input *input, bool maxima)
+rank_tree_create(const int *ranks, int nranks, bool maxima)
 {
 	RankTree   *tree = palloc(sizeof(RankTree));
 
 	tree->maxima = maxima;
-	tree->ranks = input->ranks;
+	tree->ranks = ranks;
 	tree->leaves = 1;
-	while (tree->leaves < input->nranks)
+	while (tree->leaves < nranks)
 		tree->leaves *= 2;
 	tree->nodes = palloc_extended((Size) tree->leaves * 2 * sizeof(int),
 								  MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
@@ -47,8 +50,9 @@ rank_tree_create(const Input *input, bool maxima)
 	return tree;
 }
 
-static void
-add(RankTree *tree, int event, int change)
+/* An event enters (1) or leaves (-1). */
+void
+rank_tree_change(RankTree *tree, int event, int change)
 {
 	int		   *nodes = tree->nodes;
 	int			node = tree->leaves + tree->ranks[event];
@@ -62,28 +66,28 @@ add(RankTree *tree, int event, int change)
 }
 
 /* Move the window to the events [lo, hi). */
-static void
-move(RankTree *tree, int lo, int hi)
+void
+rank_tree_move(RankTree *tree, int lo, int hi)
 {
 	if (lo >= tree->hi || hi <= tree->lo)
 	{
 		for (; tree->lo < tree->hi; tree->lo++)
-			add(tree, tree->lo, -1);
+			rank_tree_change(tree, tree->lo, -1);
 		tree->lo = tree->hi = lo;
 	}
 	for (; tree->hi < hi; tree->hi++)
-		add(tree, tree->hi, 1);
+		rank_tree_change(tree, tree->hi, 1);
 	for (; tree->lo > lo; tree->lo--)
-		add(tree, tree->lo - 1, 1);
+		rank_tree_change(tree, tree->lo - 1, 1);
 	for (; tree->hi > hi; tree->hi--)
-		add(tree, tree->hi - 1, -1);
+		rank_tree_change(tree, tree->hi - 1, -1);
 	for (; tree->lo < lo; tree->lo++)
-		add(tree, tree->lo, -1);
+		rank_tree_change(tree, tree->lo, -1);
 }
 
-/* The rank of the n-th value of the window, n from 0, in order. */
-static int
-nth(const RankTree *tree, int64 n)
+/* The rank of the n-th value that is there, n from 0, in order. */
+int
+rank_tree_nth(const RankTree *tree, int64 n)
 {
 	int			node = 1;
 
@@ -117,29 +121,27 @@ between(const Input *input, Datum low, Datum high, double part)
 }
 
 /*
- * The percentile of the events [lo, hi), of which `count` count: as
+ * The percentile of the values that are there, `count` of them: as
  * percentile_cont() and percentile_disc() say it.
  */
 Datum
 rank_tree_percentile(RankTree *tree, const FeatureSpec *spec,
-					 const Input *input, const Stream *stream, int lo, int hi,
-					 int64 count)
+					 const Input *input, const Stream *stream, int64 count)
 {
 	double		at;
 	Datum		low;
 
-	move(tree, lo, hi);
 	if (!spec->continuous)
 	{
 		int64		row = (int64) ceil(spec->fraction * count);
 
-		return rank_value(input, stream, nth(tree, Max(row, 1) - 1));
+		return rank_value(input, stream, rank_tree_nth(tree, Max(row, 1) - 1));
 	}
 	at = spec->fraction * (count - 1);
-	low = rank_value(input, stream, nth(tree, (int64) floor(at)));
+	low = rank_value(input, stream, rank_tree_nth(tree, (int64) floor(at)));
 	if (floor(at) == ceil(at))
 		return low;
-	return between(input, low, rank_value(input, stream, nth(tree, (int64) ceil(at))),
+	return between(input, low, rank_value(input, stream, rank_tree_nth(tree, (int64) ceil(at))),
 				   at - floor(at));
 }
 
@@ -173,10 +175,9 @@ put_back(RankTree *tree, int rank, int count)
 		tree->nodes[node] = Max(tree->nodes[node], count);
 }
 
-/* The k most frequent values of the events [lo, hi), as an array. */
+/* The k most frequent values that are there, as an array. */
 Datum
-rank_tree_top(RankTree *tree, int k, const Input *input, const Stream *stream,
-			  int lo, int hi)
+rank_tree_top(RankTree *tree, int k, const Input *input, const Stream *stream)
 {
 	int			most = Min(k, input->nranks);
 	int		   *ranks = palloc_array(int, most);
@@ -184,7 +185,6 @@ rank_tree_top(RankTree *tree, int k, const Input *input, const Stream *stream,
 	Datum	   *values = palloc_array(Datum, most);
 	int			n = 0;
 
-	move(tree, lo, hi);
 	while (n < most && tree->nodes[1] > 0)
 	{
 		ranks[n] = take_greatest(tree, &counts[n]);
