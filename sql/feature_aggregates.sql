@@ -35,6 +35,8 @@ SELECT * FROM one('{"aggregate": "decayed_sum", "value": "n", "args": {"half_lif
 SELECT * FROM one('{"aggregate": "approx_count_distinct", "value": "shop"}', 'bigint');
 SELECT * FROM one('{"aggregate": "bool_and", "value": "ok"}', 'boolean');
 SELECT * FROM one('{"aggregate": "pg_catalog.stddev_pop", "value": "n"}', 'numeric');
+SELECT * FROM one('{"aggregate": "regr_count", "value": "n", "args": {"arguments": ["length(shop)"]}}', 'bigint');
+SELECT * FROM one('{"aggregate": "corr", "value": "n", "args": {"arguments": ["2 * n + 1"]}}', 'double precision');
 SELECT * FROM one('{"aggregate": "max", "value": "price", "default_value": "0"}', 'numeric');
 -- An aggregate function of one's own.
 CREATE AGGREGATE "Product of" (numeric) (sfunc = numeric_mul, stype = numeric, initcond = 1, combinefunc = numeric_mul);
@@ -108,6 +110,11 @@ SELECT fails('{"args": []}');
 SELECT fails('{"aggregate": "json_agg", "value": "n"}');
 SELECT fails('{"aggregate": "bool_and", "value": "n"}');
 SELECT fails('{"aggregate": "mode", "value": "n"}');
+SELECT fails('{"aggregate": "corr", "value": "n"}');
+SELECT fails('{"aggregate": "corr", "value": "n", "args": {"arguments": []}}');
+SELECT fails('{"aggregate": "corr", "value": "n", "args": {"arguments": ["nothing"]}}');
+SELECT fails('{"aggregate": "corr", "value": "n", "args": {"arguments": ["1), (2"]}}');
+SELECT fails('{"aggregate": "sum", "value": "n", "args": {"arguments": ["n"]}}');
 SELECT fails('{"aggregate": "bool_and"}');
 SELECT fails('{"aggregate": "nowhere.bool_and", "value": "ok"}');
 SELECT fails('{"aggregate": "lower", "value": "shop"}');

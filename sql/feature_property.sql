@@ -79,6 +79,9 @@ END $$;
 CREATE FUNCTION top_of(elements anyarray, k int) RETURNS anyarray LANGUAGE sql AS $$
   SELECT array_agg(e ORDER BY n DESC, e) FROM (SELECT e, count(*) AS n FROM unnest(elements) e GROUP BY e ORDER BY n DESC, e LIMIT k) x $$;
 -- The only aggregate in reach that takes values back and cannot combine.
+CREATE FUNCTION plus(int8, int4, int4) RETURNS int8 LANGUAGE sql IMMUTABLE STRICT AS 'SELECT $1 + $2 * $3';
+CREATE FUNCTION minus(int8, int4, int4) RETURNS int8 LANGUAGE sql IMMUTABLE STRICT AS 'SELECT $1 - $2 * $3';
+CREATE AGGREGATE weighted_sum(int4, int4) (sfunc = plus, stype = int8, initcond = '0', msfunc = plus, minvfunc = minus, mstype = int8, minitcond = '0');
 CREATE AGGREGATE inverse_sum(int4) (sfunc = int4_sum, stype = int8, msfunc = int4_avg_accum, minvfunc = int4_avg_accum_inv,
   mstype = int8[], minitcond = '{0,0}', mfinalfunc = int2int4_sum);
 
@@ -95,6 +98,7 @@ DECLARE
   args jsonb;
   own text;	-- the oracle's expression, where it is not the aggregate's name
   spread text;
+  second text;	-- argument
   value text;
   lookback text := pick('0', '1 hour', '90 minutes', '1 day', '24 hours', '3 days', '7 days', '21 days',
                         '1 month', '1 month 3 days', '1 month -10 days', '1 year', '0.000001 seconds');
@@ -134,6 +138,11 @@ BEGIN
       aggregate := pick('bit_or', 'bit_and', 'pg_catalog.sum', 'pg_catalog.avg', 'var_pop', 'stddev_pop', 'bool_or', 'bool_and', 'inverse_sum', 'pg_catalog.max');
       value := CASE WHEN aggregate ~ '^bit' THEN pick('i2', 'i4', 'i8') WHEN aggregate ~ '^bool' THEN 'flag' WHEN aggregate = 'inverse_sum' THEN 'i2'
                     WHEN aggregate ~ 'max' THEN pick('txt', 'd', 'num', 'i2') ELSE pick('i2', 'i4', 'i8', 'num', 'money2', 'num * i2 / 7') END;
+      IF random() < 0.25 THEN
+        aggregate := pick('corr', 'covar_pop', 'regr_count', 'weighted_sum'); value := pick('i2', 'i2 % 5'); second := pick('i2 % 3', 'i2 * 2', 'length(txt)');
+        args := jsonb_build_object('arguments', jsonb_build_array(second));
+        own := format('%s(%s, %s) %%s', aggregate, value, second);
+      END IF;
     END IF;
   ELSIF aggregate IN ('percentile', 'decayed_sum') THEN
     value := CASE WHEN of_spine THEN 'n' WHEN aggregate = 'percentile' THEN pick('i2', 'i4', 'i8', 'num', 'money2', 'f8', 'f4') ELSE pick('i2', 'f8', 'money2') END;
@@ -171,7 +180,7 @@ BEGIN
       IF random() < 0.7 THEN args := jsonb_build_object('per', pick('1 hour', '2 days')); END IF;
     ELSE
   END CASE;
-  IF random() < 0.12 AND NOT aggregate IN ('rate', 'decayed_sum') AND coalesce(value, '') NOT IN ('f8', 'f4') AND fallback IS NULL THEN
+  IF random() < 0.12 AND NOT aggregate IN ('rate', 'decayed_sum', 'corr', 'covar_pop') AND coalesce(value, '') NOT IN ('f8', 'f4') AND fallback IS NULL THEN
     spread := CASE WHEN of_spine THEN pick('n % 3', 'b') ELSE pick('txt', 'i2 % 4', 'flag') END;
   END IF;
   spec := jsonb_strip_nulls(jsonb_build_object('feature', name, 'source', source, 'aggregate', aggregate,
@@ -191,7 +200,7 @@ BEGIN
   END IF;
   IF source = 'e_epoch' THEN source := 'SELECT a, b, to_timestamp(t) AS t, i2, i4, i8, num, money2, f8, f4, txt, d, flag, to_timestamp(known) AS known FROM e_epoch'; END IF;
   IF of_spine THEN source := 'TABLE spine_tz'; ELSIF source !~ ' ' THEN source := 'TABLE ' || source; END IF;
-  counted := format('FILTER (WHERE (%s) AND (%s) IS NOT NULL)', coalesce(filter || E'\n', 'true'), coalesce(value, '1'));
+  counted := format('FILTER (WHERE (%s) AND (%s) IS NOT NULL)', coalesce(filter || E'\n', 'true'), coalesce(value || ') IS NOT NULL AND (' || second, value, '1'));
   IF own IS NOT NULL THEN own := replace(own, '%s', counted); END IF;
   IF aggregate = 'rate' THEN
     own := format($q$CASE WHEN isfinite(s.t) AND (%1$s + %2$L::interval)%4$s > (%1$s - %3$L::interval)%4$s
@@ -215,7 +224,7 @@ BEGIN
     oracle := format('(SELECT coalesce(jsonb_object_agg(k, v), ''{}'') FROM %s GROUP BY 1 HAVING count(*) %s > 0) g WHERE k IS NOT NULL AND v IS NOT NULL)', left(oracle, -1), counted);
   END IF;
   -- What is exact must even print alike.
-  shown := CASE WHEN spread IS NOT NULL THEN '%s' WHEN aggregate IN ('rate', 'decayed_sum') THEN 'to_char((%s * 1.234567)::numeric, ''9.9999999999EEEE'')' WHEN aggregate ~ 'pg_catalog|_pop|inverse' THEN '%s::text' WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
+  shown := CASE WHEN spread IS NOT NULL THEN '%s' WHEN aggregate IN ('rate', 'decayed_sum') THEN 'to_char((%s * 1.234567)::numeric, ''9.9999999999EEEE'')' WHEN aggregate ~ 'corr|covar' THEN 'CASE WHEN abs(%1$s) >= 0.001 THEN to_char((%1$s * 1.234567)::numeric, ''9.9999999EEEE'') WHEN abs(%1$s) >= 0 THEN ''0'' END' WHEN aggregate ~ 'pg_catalog|_pop|inverse' THEN '%s::text' WHEN aggregate IN ('stddev', 'variance') AND value IN ('f8', 'f4') THEN 'round((%s * 1.234567)::numeric, 5)'
                 WHEN aggregate IN ('sum', 'avg', 'stddev', 'variance', 'time_since_first', 'time_since_last') THEN '%s::text'
                 ELSE '%s' END;
 END $$;

@@ -138,8 +138,7 @@ feature_result(const Feature *feature, FeatureState *state, const Input *input,
 			return Int64GetDatum(sketch_count(state->sketch, input,
 											  feature->input, stream, lo, hi));
 		case AGGREGATE_OTHER:
-			return other_aggregate_result(state->other, input, feature->input,
-										  stream, lo, hi, isnull);
+			return other_aggregate_result(state->other, lo, hi, isnull);
 		case AGGREGATE_MIN:
 		case AGGREGATE_MAX:
 		case AGGREGATE_DECAYED_SUM:

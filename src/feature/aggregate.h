@@ -125,10 +125,8 @@ extern int64 sketch_count(Sketch *sketch, const Input *input, int index,
 extern char *other_aggregate_name(const char *text);
 extern bool other_aggregate_is_safe(const OtherAggregate *other);
 extern OtherAggregate *other_aggregate_create(const struct Aggref *aggref);
-extern OtherState *other_state_create(const OtherAggregate *aggregate,
-									  int nevents);
-extern Datum other_aggregate_result(OtherState *state, const Input *input,
-									int index, const Stream *stream, int lo,
-									int hi, bool *isnull);
+extern OtherState *other_state_create(const Feature *feature,
+									  const Input *input, const Stream *stream);
+extern Datum other_aggregate_result(OtherState *state, int lo, int hi, bool *isnull);
 
 #endif							/* PIPELINE_FEATURE_AGGREGATE_H */

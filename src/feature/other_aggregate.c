@@ -1,9 +1,8 @@
 /*
  * other_aggregate.c
- *	  Any aggregate function of PostgreSQL, or of the user, of one argument,
- *	  over a sliding window: those that can combine states are on two stacks,
- *	  as in two_stacks.c; those that have an inverse transition take back what
- *	  leaves.
+ *	  Any aggregate function of PostgreSQL, or of the user, over a sliding
+ *	  window: those that can combine states are on two stacks, as in
+ *	  two_stacks.c; those that have an inverse transition take back what leaves.
  *
  * A state may be of type internal, and a transition or a combination may change
  * its first argument in place: so what is combined is first combined into an
@@ -42,6 +41,7 @@ typedef struct AggregateValue
 
 struct OtherAggregate
 {
+	int			narguments;
 	Oid			collation;
 	Oid			trans_type;
 	int16		trans_len;
@@ -60,6 +60,9 @@ struct OtherAggregate
 struct OtherState
 {
 	const OtherAggregate *aggregate;
+	const Stream *stream;
+	const Input **inputs;		/* of the arguments */
+	int			index;			/* of the first, which says what counts */
 	WindowAggState *window;		/* what functions see of us */
 	MemoryContext back_context;
 	MemoryContext front_context;
@@ -143,7 +146,7 @@ initial_value(HeapTuple tuple, AttrNumber column, Oid type, bool *isnull)
 /* The functions that keep the state, and may take part in the caller's name. */
 static void
 load_functions(OtherAggregate *other, Form_pg_aggregate form, const Aggref *aggref,
-			   Oid input_type, Oid owner)
+			   Oid *input_types, Oid owner)
 {
 	Oid			trans = other->combines ? form->aggtransfn : form->aggmtransfn;
 	Oid			final = other->combines ? form->aggfinalfn : form->aggmfinalfn;
@@ -153,7 +156,7 @@ load_functions(OtherAggregate *other, Form_pg_aggregate form, const Aggref *aggr
 	check_execute(aggref->aggfnoid, GetUserId());
 	check_execute(trans, owner);
 	fmgr_info(trans, &other->trans);
-	build_aggregate_transfn_expr(&input_type, 1, 0, false, other->trans_type,
+	build_aggregate_transfn_expr(input_types, other->narguments, 0, false, other->trans_type,
 								 aggref->inputcollid, trans, InvalidOid, &expr, NULL);
 	fmgr_info_set_expr((Node *) expr, &other->trans);
 	if (other->combines)
@@ -172,12 +175,12 @@ load_functions(OtherAggregate *other, Form_pg_aggregate form, const Aggref *aggr
 		fmgr_info_set_expr((Node *) expr, &other->inverse);
 	}
 	other->has_final = OidIsValid(final);
-	other->final_arguments = extra ? 2 : 1;
+	other->final_arguments = extra ? other->narguments + 1 : 1;
 	if (!other->has_final)
 		return;
 	check_execute(final, owner);
 	fmgr_info(final, &other->final);
-	build_aggregate_finalfn_expr(&input_type, other->final_arguments,
+	build_aggregate_finalfn_expr(input_types, other->final_arguments,
 								 other->trans_type, aggref->aggtype,
 								 aggref->inputcollid, final, &expr);
 	fmgr_info_set_expr((Node *) expr, &other->final);
@@ -198,7 +201,7 @@ owner_of(Oid function)
 
 /*
  * Get ready to run an aggregate as it was analysed.  NULL: it can neither
- * combine states nor take a value back, or takes more than one argument.
+ * combine states nor take a value back, or is not called as plainly as that.
  */
 OtherAggregate *
 other_aggregate_create(const Aggref *aggref)
@@ -206,13 +209,13 @@ other_aggregate_create(const Aggref *aggref)
 	OtherAggregate *other = palloc0(sizeof(OtherAggregate));
 	HeapTuple	tuple = SearchSysCache1(AGGFNOID, ObjectIdGetDatum(aggref->aggfnoid));
 	Form_pg_aggregate form;
-	Oid			input_type;
+	Oid			input_types[FUNC_MAX_ARGS];
 
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for aggregate %u", aggref->aggfnoid);
 	form = (Form_pg_aggregate) GETSTRUCT(tuple);
 	other->combines = OidIsValid(form->aggcombinefn);
-	if (form->aggkind != AGGKIND_NORMAL || list_length(aggref->args) != 1 ||
+	if (form->aggkind != AGGKIND_NORMAL || aggref->args == NIL ||
 		aggref->aggvariadic || aggref->aggdistinct != NIL || aggref->aggorder != NIL ||
 		aggref->aggfilter != NULL ||
 		(!other->combines && !OidIsValid(form->aggminvtransfn)))
@@ -220,29 +223,41 @@ other_aggregate_create(const Aggref *aggref)
 		ReleaseSysCache(tuple);
 		return NULL;
 	}
-	input_type = exprType((Node *) linitial_node(TargetEntry, aggref->args)->expr);
+	other->narguments = get_aggregate_argtypes(unconstify(Aggref *, aggref), input_types);
 	other->collation = aggref->inputcollid;
 	other->trans_type = resolve_aggregate_transtype(aggref->aggfnoid,
 													other->combines ? form->aggtranstype : form->aggmtranstype,
-													&input_type, 1);
+													input_types, other->narguments);
 	get_typlenbyval(other->trans_type, &other->trans_len, &other->trans_byval);
 	other->init = initial_value(tuple, other->combines ? Anum_pg_aggregate_agginitval :
 								Anum_pg_aggregate_aggminitval, other->trans_type,
 								&other->init_isnull);
-	load_functions(other, form, aggref, input_type, owner_of(aggref->aggfnoid));
+	load_functions(other, form, aggref, input_types, owner_of(aggref->aggfnoid));
 	ReleaseSysCache(tuple);
 	return other;
 }
 
 /* ---- states ---------------------------------------------------------------------------- */
 
-/* Make the empty state of a new entity, in the current context. */
+/*
+ * Make the empty state of a feature for a new entity, in the current context;
+ * `input` is that of its value.
+ */
 OtherState *
-other_state_create(const OtherAggregate *aggregate, int nevents)
+other_state_create(const Feature *feature, const Input *input,
+				   const Stream *stream)
 {
+	const OtherAggregate *aggregate = feature->other;
 	OtherState *state = palloc0(sizeof(OtherState));
+	ListCell   *lc;
 
 	state->aggregate = aggregate;
+	state->stream = stream;
+	state->index = feature->input;
+	state->inputs = palloc_array(const Input *, aggregate->narguments);
+	state->inputs[0] = input;
+	foreach(lc, feature->more_inputs)
+		state->inputs[foreach_current_index(lc) + 1] = list_nth(stream->inputs, lfirst_int(lc));
 	state->window = makeNode(WindowAggState);
 	state->front_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "pipeline aggregate",
@@ -253,7 +268,7 @@ other_state_create(const OtherAggregate *aggregate, int nevents)
 													"pipeline aggregates",
 													ALLOCSET_SMALL_SIZES);
 		state->back = MemoryContextAllocHuge(CurrentMemoryContext,
-											 ((Size) nevents + 1) * sizeof(AggregateValue));
+											 ((Size) stream->nevents + 1) * sizeof(AggregateValue));
 	}
 	return state;
 }
@@ -271,36 +286,35 @@ empty_value(const OtherAggregate *aggregate)
 }
 
 /*
- * Change a state by a function of it and another value; what it becomes
- * lives in the current context.
+ * Change a state by a function of it and other values, the first of which has
+ * that length; what it becomes lives in the current context.
  */
 static void
 call(OtherState *state, const FmgrInfo *function, AggregateValue *value,
-	 Datum argument, bool isnull, int16 len, bool byval)
+	 const NullableDatum *arguments, int narguments, int16 len, bool byval)
 {
-	LOCAL_FCINFO(fcinfo, 2);
+	LOCAL_FCINFO(fcinfo, FUNC_MAX_ARGS);
 
 	if (function->fn_strict)
 	{
-		if (isnull)
+		if (arguments[0].isnull)
 			return;
 		if (value->isnull && value->started)
 			return;
 		if (!value->started)
 		{
-			value->value = datumCopy(argument, byval, len);
+			value->value = datumCopy(arguments[0].value, byval, len);
 			value->isnull = false;
 			value->started = true;
 			return;
 		}
 	}
 	state->window->curaggcontext = CurrentMemoryContext;
-	InitFunctionCallInfoData(*fcinfo, unconstify(FmgrInfo *, function), 2,
+	InitFunctionCallInfoData(*fcinfo, unconstify(FmgrInfo *, function), narguments + 1,
 							 state->aggregate->collation, (Node *) state->window, NULL);
 	fcinfo->args[0].value = value->value;
 	fcinfo->args[0].isnull = value->isnull;
-	fcinfo->args[1].value = argument;
-	fcinfo->args[1].isnull = isnull;
+	memcpy(&fcinfo->args[1], arguments, narguments * sizeof(NullableDatum));
 	value->value = FunctionCallInvoke(fcinfo);
 	value->isnull = fcinfo->isnull;
 	value->started = true;
@@ -310,18 +324,33 @@ static void
 combine(OtherState *state, AggregateValue *into, const AggregateValue *from)
 {
 	const OtherAggregate *aggregate = state->aggregate;
+	NullableDatum argument = {from->value, from->isnull};
 
-	call(state, &aggregate->combine, into, from->value, from->isnull,
+	call(state, &aggregate->combine, into, &argument, 1,
 		 aggregate->trans_len, aggregate->trans_byval);
 }
 
+/* Change a state by an event: with the transition, or its inverse. */
 static void
-advance(OtherState *state, AggregateValue *value, const Input *input,
-		const Stream *stream, int event)
+change(OtherState *state, const FmgrInfo *function, AggregateValue *value, int event)
 {
-	call(state, &state->aggregate->trans, value,
-		 record_value(stream->events[event], stream, input), false,
-		 input->typlen, input->typbyval);
+	NullableDatum arguments[FUNC_MAX_ARGS];
+	int			n = state->aggregate->narguments;
+
+	for (int i = 0; i < n; i++)
+	{
+		arguments[i].value = record_value(state->stream->events[event],
+										  state->stream, state->inputs[i]);
+		arguments[i].isnull = false;
+	}
+	call(state, function, value, arguments, n, state->inputs[0]->typlen,
+		 state->inputs[0]->typbyval);
+}
+
+static bool
+counts(const OtherState *state, int event)
+{
+	return record_has(state->stream->events[event], state->index);
 }
 
 static void
@@ -337,16 +366,15 @@ clear_front(OtherState *state)
 }
 
 static void
-extend_front(OtherState *state, const Input *input, int index,
-			 const Stream *stream, int hi)
+extend_front(OtherState *state, int hi)
 {
 	MemoryContext before = MemoryContextSwitchTo(state->front_context);
 
 	for (; state->hi < hi; state->hi++)
 	{
-		if (!record_has(stream->events[state->hi], index))
+		if (!counts(state, state->hi))
 			continue;
-		advance(state, &state->front, input, stream, state->hi);
+		change(state, &state->aggregate->trans, &state->front, state->hi);
 		state->count++;
 	}
 	MemoryContextSwitchTo(before);
@@ -356,7 +384,7 @@ extend_front(OtherState *state, const Input *input, int index,
 
 /* Build the back over the whole window. */
 static void
-turn_over(OtherState *state, const Input *input, int index, const Stream *stream)
+turn_over(OtherState *state)
 {
 	AggregateValue tail;
 	MemoryContext before;
@@ -367,12 +395,12 @@ turn_over(OtherState *state, const Input *input, int index, const Stream *stream
 	tail = empty_value(state->aggregate);
 	for (int i = state->hi - 1; i >= state->lo; i--)
 	{
-		if (record_has(stream->events[i], index))
+		if (counts(state, i))
 		{
 			AggregateValue one = empty_value(state->aggregate);
 			AggregateValue sum = empty_value(state->aggregate);
 
-			advance(state, &one, input, stream, i);
+			change(state, &state->aggregate->trans, &one, i);
 			combine(state, &sum, &one);
 			combine(state, &sum, &tail);
 			tail = sum;
@@ -385,8 +413,7 @@ turn_over(OtherState *state, const Input *input, int index, const Stream *stream
 }
 
 static AggregateValue
-slide_combining(OtherState *state, const Input *input, int index,
-				const Stream *stream, int lo, int hi)
+slide_combining(OtherState *state, int lo, int hi)
 {
 	AggregateValue sum;
 
@@ -396,9 +423,9 @@ slide_combining(OtherState *state, const Input *input, int index,
 		clear_front(state);
 	}
 	state->lo = lo;
-	extend_front(state, input, index, stream, hi);
+	extend_front(state, hi);
 	if (lo > state->mid)
-		turn_over(state, input, index, stream);
+		turn_over(state);
 	sum = empty_value(state->aggregate);
 	if (lo < state->mid)
 		combine(state, &sum, &state->back[lo]);
@@ -409,8 +436,7 @@ slide_combining(OtherState *state, const Input *input, int index,
 /* ---- with an inverse ------------------------------------------------------------------------ */
 
 static AggregateValue
-slide_inverting(OtherState *state, const Input *input, int index,
-				const Stream *stream, int lo, int hi)
+slide_inverting(OtherState *state, int lo, int hi)
 {
 	const OtherAggregate *aggregate = state->aggregate;
 	bool		anew = state->hi == 0 || lo < state->lo || hi < state->hi ||
@@ -419,7 +445,7 @@ slide_inverting(OtherState *state, const Input *input, int index,
 
 	for (; !anew && state->lo < lo; state->lo++)
 	{
-		if (!record_has(stream->events[state->lo], index))
+		if (!counts(state, state->lo))
 			continue;
 		/* Nothing is left: that is an empty state. */
 		if (--state->count == 0)
@@ -428,9 +454,7 @@ slide_inverting(OtherState *state, const Input *input, int index,
 			continue;
 		}
 		before = MemoryContextSwitchTo(state->front_context);
-		call(state, &aggregate->inverse, &state->front,
-			 record_value(stream->events[state->lo], stream, input), false,
-			 input->typlen, input->typbyval);
+		change(state, &aggregate->inverse, &state->front, state->lo);
 		MemoryContextSwitchTo(before);
 		/* It may say that it cannot. */
 		anew = state->front.isnull;
@@ -441,20 +465,18 @@ slide_inverting(OtherState *state, const Input *input, int index,
 		state->hi = lo;
 	}
 	state->lo = lo;
-	extend_front(state, input, index, stream, hi);
+	extend_front(state, hi);
 	return state->front;
 }
 
 /* The value of the aggregate over the events [lo, hi), of which one counts. */
 Datum
-other_aggregate_result(OtherState *state, const Input *input, int index,
-					   const Stream *stream, int lo, int hi, bool *isnull)
+other_aggregate_result(OtherState *state, int lo, int hi, bool *isnull)
 {
 	const OtherAggregate *aggregate = state->aggregate;
 	AggregateValue value = aggregate->combines ?
-		slide_combining(state, input, index, stream, lo, hi) :
-		slide_inverting(state, input, index, stream, lo, hi);
-	LOCAL_FCINFO(fcinfo, 2);
+		slide_combining(state, lo, hi) : slide_inverting(state, lo, hi);
+	LOCAL_FCINFO(fcinfo, FUNC_MAX_ARGS + 1);
 
 	*isnull = value.isnull;
 	if (!aggregate->has_final)
@@ -471,8 +493,11 @@ other_aggregate_result(OtherState *state, const Input *input, int index,
 							 (Node *) state->window, NULL);
 	fcinfo->args[0].value = value.value;
 	fcinfo->args[0].isnull = value.isnull;
-	fcinfo->args[1].value = (Datum) 0;
-	fcinfo->args[1].isnull = true;
+	for (int i = 1; i < aggregate->final_arguments; i++)
+	{
+		fcinfo->args[i].value = (Datum) 0;
+		fcinfo->args[i].isnull = true;
+	}
 	value.value = FunctionCallInvoke(fcinfo);
 	*isnull = fcinfo->isnull;
 	return value.value;

@@ -167,6 +167,7 @@ typedef struct Feature
 	const FeatureSpec *spec;
 	int			stream;
 	int			input;			/* -1: every row of the source counts */
+	List	   *more_inputs;	/* of the arguments after the value */
 	int			window;
 	int			at;				/* the shift from which time is counted */
 	Oid			value_type;		/* of the aggregate */
@@ -175,6 +176,7 @@ typedef struct Feature
 	bool		has_default;
 	Datum		default_value;
 	OtherAggregate *other;
+	const struct Aggref *call;	/* of it */
 	FeatureState state;
 	FeatureState known;			/* the same, over what is known */
 	int			by;				/* input of the values it is spread over, or -1 */

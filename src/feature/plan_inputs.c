@@ -41,11 +41,12 @@ locks_rows(Node *node, void *context)
 /*
  * Analyse one expression over a stream's source: return it ready for pasting,
  * and as it was analysed.  An aggregate is none, unless it is the one that is
- * put around the expression: its quoted name.
+ * put around the expression: its quoted name, and what follows the expression
+ * in the call.
  */
 static char *
 analyse(FeatureContext *context, const Stream *stream, const char *text,
-		const char *argument, const char *aggregate, Expr **result)
+		const char *argument, const char *aggregate, const char *more, Expr **result)
 {
 	char	   *expression;
 	RawStmt    *raw;
@@ -55,8 +56,10 @@ analyse(FeatureContext *context, const Stream *stream, const char *text,
 
 	context->argument = argument;
 	expression = pipeline_expression(text, argument);
-	sql = psprintf("SELECT %s%s FROM %s", aggregate ? aggregate : "", expression,
-				   from_clause(stream->source));
+	sql = aggregate ?
+		psprintf("SELECT %s(%s%s) FROM %s", aggregate, expression, more,
+				 from_clause(stream->source)) :
+		psprintf("SELECT %s FROM %s", expression, from_clause(stream->source));
 	context->sql = sql;
 	raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
 	query = parse_analyze_fixedparams(raw, sql, NULL, 0, NULL);
@@ -93,7 +96,7 @@ char *
 plan_expression(FeatureContext *context, const Stream *stream,
 				const char *text, const char *argument, Expr **result)
 {
-	return analyse(context, stream, text, argument, NULL, result);
+	return analyse(context, stream, text, argument, NULL, NULL, result);
 }
 
 static bool
@@ -123,17 +126,30 @@ cast_input(Input *input, char **value, Oid type)
 	input->type = type;
 }
 
-/* The value as the aggregate function of that name wants it. */
+/* The expression of an input as the aggregate function wants it. */
 static void
-plan_other(FeatureContext *context, const Stream *stream, Feature *feature,
-		   Input *input, char **value)
+adapt_input(Input *input, char **value, const TargetEntry *wanted)
 {
-	const FeatureSpec *spec = feature->spec;
-	char	   *name = other_aggregate_name(spec->aggregate_name);
-	Expr	   *expr;
-	Aggref	   *aggref;
+	Node	   *expr = (Node *) wanted->expr;
 
-	(void) analyse(context, stream, spec->value, "value", name, &expr);
+	if (exprType(expr) != input->type)
+		cast_input(input, value, exprType(expr));
+	input->collation = exprCollation(expr);
+}
+
+/* The call of the aggregate function of that name, analysed. */
+static Aggref *
+analyse_call(FeatureContext *context, const Stream *stream, const FeatureSpec *spec)
+{
+	StringInfoData more;
+	Expr	   *expr;
+	ListCell   *lc;
+
+	initStringInfo(&more);
+	foreach(lc, spec->arguments)
+		appendStringInfo(&more, ", %s", plan_expression(context, stream, lfirst(lc), "args", &expr));
+	(void) analyse(context, stream, spec->value, "value",
+				   other_aggregate_name(spec->aggregate_name), more.data, &expr);
 	while (IsA(expr, RelabelType))
 		expr = ((RelabelType *) expr)->arg;
 	if (!IsA(expr, Aggref))
@@ -141,20 +157,27 @@ plan_other(FeatureContext *context, const Stream *stream, Feature *feature,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid value for argument \"aggregate\": \"%s\" is not an aggregate function",
 						spec->aggregate_name)));
-	aggref = (Aggref *) expr;
+	return (Aggref *) expr;
+}
+
+/* The value as the aggregate function wants it. */
+static void
+plan_other(FeatureContext *context, const Stream *stream, Feature *feature,
+		   Input *input, char **value)
+{
+	Aggref	   *aggref = analyse_call(context, stream, feature->spec);
+
 	feature->other = other_aggregate_create(aggref);
 	if (feature->other == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("aggregate function %s cannot be used over a sliding window",
 						format_procedure(aggref->aggfnoid)),
-				 errhint("It needs a combine function or an inverse transition function, and takes one value.")));
+				 errhint("It needs a combine function or an inverse transition function, and is neither variadic nor an ordered-set aggregate.")));
 	feature->value_type = aggref->aggtype;
 	feature->result_collation = aggref->aggcollid;
-	expr = linitial_node(TargetEntry, aggref->args)->expr;
-	if (exprType((Node *) expr) != input->type)
-		cast_input(input, value, exprType((Node *) expr));
-	input->collation = exprCollation((Node *) expr);
+	feature->call = aggref;
+	adapt_input(input, value, linitial_node(TargetEntry, aggref->args));
 }
 
 /* The value of a feature: its expression, of the type that is aggregated. */
@@ -219,6 +242,37 @@ find_input(Stream *stream, Input *input)
 }
 
 /*
+ * Find or make the inputs of the arguments that follow the value in a call of
+ * an aggregate function.  Return the filter, with the condition that none of
+ * them is NULL: all are there of an event that counts.
+ */
+static char *
+plan_arguments(FeatureContext *context, Stream *stream, Feature *feature,
+			   char *filter)
+{
+	StringInfoData all;
+	ListCell   *lc;
+
+	initStringInfo(&all);
+	appendStringInfo(&all, "(%s", filter ? filter : "true");
+	foreach(lc, feature->spec->arguments)
+	{
+		Input	   *input = palloc0(sizeof(Input));
+		Expr	   *expr;
+		char	   *value = plan_expression(context, stream, lfirst(lc), "args", &expr);
+
+		input->type = getBaseType(exprType((Node *) expr));
+		adapt_input(input, &value, list_nth_node(TargetEntry, feature->call->args,
+												 foreach_current_index(lc) + 1));
+		input->sql = filter ? psprintf("CASE WHEN %s THEN %s END", filter, value) : value;
+		feature->more_inputs = lappend_int(feature->more_inputs, find_input(stream, input));
+		appendStringInfo(&all, " AND %s IS NOT NULL", value);
+	}
+	appendStringInfoChar(&all, ')');
+	return all.data;
+}
+
+/*
  * Find or make the input of a feature: the column of the scan that is its
  * value where the filter holds and NULL elsewhere; or, for a feature that
  * only asks whether rows count, true where they do.
@@ -235,6 +289,8 @@ plan_input(FeatureContext *context, Stream *stream, Feature *feature)
 		filter = plan_filter(context, stream, spec);
 	if (spec->value != NULL)
 		value = plan_value(context, stream, feature, input);
+	if (spec->arguments != NIL)
+		filter = plan_arguments(context, stream, feature, filter);
 	if (value == NULL && filter == NULL)
 		return -1;
 

@@ -63,6 +63,7 @@ typedef struct FeatureSpec
 	double		fraction;		/* of a percentile, */
 	bool		continuous;		/* which is interpolated */
 	int			precision;		/* of a sketch, in bits */
+	List	   *arguments;		/* expressions that follow the value in a call */
 } FeatureSpec;
 
 /* The texts of one feature, before they are checked. */

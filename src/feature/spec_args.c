@@ -97,18 +97,18 @@ percentile_args(FeatureSpec *spec)
 	spec->continuous = strcmp(method, "cont") == 0;
 }
 
-/* The values of `by` that become columns; NIL: all, in a map. */
+/* A key whose value is an array of strings, as a list; NIL: it is not there. */
 static List *
-by_values(const FeatureSpec *spec)
+strings_arg(const FeatureSpec *spec, const char *key, const char *hint)
 {
 	JsonbValue	buf;
 	JsonbValue *v = spec->args == NULL ? NULL :
 		getKeyJsonValueFromContainer((JsonbContainer *) &spec->args->root,
-									 "values", strlen("values"), &buf);
+									 key, strlen(key), &buf);
 	JsonbIterator *it;
 	JsonbIteratorToken token;
 	JsonbValue	element;
-	List	   *values = NIL;
+	List	   *strings = NIL;
 	bool		good;
 
 	if (v == NULL || v->type == jbvNull)
@@ -123,14 +123,13 @@ by_values(const FeatureSpec *spec)
 				continue;
 			good = good && element.type == jbvString;
 			if (element.type == jbvString)
-				values = lappend(values, pnstrdup(element.val.string.val,
-												  element.val.string.len));
+				strings = lappend(strings, pnstrdup(element.val.string.val,
+													element.val.string.len));
 		}
 	}
-	if (!good || values == NIL)
-		refuse_arg("values", shown(spec->args),
-				   "It is an array of strings: each becomes a column. Without it the feature is one jsonb object with a key a value.");
-	return values;
+	if (!good || strings == NIL)
+		refuse_arg(key, shown(spec->args), hint);
+	return strings;
 }
 
 static bool
@@ -149,6 +148,8 @@ arg_is_allowed(const FeatureSpec *spec, const char *key)
 			return strcmp(key, "half_life") == 0;
 		case AGGREGATE_APPROX_COUNT_DISTINCT:
 			return strcmp(key, "precision") == 0;
+		case AGGREGATE_OTHER:
+			return strcmp(key, "arguments") == 0;
 		default:
 			return false;
 	}
@@ -159,7 +160,8 @@ static void
 check_arg_keys(const FeatureSpec *spec)
 {
 	static const char *const all[] = {
-		"k", "per", "fraction", "method", "half_life", "precision", NULL
+		"k", "per", "fraction", "method", "half_life", "precision", "arguments",
+		NULL
 	};
 	const char *allowed[lengthof(all) + 1];
 	int			n = 0;
@@ -206,9 +208,15 @@ feature_spec_args(FeatureSpec *spec)
 		case AGGREGATE_APPROX_COUNT_DISTINCT:
 			spec->precision = integer_arg(spec, "precision", "10", 4, 16);
 			break;
+		case AGGREGATE_OTHER:
+			spec->arguments = strings_arg(spec, "arguments",
+										  "It is an array of strings: the SQL expressions that follow the value in a call of the function.");
+			break;
 		default:
 			break;
 	}
+	/* Those of `by` that become columns. */
 	if (spec->by != NULL)
-		spec->values = by_values(spec);
+		spec->values = strings_arg(spec, "values",
+								   "It is an array of strings: each becomes a column. Without it the feature is one jsonb object with a key a value.");
 }

@@ -34,5 +34,5 @@ feature_state_start(FeatureState *state, const Feature *feature,
 	if (kind == AGGREGATE_PERCENTILE || kind == AGGREGATE_TOP_K)
 		state->tree = rank_tree_create(input->ranks, input->nranks, kind == AGGREGATE_TOP_K);
 	if (kind == AGGREGATE_OTHER)
-		state->other = other_state_create(feature->other, stream->nevents);
+		state->other = other_state_create(feature, input, stream);
 }

@@ -100,6 +100,19 @@ filter_of(const Oracle *o)
 	return o->spec->filter ? pipeline_expression(o->spec->filter, "filter") : pstrdup("true");
 }
 
+/* The arguments that follow the value in a call, each between the two. */
+static char *
+arguments_of(const Oracle *o, const char *before, const char *after)
+{
+	StringInfoData sql;
+	ListCell   *lc;
+
+	initStringInfo(&sql);
+	foreach(lc, o->spec->arguments)
+		appendStringInfo(&sql, "%s%s%s", before, pipeline_expression(lfirst(lc), "args"), after);
+	return sql.data;
+}
+
 static char *
 window_length(const Oracle *o)
 {
@@ -152,7 +165,8 @@ aggregate_of(const Oracle *o)
 							o->stream->local ? "::pg_catalog.timestamp" : "::pg_catalog.timestamptz",
 							(double) spec->half_life / USECS_PER_SEC, o->counted);
 		case AGGREGATE_OTHER:
-			return psprintf("%s(%s) %s", other_aggregate_name(spec->aggregate_name), value, o->counted);
+			return psprintf("%s(%s%s) %s", other_aggregate_name(spec->aggregate_name), value,
+							arguments_of(o, ", ", ""), o->counted);
 		default:
 			return psprintf("%s(%s) %s", spec->aggregate_name, value, o->counted);
 	}
@@ -233,7 +247,8 @@ verification(const FeatureSet *set, const FeaturePlan *plan,
 	o.from = psprintf("%s%s", o.stream->source->from,
 					  OidIsValid(o.stream->source->relid) ? "" : " AS source");
 	o.within = window_condition(&o);
-	o.counted = psprintf("FILTER (WHERE (%s) AND (%s) IS NOT NULL)", filter_of(&o), value_of(&o));
+	o.counted = psprintf("FILTER (WHERE (%s) AND (%s) IS NOT NULL%s)", filter_of(&o), value_of(&o),
+						 arguments_of(&o, " AND ", " IS NOT NULL"));
 	return psprintf("SELECT count(*), count(*) FILTER (WHERE wrong), (array_agg(jsonb_build_object('row', shown, 'want', want)) FILTER (WHERE wrong))[1]"
 					" FROM (SELECT to_jsonb(pipeline_row) AS shown, want, coalesce(%s, false) AS wrong"
 					" FROM (SELECT * FROM %s AS target ORDER BY random() LIMIT %d) AS pipeline_row, LATERAL (SELECT %s AS want) o) x",
