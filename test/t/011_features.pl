@@ -113,12 +113,12 @@ SKIP:
 	my $features = q{'[{"feature": "n", "source": "alice.events", "aggregate": "count", "lookback": "30 days"}, {"feature": "total", "source": "alice.events", "aggregate": "sum", "value": "v", "lookback": "30 days"}]'};
 	my $compute = "SELECT count(*) FROM pipeline.features('alice.spine', '{k}', 't', $features) $columns";
 	# Some 38 MB of records.
-	my $nothing = peak("SET work_mem = '4MB'; SET hash_mem_multiplier = 1;", "SELECT count(*) FROM pipeline.features('SELECT * FROM alice.spine LIMIT 1', '{k}', 't', $features) $columns");
-	my $little = peak("SET work_mem = '4MB'; SET hash_mem_multiplier = 1;", $compute);
+	my $nothing = peak("SET work_mem = '3500kB'; SET hash_mem_multiplier = 1;", "SELECT count(*) FROM pipeline.features('SELECT * FROM alice.spine LIMIT 1', '{k}', 't', $features) $columns");
+	my $little = peak("SET work_mem = '3500kB'; SET hash_mem_multiplier = 1;", $compute);
 	my $much = peak("SET work_mem = '256MB'; SET hash_mem_multiplier = 1;", $compute);
 	# The records have work_mem x hash_mem_multiplier, the rows that come out work_mem; the entities are beside them.
-	cmp_ok($little - $nothing, '<', 2 * 4096 + 2048, 'nine times the data in 4 MB');
-	cmp_ok($much - $nothing, '>', 36 * 1024, 'which is more when it may be');
+	cmp_ok($little - $nothing, '<', 2 * 3500 + 2048, 'more than ten times the data in 3.5 MB');
+	cmp_ok($much - $nothing, '>', 10 * 3500, 'which is more when it may be');
 	diag("peak: $nothing, $little, $much kB");
 }
 $node->stop;
