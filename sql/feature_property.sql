@@ -73,6 +73,10 @@ BEGIN
   ALTER TABLE e_date ALTER known TYPE date;
   ALTER TABLE e_ts ALTER known TYPE timestamp;
   ALTER TABLE e_date DROP COLUMN t, DROP COLUMN a, DROP COLUMN b;
+  CREATE INDEX ON e_tz (b, a, t);
+  CREATE INDEX ON e_ts (a, t);
+  CREATE INDEX ON e_epoch (a, b);
+  CREATE INDEX ON e_date ("it's", "Who Is", day);
 END $$;
 
 -- The k most frequent elements of an array.
@@ -311,6 +315,8 @@ BEGIN
     PERFORM setseed(seed / 10000.0);
     -- Now and then with the help of other processes.
     PERFORM set_config('min_parallel_table_scan_size', CASE WHEN seed % 50 = 0 THEN '0' ELSE '8MB' END, true);
+    -- And now and then by an index, whatever it costs.
+    PERFORM set_config(unnest('{enable_seqscan,enable_hashjoin,enable_mergejoin,enable_bitmapscan}'::text[]), CASE WHEN seed % 7 = 0 THEN 'off' ELSE 'on' END, true);
     PERFORM set_config('TimeZone', pick('UTC', 'Europe/Madrid', 'America/New_York', 'Australia/Lord_Howe', '+03'), true);
     IF seed % 5 = 0 OR seed = first THEN PERFORM make_data(); END IF;
     BEGIN

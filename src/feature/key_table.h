@@ -24,6 +24,11 @@ extern uint32 key_table_size(const KeyTable *table);
 extern void key_table_times(const KeyTable *table, uint32 key,
 							int64 *least, int64 *greatest);
 
+/* ---- key_table_values.c: back to Datums ---------------------------------------- */
+
+extern bool key_table_has_values(const KeyTable *table);
+extern Datum key_table_array(const KeyTable *table, int column, Oid type);
+
 /* ---- key_table_share.c: for other processes ---------------------------------- */
 
 extern bool key_table_can_share(const KeyTable *table);

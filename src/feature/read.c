@@ -5,7 +5,8 @@
  * The spine's least and greatest time bound every stream's scan, in its WHERE
  * clause, on the bare column, so that indexes and partitions serve.  The
  * planner chooses how to read: what it would scan from end to end is scanned
- * by direct_scan.c, everything else by the executor into receive.c.
+ * by direct_scan.c, everything else by the executor into receive.c; see also
+ * lookup.c.
  */
 #include "postgres.h"
 
@@ -42,7 +43,8 @@ set_param(ParamListInfo params, int number, Oid type, const TimestampTz *time)
 PlannedStmt *
 scan_plan(const char *sql, ParamListInfo params, bool whole)
 {
-	Oid			types[3];
+	Oid		   *types = NULL;
+	int			ntypes = params ? params->numParams : 0;
 	RawStmt    *raw = linitial_node(RawStmt, raw_parser(sql, RAW_PARSE_DEFAULT));
 	Query	   *query;
 	PlannedStmt *stmt = NULL;
@@ -50,11 +52,12 @@ scan_plan(const char *sql, ParamListInfo params, bool whole)
 	const bool	only = enable_indexonlyscan;
 	const bool	bitmap = enable_bitmapscan;
 
-	for (int i = 0; params != NULL && i < 3; i++)
+	if (params != NULL)
+		types = palloc_array(Oid, ntypes);
+	for (int i = 0; i < ntypes; i++)
 		types[i] = params->params[i].ptype;
 	query = linitial_node(Query, pg_analyze_and_rewrite_fixedparams(raw, sql, types,
-																	 params ? 3 : 0,
-																	 NULL));
+																	 ntypes, NULL));
 	if (!whole)
 		return pg_plan_query(query, sql, 0, params, NULL);
 	PG_TRY();
@@ -139,10 +142,11 @@ report_scan(const FeatureReceiver *receiver, const char *way,
 	MemoryContextSwitchTo(context);
 }
 
-static ParamListInfo
-bounds_params(const ScanBounds *bounds)
+/* The parameters of a statement that reads, with room for more. */
+ParamListInfo
+scan_params(const ScanBounds *bounds, int more)
 {
-	ParamListInfo params = makeParamList(3);
+	ParamListInfo params = makeParamList(SCAN_PARAMS + more);
 
 	set_param(params, 1, bounds->type, bounds->from);
 	set_param(params, 2, bounds->type, bounds->to);
@@ -158,7 +162,7 @@ executor_scan(FeatureReceiver *receiver, const StreamScan *scan)
 
 	progress_phase(receiver->stream ? PROGRESS_EVENTS : PROGRESS_SPINE, 0);
 	query = CreateQueryDesc(scan->stmt, scan->sql, GetActiveSnapshot(), InvalidSnapshot,
-							&receiver->pub, bounds_params(&scan->bounds), NULL, 0);
+							&receiver->pub, scan_params(&scan->bounds, 0), NULL, 0);
 	ExecutorStart(query, 0);
 	ExecutorRun(query, ForwardScanDirection, 0);
 	ExecutorFinish(query);
@@ -182,7 +186,8 @@ stream_scan_run(FeatureRun *run, const StreamScan *scan)
 	receiver_init(&receiver, run, scan->stream, scan->number);
 	if (!direct_scan(&receiver, scan->stmt, &scan->bounds, scan->shared))
 	{
-		way = psprintf("executor: %s", plan_name(scan->stmt->planTree));
+		way = scan->lookup ? "executor: lookup of each entity" :
+			psprintf("executor: %s", plan_name(scan->stmt->planTree));
 		if (scan->shared != NULL || (scan->stream == NULL && run->changes != NULL))
 			elog(ERROR, "a source cannot be read directly");
 		executor_scan(&receiver, scan);
@@ -284,7 +289,7 @@ read_spine(FeatureRun *run)
 	if (plan->epoch)
 		bounds_in_seconds(&scan);
 	scan.sql = feature_spine_sql(plan, run->range);
-	scan.stmt = scan_plan(scan.sql, bounds_params(&scan.bounds), run->changes != NULL);
+	scan.stmt = scan_plan(scan.sql, scan_params(&scan.bounds, 0), run->changes != NULL);
 	stream_scan_run(run, &scan);
 	run->spine_stmt = scan.stmt;
 }
@@ -305,7 +310,8 @@ prepare_stream(FeatureRun *run, Stream *stream, int number)
 	if (stream->epoch)
 		bounds_in_seconds(scan);
 	scan->sql = feature_stream_sql(run->plan, stream, run->range, true);
-	scan->stmt = scan_plan(scan->sql, bounds_params(&scan->bounds), false);
+	scan->stmt = scan_plan(scan->sql, scan_params(&scan->bounds, 0), false);
+	lookup_instead(run, scan);
 	return scan;
 }
 

@@ -69,12 +69,20 @@ typedef struct StreamScan
 	int64		from;			/* room for the bounds */
 	int64		to;
 	int64		as_of;
+	bool		lookup;			/* of the spine's entities alone */
 	struct ParallelTableScanDescData **shared;	/* by table; NULL: alone */
 } StreamScan;
 
+/* Parameters of every statement that reads: the bounds of the time, and as_of. */
+#define SCAN_PARAMS 3
+
 /* read.c */
+extern ParamListInfo scan_params(const ScanBounds *bounds, int more);
 extern void stream_scan_run(FeatureRun *run, const StreamScan *scan);
 extern PlannedStmt *scan_plan(const char *sql, ParamListInfo params, bool whole);
+
+/* lookup.c */
+extern void lookup_instead(FeatureRun *run, StreamScan *scan);
 
 /* receive.c */
 extern void receiver_init(FeatureReceiver *receiver, FeatureRun *run,

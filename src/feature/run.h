@@ -104,6 +104,8 @@ extern char *feature_spine_sql(const FeaturePlan *plan,
 							   const FeatureRange *range);
 extern char *feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 								const FeatureRange *range, bool bounded);
+extern char *feature_lookup_sql(const FeaturePlan *plan, const Stream *stream,
+								const FeatureRange *range);
 extern void features_run(FeaturePlan *plan, const FeatureRange *range,
 						 const SpineChanges *changes, Tuplestorestate *output,
 						 FeatureCounts *counts, FeatureStatistic *statistics);

@@ -2,21 +2,28 @@
  * scan_sql.c
  *	  The statements that read the spine and the streams.
  *
- * $1 and $2 bound the time, $3 is as_of.  Bounds are on the bare column, so
+ * $1 and $2 bound the time, $3 is as_of (SCAN_PARAMS).  Bounds are on the bare column, so
  * that indexes and partitions serve.  Names are quoted; sources and
  * expressions were parsed alone.
  */
 #include "postgres.h"
 
 #include "utils/builtins.h"
+#include "utils/regproc.h"
 
-#include "feature/feature.h"
+#include "feature/read.h"
 
 static char *
 qualified_type(Oid type)
 {
 	return format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
 								FORMAT_TYPE_FORCE_QUALIFY);
+}
+
+static char *
+qualified_collation(Oid collation)
+{
+	return DatumGetCString(DirectFunctionCall1(regcollationout, ObjectIdGetDatum(collation)));
 }
 
 static void
@@ -98,10 +105,9 @@ append_entity(StringInfo sql, const FeaturePlan *plan, const Stream *stream,
 	}
 }
 
-/* Stream: the entity, the times, and every input; of all events, or within bounds. */
-char *
-feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
-				   const FeatureRange *range, bool bounded)
+static char *
+stream_sql(const FeaturePlan *plan, const Stream *stream,
+		   const FeatureRange *range, bool bounded, bool lookup)
 {
 	StringInfoData sql;
 	const char *time = quote_identifier(stream->event_time);
@@ -133,7 +139,52 @@ feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 	appendStringInfoChar(&sql, ')');
 	if (range->entity != NIL)
 		append_entity(&sql, plan, stream, range->entity);
-	else if (stream->nullable_time)
+	else if (stream->nullable_time && !lookup)
 		appendStringInfo(&sql, " OR %s IS NULL", time);
+	return sql.data;
+}
+
+/* Stream: the entity, the times, and every input; of all events, or within bounds. */
+char *
+feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
+				   const FeatureRange *range, bool bounded)
+{
+	return stream_sql(plan, stream, range, bounded, false);
+}
+
+/*
+ * The same within bounds, and of the entities only whose columns are the arrays
+ * $4, $5, ...; see lookup.c.
+ */
+char *
+feature_lookup_sql(const FeaturePlan *plan, const Stream *stream,
+				   const FeatureRange *range)
+{
+	StringInfoData sql;
+	const char *separator = "";
+
+	initStringInfo(&sql);
+	appendStringInfo(&sql, "%s AND EXISTS (SELECT FROM ROWS FROM (",
+					 stream_sql(plan, stream, range, true, true));
+	for (int i = 0; i < plan->nkeys; i++)
+		appendStringInfo(&sql, "%spg_catalog.unnest($%d)", i ? ", " : "",
+						 SCAN_PARAMS + i + 1);
+	appendStringInfoString(&sql, ") AS pipeline_keys (");
+	for (int i = 0; i < plan->nkeys; i++)
+		appendStringInfo(&sql, "%spipeline_key_%d", i ? ", " : "", i);
+	appendStringInfoString(&sql, ") WHERE ");
+	for (int i = 0; i < plan->nkeys; i++)
+	{
+		const char *column = list_nth(stream->entity, i);
+		Oid			collation = plan_source_attribute(stream->source, column, "entity")->attcollation;
+
+		/* As the column's own, that an index has. */
+		appendStringInfo(&sql, "%s%s OPERATOR(pg_catalog.=) pipeline_keys.pipeline_key_%d",
+						 separator, quote_identifier(column), i);
+		if (OidIsValid(collation))
+			appendStringInfo(&sql, " COLLATE %s", qualified_collation(collation));
+		separator = " AND ";
+	}
+	appendStringInfoChar(&sql, ')');
 	return sql.data;
 }

@@ -1,0 +1,80 @@
+-- A few entities are looked up by an index of the source, if there is one: the
+-- same answers, and the plan says so.
+CREATE SCHEMA feature_lookup;
+SET search_path = feature_lookup;
+SET timezone = 'UTC';
+SET client_min_messages = warning;
+SET max_parallel_workers_per_gather = 0;
+CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+SELECT setseed(0.6);
+CREATE TABLE events AS
+SELECT n % 2000 AS a, md5((n % 2000)::text) AS b, md5((n % 2000)::text)::uuid AS u, decode(md5((n % 2000)::text), 'hex') AS y, '2020-01-01'::date + n % 2000 AS d,
+       md5((n % 2000)::text) COLLATE "C" AS c, md5((n % 2000)::text) COLLATE no_case AS i, (n % 2000)::bigint AS l, (n % 2000)::numeric AS "N um",
+       '2024-01-01'::timestamptz + n * interval '1 minute' AS t, n AS v
+FROM generate_series(1, 60000) n;
+CREATE INDEX ON events (a, t);
+CREATE INDEX ON events (b, t);
+CREATE INDEX ON events (u, t);
+CREATE INDEX ON events (y, t);
+CREATE INDEX ON events (d, t);
+CREATE INDEX ON events (c, t);
+CREATE INDEX ON events (i, t);
+CREATE INDEX ON events (l, t);
+CREATE INDEX ON events ("N um", t);
+CREATE TABLE parts (LIKE events) PARTITION BY RANGE (t);
+CREATE TABLE "parts' first" PARTITION OF parts FOR VALUES FROM (MINVALUE) TO ('2024-01-20');
+CREATE TABLE parts_rest PARTITION OF parts FOR VALUES FROM ('2024-01-20') TO (MAXVALUE);
+INSERT INTO parts SELECT * FROM events;
+CREATE INDEX ON parts (a, t);
+CREATE VIEW shown AS SELECT a, t, v + 1 AS v FROM events WHERE v % 2 = 0;
+CREATE TABLE spine AS SELECT *, t + interval '5 days' AS at FROM events WHERE v IN (31000, 32111, 33222, 33223);
+ANALYZE;
+
+-- How the events were read, and whether the answer is that of reading them all.
+CREATE FUNCTION read(source text, VARIADIC entity text[]) RETURNS TABLE (way text, same boolean) LANGUAGE plpgsql AS $$
+DECLARE
+  spec jsonb := jsonb_build_array(jsonb_build_object('feature', 'n', 'source', source, 'aggregate', 'count', 'event_time', 't', 'lookback', '30 days'),
+    jsonb_build_object('feature', 's', 'source', source, 'aggregate', 'sum', 'value', 'v', 'filter', 'v <> 32111', 'event_time', 't', 'lookback', '7 days', 'closed', 'both'));
+  columns text := pipeline.features_columns('TABLE spine', entity, 'at', spec);
+  looked_up text;
+  scanned text;
+  statement text := format('SELECT string_agg(f::text, '';'' ORDER BY f::text) FROM pipeline.features(''TABLE spine'', $1, ''at'', $2) AS f (%s)', columns);
+BEGIN
+  PERFORM pipeline.create_feature_set('feature lookup', 'TABLE spine', entity, 'at', target => 'feature_lookup.target', or_replace => true);
+  PERFORM pipeline.add_feature('feature lookup', 'n', source, 'count', '30 days', event_time => 't');
+  SELECT e.way INTO way FROM pipeline.explain_features('feature lookup') e WHERE step = 'events';
+  EXECUTE statement USING entity, spec INTO looked_up;
+  SET LOCAL enable_nestloop = off;
+  EXECUTE statement USING entity, spec INTO scanned;
+  SET LOCAL enable_nestloop = on;
+  same := looked_up = scanned;
+  RETURN NEXT;
+END $$;
+SELECT source, entity, way, same
+FROM (VALUES ('events', '{a}'::text[]), ('events', '{a,b}'), ('events', '{b}'), ('events', '{u}'), ('events', '{y}'), ('events', '{d}'), ('events', '{c}'),
+             -- Types whose equality is their own, though an index has it.
+             ('events', '{i}'), ('events', '{"N um"}'),
+             ('parts', '{a}'), ('shown', '{a}'), ('SELECT * FROM events WHERE v > 5', '{a}'),
+             -- Without an index it is not worth it.
+             ('SELECT a + 0 AS a, t, v FROM events', '{a}')) x (source, entity), LATERAL read(source, VARIADIC entity);
+-- Of another type of integers, or of strings, it serves as well; else a cast is in the way.
+ALTER TABLE spine ALTER a TYPE bigint, ALTER l TYPE smallint, ALTER b TYPE varchar, ALTER d TYPE timestamp;
+SELECT entity, way, same FROM (VALUES ('a'), ('l'), ('b'), ('d')) x (entity), LATERAL read('events', entity);
+
+-- Events without a time are not looked for.
+INSERT INTO events (a, v) SELECT a, 1 FROM spine;
+SELECT * FROM read('events', 'b');
+
+-- Row security holds.
+GRANT USAGE ON SCHEMA feature_lookup TO pipeline_bob;
+GRANT SELECT ON events, spine TO pipeline_bob;
+ALTER TABLE events ENABLE ROW LEVEL SECURITY;
+CREATE POLICY few ON events FOR SELECT TO pipeline_bob USING (v % 3 = 0);
+SET ROLE pipeline_bob;
+SELECT b = md5((v % 2000)::text) AS right, n FROM pipeline.features('SELECT b::text AS b, v, at FROM spine', '{b}', 'at',
+  '[{"feature": "n", "source": "events", "aggregate": "count", "event_time": "t", "lookback": "30 days"}]') AS f (b text, v int, at timestamptz, n bigint) ORDER BY v;
+RESET ROLE;
+SELECT v, (SELECT count(*) FROM events e WHERE e.b = s.b AND e.t >= s.at - interval '30 days' AND e.t < s.at AND v % 3 = 0) AS n FROM spine s ORDER BY v;
+
+SELECT pipeline.drop_feature_set('feature lookup');
+DROP SCHEMA feature_lookup CASCADE;
