@@ -379,7 +379,7 @@ BEGIN
   TRUNCATE m_group, m_member, m_log, m_now, m_alert, m_sent, o_sent;
   CALL pg_temp.make_world();
   FOR step IN 1 .. 10 + seed % 20 LOOP
-    t := t + floor(random() * random() * 120)::int;
+    t := t + 1 + floor(random() * random() * 120)::int;
     CALL pg_temp.advance(t, false);
     CALL pg_temp.run(origin, t);
     SELECT * INTO s FROM m_subject ORDER BY random() LIMIT 1;

@@ -85,7 +85,7 @@ step_recipients(Dispatch *dispatch, const Escalation *escalation, const Escalati
 					(errmsg("on-call schedule \"%s\" cannot be read: %s", step->on_call, error->message)));
 		else if (asking.person)
 			foreach(lc, asking.person->channels)
-				recipients = add_recipient(recipients, dispatch, escalation->owner, lfirst(lc),
+				recipients = add_recipient(recipients, dispatch, asking.person->of, lfirst(lc),
 										   asking.person->name);
 	}
 	foreach(lc, step->channels)
@@ -273,6 +273,27 @@ wait_for_mute(Dispatch *dispatch, AlertGroup *group)
 	return true;
 }
 
+/*
+ * Have a group looked at soon that has something silent: when that ends, it may
+ * be new to an escalation that has come to its end.
+ */
+static void
+mind_silent(const AlertGroup *group, TimestampTz now)
+{
+	ListCell   *lc;
+
+	foreach(lc, group->members)
+	{
+		const Member *member = lfirst(lc);
+
+		if (pipeline_member_over(member) || member->suppressed == NULL)
+			continue;
+		pipeline_sql("UPDATE pipeline.alert_groups SET next_flush_at = least(next_flush_at, $2) WHERE group_id = $1",
+					 SPI_OK_UPDATE, sql_int8(group->group_id), sql_time(pipeline_group_tick(group, now + 1)));
+		return;
+	}
+}
+
 /* Take the steps that are due. */
 void
 pipeline_dispatch_escalate(Dispatch *dispatch)
@@ -296,5 +317,6 @@ pipeline_dispatch_escalate(Dispatch *dispatch)
 		pipeline_find_suppressed(dispatch, group);
 		pipeline_group_escalate(dispatch, group);
 		pipeline_group_mark_told(group, dispatch->now);
+		mind_silent(group, dispatch->now);
 	}
 }

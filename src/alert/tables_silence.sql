@@ -14,6 +14,7 @@ CREATE TABLE pipeline.silences (
   CHECK (starts_at <= ends_at)
 );
 CREATE INDEX silences_ends_at ON pipeline.silences (ends_at);
+CREATE INDEX silences_ends ON pipeline.silences (ends_at);
 COMMENT ON TABLE pipeline.silences IS
 'Silences (Alertmanager''s term): of alerts that they match nobody is told while they last. A silence covers alerts of its owner, one of an administrator everybody''s. Those that are over stay here.';
 COMMENT ON COLUMN pipeline.silences.silence_id IS 'Number of the silence.';
