@@ -139,6 +139,27 @@ SELECT * FROM pg_temp.dispatch('11 min');
 SELECT * FROM pg_temp.dispatch('12 min');
 SELECT * FROM pg_temp.dispatch('20 min');
 ROLLBACK;
+-- One of two is acknowledged after the end, and that runs out: it begins again, also when another's has run out before.
+-- Silent when a step is due: that waits for a look at which it is not.
+BEGIN;
+SET LOCAL ROLE pipeline_alice;
+SELECT pipeline.alter_escalation('e page', '{"steps": [{"channels": ["e boss"], "wait": "30 s"}, {"channels": ["e ann"], "wait": "30 s"}], "repeats": 0}');
+SELECT pipeline.create_route('e r', '{}', '{e chat}', escalation => 'e page', group_wait => '0', group_by => '{}', group_interval => '1 min', repeat_interval => '12 hours');
+SELECT pg_temp.raise('0', 'A', '{}') AS a, pg_temp.raise('0', 'B', '{}') AS b, pg_temp.raise('0', 'C', '{}') AS c \gset
+SELECT * FROM pg_temp.dispatch('1 s');
+RESET ROLE;
+INSERT INTO pipeline.silences (owner, created_by, matchers, starts_at, ends_at, until_resolved) VALUES ('pipeline_alice', 'pipeline_alice', 'alertname=~"A|B|C"', '2026-01-05 12:00:20', '2026-01-05 12:01:30', false);
+SELECT * FROM pg_temp.dispatch('31 s');
+SELECT * FROM pg_temp.dispatch('1 min 1 s');
+SELECT * FROM pg_temp.dispatch('2 min 1 s');
+SELECT pipeline.acknowledge(:a), pipeline.acknowledge(:b);
+UPDATE pipeline.alerts SET acknowledged_until = '2026-01-05 12:04' WHERE alert_id = :a;
+UPDATE pipeline.alerts SET acknowledged_until = '2026-01-05 12:07' WHERE alert_id = :b;
+SELECT * FROM pg_temp.dispatch('3 min 1 s');
+SELECT * FROM pg_temp.dispatch('4 min 1 s');
+SELECT * FROM pg_temp.dispatch('4 min 31 s');
+SELECT * FROM pg_temp.dispatch('7 min 1 s');
+ROLLBACK;
 SET ROLE pipeline_alice;
 SELECT pipeline.drop_escalation('e page'), pipeline.drop_on_call('e weekly'), pipeline.drop_on_call('e halves');
 SELECT count(*) FROM pipeline.on_call_overrides;

@@ -68,6 +68,15 @@ SELECT pipeline.create_inhibition('{}', 'a=b');
 SELECT pipeline.create_inhibition('a=b', '');
 SELECT pipeline.create_inhibition('a=b', 'c', '{}');
 SELECT pipeline.create_inhibition('a=b', 'c=d', '{a-b}');
+SELECT pipeline.create_inhibition('a=b', 'c=d', '{a=b-c}');
+SELECT pipeline.create_inhibition('a=b', 'c=d', '{a=}');
+-- Different labels of the two.
+BEGIN;
+SELECT pipeline.create_inhibition('{alertname="Down"}', '{alertname="Late"}', '{site,host=needs}', 'pairs');
+SELECT pipeline.raise_alert('Down', 'x', labels => '{"site": "s", "host": "h"}') IS NOT NULL AS down,
+  count(pipeline.raise_alert('Late', n, labels => jsonb_build_object('site', s, 'needs', n, 'host', 'h'))) FROM (VALUES ('s', 'h'), ('s', 'i'), ('t', 'h'), ('s', 's')) x (s, n);
+SELECT summary, name FROM pipeline.suppressed_alerts WHERE alertname = 'Late';
+ROLLBACK;
 SELECT pipeline.create_inhibition('a=b', 'c=d', name => 'failed check');
 SELECT pipeline.create_inhibition('a=b', repeat('c', 200) || '=d');
 SELECT pipeline.drop_inhibition('nothing');

@@ -254,6 +254,17 @@ typedef int DateTimeErrorExtra;
 /* 18: keys over ranges of time. */
 #define HAVE_WITHOUT_OVERLAPS (PG_VERSION_NUM >= 180000)
 
+/* 19: the hook that may change what the planner knows of a relation. */
+#if PG_VERSION_NUM < 190000
+#define build_simple_rel_hook_type get_relation_info_hook_type
+#define build_simple_rel_hook get_relation_info_hook
+#define BUILD_SIMPLE_REL_PARAMETERS PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel
+#define BUILD_SIMPLE_REL_ARGUMENTS root, relid, inhparent, rel
+#else
+#define BUILD_SIMPLE_REL_PARAMETERS PlannerInfo *root, RelOptInfo *rel, RangeTblEntry *rte
+#define BUILD_SIMPLE_REL_ARGUMENTS root, rel, rte
+#endif
+
 /* 16: the function got another name. */
 #if PG_VERSION_NUM < 160000
 #define pgstat_get_local_beentry_by_index(index) pgstat_fetch_stat_local_beentry(index)

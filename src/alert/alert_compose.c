@@ -12,6 +12,13 @@
 
 #include "alert/alert_dispatch.h"
 
+/* Is it shown as acknowledged?  One that has run out is as good as none. */
+static bool
+shown_acknowledged(const Member *member, TimestampTz at)
+{
+	return at == 0 ? member->acknowledged : pipeline_member_acknowledged(member, at);
+}
+
 /*
  * Put a message into the outbox; returns its number.  A member that left the
  * group is shown as resolved, for here it is.
@@ -31,7 +38,7 @@ pipeline_message_write(const Message *message)
 		column_add(&ids, Int64GetDatum(member->alert_id), false);
 		column_add(&states, CStringGetTextDatum(member->left ? "left" :
 												member->resolved ? "resolved" :
-												member->acknowledged ? "acknowledged" : "firing"),
+												shown_acknowledged(member, message->at) ? "acknowledged" : "firing"),
 				   false);
 	}
 	pipeline_sql("WITH told AS MATERIALIZED ("

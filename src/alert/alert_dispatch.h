@@ -181,6 +181,7 @@ typedef struct Message
 {
 	const AlertGroup *group;
 	const char *channel;
+	TimestampTz at;				/* when it is written; 0: it tells of an acknowledgement */
 	const char *event;			/* firing, resolved, repeat, ... */
 	bool		firing;			/* the status: does anything fire? */
 	List	   *members;		/* of Member: what it tells of */

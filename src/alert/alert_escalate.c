@@ -5,9 +5,10 @@
  * An escalation begins when a group is flushed that has something firing,
  * told or not by the route itself, that nobody has acknowledged; its first
  * step is taken at once, each other when the step before has waited in vain.
- * It stops when everything that fires is acknowledged (or suppressed), ends
- * with the alerts, and comes to its end with its last step: then it begins
- * again only for what is new.  While a time interval mutes the route it waits.
+ * It stops when everything is acknowledged, ends with the alerts, and comes to
+ * its end with its last step: then it begins again only for what is new.  While
+ * all of it is silenced or inhibited, or a time interval mutes the route, it
+ * waits where it is.
  */
 #include "postgres.h"
 
@@ -84,7 +85,7 @@ step_recipients(Dispatch *dispatch, const Escalation *escalation, const Escalati
 					(errmsg("on-call schedule \"%s\" cannot be read: %s", step->on_call, error->message)));
 		else if (asking.person)
 			foreach(lc, asking.person->channels)
-				recipients = add_recipient(recipients, dispatch, escalation->owner, lfirst(lc),
+				recipients = add_recipient(recipients, dispatch, asking.person->of, lfirst(lc),
 										   asking.person->name);
 	}
 	foreach(lc, step->channels)
@@ -104,9 +105,9 @@ step_extra(int step, int repeat, const char *to)
 
 /* ---- what has to be acknowledged -------------------------------------------------------------- */
 
-/* The members that fire and that nobody has acknowledged. */
+/* The members that are not over and that nobody has acknowledged; those that fire, or all. */
 static List *
-unacknowledged(const AlertGroup *group, TimestampTz now)
+unacknowledged(const AlertGroup *group, TimestampTz now, bool firing)
 {
 	List	   *members = NIL;
 	ListCell   *lc;
@@ -115,7 +116,8 @@ unacknowledged(const AlertGroup *group, TimestampTz now)
 	{
 		Member	   *member = lfirst(lc);
 
-		if (pipeline_member_fires(member) && !pipeline_member_acknowledged(member, now))
+		if (!pipeline_member_over(member) && !pipeline_member_acknowledged(member, now) &&
+			(!firing || pipeline_member_fires(member)))
 			members = lappend(members, member);
 	}
 	return members;
@@ -156,7 +158,7 @@ tell_step(Dispatch *dispatch, AlertGroup *group, List *recipients, List *members
 	{
 		const Recipient *recipient = lfirst(lc);
 		Message		message = {
-			.group = group, .channel = recipient->channel, .event = "escalation", .firing = true,
+			.group = group, .channel = recipient->channel, .at = dispatch->now, .event = "escalation", .firing = true,
 			.members = members, .extra = step_extra(group->step, group->step_repeat, recipient->to)
 		};
 
@@ -175,6 +177,7 @@ static void
 next_step(Dispatch *dispatch, AlertGroup *group, const Escalation *escalation, List *members)
 {
 	int			nsteps = list_length(escalation->steps);
+	ListCell   *lc;
 
 	for (int tries = 0; tries < nsteps; tries++)
 	{
@@ -201,7 +204,9 @@ next_step(Dispatch *dispatch, AlertGroup *group, const Escalation *escalation, L
 		break;
 	}
 	group->escalate_at = 0;
-	group->escalated = keys_of(members);
+	foreach(lc, members)
+		pipeline_key_set_add(&group->escalated, ((Member *) lfirst(lc))->key);
+	pipeline_key_set_sort(&group->escalated);
 }
 
 /*
@@ -215,36 +220,44 @@ pipeline_group_escalate(Dispatch *dispatch, AlertGroup *group)
 	KeySet		keys;
 	KeySet		before = group->escalated;
 	bool		running = group->escalate_at != 0;
+	bool		due = running && group->escalate_at <= dispatch->now;
+	bool		changed;
 	Escalation *escalation;
 
 	if (group->route == NULL || (group->route->escalation == NULL && !running && group->step == 0))
 		return;
 	escalation = group->route->escalation == NULL ? NULL :
 		pipeline_escalation_find(group->route->escalation, group->owner);
-	members = escalation ? unacknowledged(group, dispatch->now) : NIL;
-	keys = keys_of(members);
 	/* What was acknowledged, or is over, begins anew if it comes back. */
+	keys = keys_of(escalation ? unacknowledged(group, dispatch->now, false) : NIL);
 	group->escalated = pipeline_key_set_common(&group->escalated, &keys);
-	if (members == NIL)
+	changed = before.n != group->escalated.n;
+	if (keys.n == 0)
 	{
-		bool		written = group->step == 0 && !running && before.n == group->escalated.n;
-
+		changed = changed || running || group->step != 0;
 		group->step = group->step_repeat = 0;
 		group->escalate_at = 0;
-		if (!written)
+		if (changed)
 			write_state(group);
 		return;
 	}
-	if (running && group->escalate_at > dispatch->now)
-		return;
-	if (!running)
+	members = unacknowledged(group, dispatch->now, true);
+	keys = keys_of(members);
+	if (members == NIL && due)
 	{
-		if (pipeline_key_set_subset(&keys, &group->escalated))
-			return;
-		group->step = group->step_repeat = 0;
+		/* What is silent waits where it is. */
+		group->escalate_at = pipeline_group_tick(group, dispatch->now + 1);
+		changed = true;
 	}
-	next_step(dispatch, group, escalation, members);
-	write_state(group);
+	else if (due || (!running && !pipeline_key_set_subset(&keys, &group->escalated)))
+	{
+		if (!running)
+			group->step = group->step_repeat = 0;
+		next_step(dispatch, group, escalation, members);
+		changed = true;
+	}
+	if (changed)
+		write_state(group);
 }
 
 /* Wait with the escalation of a muted group, if it runs, until the mute ends. */
@@ -258,6 +271,27 @@ wait_for_mute(Dispatch *dispatch, AlertGroup *group)
 	group->escalate_at = end;
 	write_state(group);
 	return true;
+}
+
+/*
+ * Have a group looked at soon that has something silent: when that ends, it may
+ * be new to an escalation that has come to its end.
+ */
+static void
+mind_silent(const AlertGroup *group, TimestampTz now)
+{
+	ListCell   *lc;
+
+	foreach(lc, group->members)
+	{
+		const Member *member = lfirst(lc);
+
+		if (pipeline_member_over(member) || member->suppressed == NULL)
+			continue;
+		pipeline_sql("UPDATE pipeline.alert_groups SET next_flush_at = least(next_flush_at, $2) WHERE group_id = $1",
+					 SPI_OK_UPDATE, sql_int8(group->group_id), sql_time(pipeline_group_tick(group, now + 1)));
+		return;
+	}
 }
 
 /* Take the steps that are due. */
@@ -283,5 +317,6 @@ pipeline_dispatch_escalate(Dispatch *dispatch)
 		pipeline_find_suppressed(dispatch, group);
 		pipeline_group_escalate(dispatch, group);
 		pipeline_group_mark_told(group, dispatch->now);
+		mind_silent(group, dispatch->now);
 	}
 }

@@ -98,22 +98,22 @@ named_in(const List *steps, bool channels)
 
 /* ---- use -------------------------------------------------------------------------------- */
 
-/* Raise 42704 or 42501 unless `owner` may name an object of that table. */
+/* Raise 42704 or 42501 unless `owner` may name an object of that kind. */
 static void
-check_named(uint64 found, const char *kind, const char *name, Oid owner)
+check_named(bool found, bool usable, const char *kind, const char *name, Oid owner,
+			const char *grant)
 {
-	bool		isnull;
-
-	if (found == 0)
+	if (!found)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("%s \"%s\" does not exist", kind, name),
 				 errhint("Create it first.")));
-	if (!pipeline_is_owner(owner, DatumGetObjectId(pipeline_sql_datum(0, 1, &isnull))))
+	if (!usable)
 		ereport(ERROR,
 				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 				 errmsg("permission denied for %s \"%s\"", kind, name),
-				 errdetail("Role \"%s\" is not its owner.", GetUserNameFromId(owner, false))));
+				 errdetail("Role \"%s\" neither owns it nor was granted it.", GetUserNameFromId(owner, false)),
+				 errhint("Its owner can grant it: pipeline.%s().", grant)));
 }
 
 /* Raise 42704 or 42501 unless a route of `owner` may name the escalation. */
@@ -121,10 +121,13 @@ void
 pipeline_check_escalation(const char *name, Oid owner)
 {
 	UserScope	scope;
+	bool		found;
 
 	pipeline_extension_begin(&scope);
-	check_named(pipeline_sql("SELECT owner::oid FROM pipeline.escalations WHERE name = $1 FOR KEY SHARE",
-							 SPI_OK_SELECT, sql_text(name)), "escalation", name, owner);
+	found = pipeline_sql("SELECT 1 FROM pipeline.escalations WHERE name = $1 FOR KEY SHARE",
+						 SPI_OK_SELECT, sql_text(name)) > 0;
+	check_named(found, found && pipeline_escalation_usable_by(name, owner), "escalation", name, owner,
+				"grant_escalation");
 	pipeline_scope_end(&scope);
 }
 
@@ -136,8 +139,13 @@ check_on_calls(const List *names, Oid owner)
 
 	pipeline_extension_begin(&scope);
 	foreach(lc, names)
-		check_named(pipeline_sql("SELECT owner::oid FROM pipeline.on_calls WHERE name = $1 FOR KEY SHARE",
-								 SPI_OK_SELECT, sql_text(lfirst(lc))), "on-call schedule", lfirst(lc), owner);
+	{
+		bool		found = pipeline_sql("SELECT 1 FROM pipeline.on_calls WHERE name = $1 FOR KEY SHARE",
+										 SPI_OK_SELECT, sql_text(lfirst(lc))) > 0;
+
+		check_named(found, found && pipeline_on_call_usable_by(lfirst(lc), owner), "on-call schedule",
+					lfirst(lc), owner, "grant_on_call");
+	}
 	pipeline_scope_end(&scope);
 }
 
@@ -151,12 +159,11 @@ pipeline_escalation_find(const char *name, Oid user)
 	Escalation *escalation = palloc0(sizeof(Escalation));
 	bool		isnull;
 
-	if (pipeline_sql("SELECT owner::oid, steps, repeats FROM pipeline.escalations WHERE name = $1",
+	if (!pipeline_escalation_usable_by(name, user) ||
+		pipeline_sql("SELECT owner::oid, steps, repeats FROM pipeline.escalations WHERE name = $1",
 					 SPI_OK_SELECT, sql_text(name)) == 0)
 		return NULL;
 	escalation->owner = DatumGetObjectId(pipeline_sql_datum(0, 1, &isnull));
-	if (!pipeline_is_owner(user, escalation->owner))
-		return NULL;
 	escalation->name = pstrdup(name);
 	escalation->steps = pipeline_steps_parse(DatumGetJsonbPCopy(pipeline_sql_datum(0, 2, &isnull)));
 	escalation->repeats = (int) pipeline_sql_int8(0, 3);

@@ -11,6 +11,7 @@ typedef struct Person
 {
 	char	   *name;
 	List	   *channels;
+	Oid			of;				/* owner of the schedule, once asked who is on call */
 } Person;
 
 /* Who takes turns, by the clock on the wall of a time zone. */
@@ -43,6 +44,10 @@ extern Rotation *pipeline_rotation_parse(const Jsonb *rotation,
 extern Person *pipeline_on_call_at(const char *name, Oid user, TimestampTz at,
 								   TimestampTz *since, TimestampTz *until,
 								   bool *override);
+
+/* alert_grants.c */
+extern bool pipeline_on_call_usable_by(const char *on_call, Oid role);
+extern bool pipeline_escalation_usable_by(const char *escalation, Oid role);
 
 /* alert_escalation.c */
 extern List *pipeline_steps_parse(const Jsonb *steps);

@@ -182,7 +182,7 @@ tell_channel(Flush *flush, AlertGroup *group, const char *channel, const KeySet 
 	KeySet		resolved = resolved_keys(group, told);
 	Reason		reason = find_reason(group, told, firing, &resolved, flush->now);
 	Message		message = {
-		.group = group, .channel = channel, .firing = firing->n > 0,
+		.group = group, .channel = channel, .at = flush->now, .firing = firing->n > 0,
 		.event = reason == REPETITION ? "repeat" : firing->n == 0 ? "resolved" :
 		group->digest ? "digest" : "firing",
 		.extra = group->digest ? digest_of(group) : NULL
@@ -208,7 +208,7 @@ tell_end(Flush *flush, AlertGroup *group, Told *told, const KeySet *firing)
 {
 	KeySet		resolved = resolved_keys(group, told);
 	Message		message = {
-		.group = group, .channel = told->channel, .event = "resolved"
+		.group = group, .channel = told->channel, .at = flush->now, .event = "resolved"
 	};
 
 	if (firing->n > 0 || told->firing.n == 0 || resolved.n == 0)
@@ -221,9 +221,9 @@ tell_end(Flush *flush, AlertGroup *group, Told *told, const KeySet *firing)
 
 /* ---- a flush ------------------------------------------------------------------------------ */
 
-/* The first acknowledgement that runs out; 0: none does. */
+/* The first acknowledgement that will run out; 0: none will. */
 static TimestampTz
-first_lapse(const AlertGroup *group)
+first_lapse(const AlertGroup *group, TimestampTz now)
 {
 	TimestampTz until = 0;
 	ListCell   *lc;
@@ -232,7 +232,7 @@ first_lapse(const AlertGroup *group)
 	{
 		const Member *member = lfirst(lc);
 
-		if (pipeline_member_fires(member) && member->acknowledged && member->acknowledged_until != 0 &&
+		if (pipeline_member_fires(member) && member->acknowledged && member->acknowledged_until > now &&
 			(until == 0 || member->acknowledged_until < until))
 			until = member->acknowledged_until;
 	}
@@ -261,7 +261,7 @@ static TimestampTz
 next_flush(const Flush *flush, const AlertGroup *group)
 {
 	TimestampTz next = next_repetition(group);
-	TimestampTz lapse = first_lapse(group);
+	TimestampTz lapse = first_lapse(group, flush->now);
 	ListCell   *lc;
 
 	/* When a suppression ends, no alert changes. */
@@ -276,7 +276,7 @@ next_flush(const Flush *flush, const AlertGroup *group)
 	if (all_acknowledged(group, flush->now))
 		next = lapse == 0 || next == 0 ? 0 : Max(next, lapse);
 	/* Then the escalation begins again. */
-	if (group->route->escalation && lapse > flush->now)
+	if (group->route->escalation && lapse != 0)
 		next = next == 0 ? lapse : Min(next, lapse);
 	return next == 0 ? 0 : pipeline_group_tick(group, next);
 }

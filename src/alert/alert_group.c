@@ -56,6 +56,8 @@ read_members(List *groups, ArrayType *group_ids)
 		member->left = pipeline_sql_bool(i, 7);
 		member->acknowledged = pipeline_sql_bool(i, 8);
 		member->acknowledged_until = read_time(i, 9);
+		if (TIMESTAMP_NOT_FINITE(member->acknowledged_until))
+			member->acknowledged_until = 0;
 		member->told = pipeline_sql_bool(i, 10);
 		member->was_suppressed = pipeline_sql_text(i, 11);
 		group->members = lappend(group->members, member);

@@ -120,7 +120,8 @@ merge(const Incident *into, const Incident *from, const char *note)
 				 " WHERE incident_id = $1", SPI_OK_UPDATE,
 				 sql_int8(from->incident_id), sql_int8(into->incident_id));
 	/* Those that it had taken in go on with it: nobody has to follow a chain. */
-	pipeline_sql("UPDATE pipeline.incidents SET merged_into = $2 WHERE merged_into = $1",
+	pipeline_sql("UPDATE pipeline.incidents SET merged_into = $2"
+				 " WHERE coalesce(merged_into, incident_id) = $1 AND merged_into = $1",
 				 SPI_OK_UPDATE, sql_int8(from->incident_id), sql_int8(into->incident_id));
 	pipeline_sql("UPDATE pipeline.incident_alerts SET is_open = false WHERE incident_id = $1",
 				 SPI_OK_UPDATE, sql_int8(from->incident_id));

@@ -11,6 +11,7 @@
 
 #include "alert/alert_matchers.h"
 #include "alert/alert_object.h"
+#include "alert/alert_suppress.h"
 
 static const AlertObject inhibition_object = {
 	.kind = "inhibition",
@@ -55,10 +56,13 @@ check_sides(const char *source, const char *target, const List *equal)
 				 errhint("source_matchers say which alerts mute, target_matchers which are muted.")));
 	foreach(lc, equal)
 	{
-		const char *label = lfirst(lc);
+		char	   *of_source;
+		char	   *of_target;
 		const char *one = "x";
 
-		pipeline_check_labels(pipeline_jsonb_object(1, &label, &one), "equal_labels");
+		pipeline_equal_labels(lfirst(lc), &of_source, &of_target);
+		pipeline_check_labels(pipeline_jsonb_object(1, (const char *const *) &of_source, &one), "equal_labels");
+		pipeline_check_labels(pipeline_jsonb_object(1, (const char *const *) &of_target, &one), "equal_labels");
 	}
 }
 

@@ -19,6 +19,7 @@ extern int	pipeline_notification_timeout;	/* ms */
 extern int	pipeline_notification_retry_delay;	/* ms */
 extern int	pipeline_notification_max_age;	/* s */
 extern int	pipeline_notification_days;
+extern int	pipeline_alert_days;
 extern void pipeline_alert_define_settings(void);
 
 /* ---- alert_hosts.c: who may be spoken to ------------------------------------ */
@@ -59,5 +60,8 @@ extern void pipeline_notifier_wake_at_commit(void);
 extern void pipeline_notifier_wake_init(void);
 
 extern PGDLLEXPORT void pipeline_notifier_main(Datum arg);
+
+/* alert_trim.c */
+extern uint64 pipeline_alert_trim(int batch, int days, int alert_days);
 
 #endif							/* PIPELINE_ALERT_NOTIFY_H */

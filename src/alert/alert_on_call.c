@@ -187,17 +187,22 @@ pipeline_on_call_at(const char *name, Oid user, TimestampTz at,
 {
 	Rotation   *r;
 	Person	   *person;
+	Oid			owner;
 	bool		isnull;
 
-	if (pipeline_sql("SELECT owner::oid, rotation, timezone FROM pipeline.on_calls WHERE name = $1",
-					 SPI_OK_SELECT, sql_text(name)) == 0 ||
-		!pipeline_is_owner(user, DatumGetObjectId(pipeline_sql_datum(0, 1, &isnull))))
+	if (!pipeline_on_call_usable_by(name, user) ||
+		pipeline_sql("SELECT owner::oid, rotation, timezone FROM pipeline.on_calls WHERE name = $1",
+					 SPI_OK_SELECT, sql_text(name)) == 0)
 		return NULL;
+	owner = DatumGetObjectId(pipeline_sql_datum(0, 1, &isnull));
 	r = pipeline_rotation_parse(DatumGetJsonbPCopy(pipeline_sql_datum(0, 2, &isnull)),
 								pipeline_sql_text(0, 3));
 	person = override_at(name, r, at, since, until);
 	*override = person != NULL;
-	return person ? person : whose_turn(r, at, since, until);
+	if (person == NULL)
+		person = whose_turn(r, at, since, until);
+	person->of = owner;
+	return person;
 }
 
 /* ---- SQL ------------------------------------------------------------------------------- */

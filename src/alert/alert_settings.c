@@ -18,6 +18,7 @@ int			pipeline_notification_timeout = 15000;
 int			pipeline_notification_retry_delay = 10000;
 int			pipeline_notification_max_age = 86400;
 int			pipeline_notification_days = 90;
+int			pipeline_alert_days = 0;
 
 static bool
 check_path(char **newval, void **extra, GucSource source)
@@ -54,8 +55,13 @@ pipeline_alert_define_settings(void)
 							   PGC_SIGHUP,
 							   0,
 							   check_path, NULL, NULL);
+	DefineCustomIntVariable("pipeline.alert_days",
+							"Days for which resolved alerts are kept, unless an incident has them.",
+							"0: for ever.",
+							&pipeline_alert_days,
+							0, 0, 36500, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("pipeline.notification_days",
-							"Days for which notifications that were sent or given up are kept.",
+							"Days for which notifications that were sent or given up are kept, and silences and on-call overrides that are over.",
 							"0: for ever.",
 							&pipeline_notification_days,
 							90, 0, 36500, PGC_SIGHUP, 0, NULL, NULL, NULL);

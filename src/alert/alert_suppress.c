@@ -38,7 +38,8 @@ typedef struct Inhibition
 	bool		of_all;
 	List	   *source;
 	List	   *target;
-	List	   *equal;
+	List	   *equal;			/* names of labels, of the source */
+	List	   *equal_target;	/* and of the target */
 	HTAB	   *sources;		/* NULL: not looked for yet */
 } Inhibition;
 
@@ -104,6 +105,19 @@ load_silences(Suppression *suppression)
 	}
 }
 
+/*
+ * The labels that an element of equal_labels compares: one of both alerts, or,
+ * "a=b", label a of the source with label b of the target.
+ */
+void
+pipeline_equal_labels(const char *text, char **of_source, char **of_target)
+{
+	const char *sign = strchr(text, '=');
+
+	*of_source = sign ? pnstrdup(text, sign - text) : pstrdup(text);
+	*of_target = pstrdup(sign ? sign + 1 : text);
+}
+
 static void
 load_inhibitions(Suppression *suppression)
 {
@@ -113,13 +127,21 @@ load_inhibitions(Suppression *suppression)
 	for (uint64 i = 0; i < n; i++)
 	{
 		Inhibition *inhibition = palloc0(sizeof(Inhibition));
+		ListCell   *lc;
 		bool		isnull;
 
 		inhibition->name = pipeline_sql_text(i, 1);
 		inhibition->owner = DatumGetObjectId(pipeline_sql_datum(i, 2, &isnull));
 		inhibition->of_all = pipeline_sql_bool(i, 6) || pipeline_is_admin(inhibition->owner);
-		inhibition->equal = pipeline_array_list(DatumGetArrayTypePCopy(pipeline_sql_datum(i, 5, &isnull)),
-												"equal_labels");
+		foreach(lc, pipeline_array_list(DatumGetArrayTypePCopy(pipeline_sql_datum(i, 5, &isnull)), "equal_labels"))
+		{
+			char	   *of_source;
+			char	   *of_target;
+
+			pipeline_equal_labels(lfirst(lc), &of_source, &of_target);
+			inhibition->equal = lappend(inhibition->equal, of_source);
+			inhibition->equal_target = lappend(inhibition->equal_target, of_target);
+		}
 		if (read_matchers(pipeline_sql_text(i, 3), "inhibition", inhibition->name, &inhibition->source) &&
 			read_matchers(pipeline_sql_text(i, 4), "inhibition", inhibition->name, &inhibition->target))
 			suppression->inhibitions = lappend(suppression->inhibitions, inhibition);
@@ -147,7 +169,8 @@ pipeline_open_alerts(Suppression *suppression)
 	if (suppression->open_loaded)
 		return suppression->open;
 	suppression->open_loaded = true;
-	n = pipeline_sql("SELECT alert_id, owner::oid, labels FROM pipeline.alerts WHERE state <> 'resolved'", SPI_OK_SELECT);
+	n = pipeline_sql("SELECT alert_id, owner::oid, labels FROM pipeline.alerts WHERE state <> 'resolved'"
+					 " ORDER BY alert_id", SPI_OK_SELECT);
 	for (uint64 i = 0; i < n; i++)
 	{
 		OpenAlert  *alert = palloc0(sizeof(OpenAlert));
@@ -181,19 +204,19 @@ compare_source(const void *a, const void *b, Size size)
 	return x->owner != y->owner || strcmp(x->equal, y->equal) != 0;
 }
 
-/* The values of the equal labels, so that none can be taken for another. */
+/* The values of these labels, in order, so that none can be taken for another. */
 static char *
-equal_values(const Inhibition *inhibition, const Jsonb *labels)
+equal_values(const List *names, const Jsonb *labels)
 {
-	int			n = list_length(inhibition->equal);
+	int			n = list_length(names);
 	const char **keys = palloc_array(const char *, n + 1);
 	const char **values = palloc_array(const char *, n + 1);
 	Jsonb	   *object;
 
 	for (int i = 0; i < n; i++)
 	{
-		keys[i] = list_nth(inhibition->equal, i);
-		values[i] = pipeline_jsonb_key(labels, keys[i]);
+		keys[i] = psprintf("%d", i);
+		values[i] = pipeline_jsonb_key(labels, list_nth(names, i));
 		/* An empty label is one that is not there. */
 		if (values[i] && values[i][0] == '\0')
 			values[i] = NULL;
@@ -227,14 +250,15 @@ find_sources(Suppression *suppression, Inhibition *inhibition)
 		if (!pipeline_matchers_match(inhibition->source, alert->labels))
 			continue;
 		key.owner = pipeline_is_admin(alert->owner) ? InvalidOid : alert->owner;
-		key.equal = equal_values(inhibition, alert->labels);
+		key.equal = equal_values(inhibition->equal, alert->labels);
 		entry = hash_search(inhibition->sources, &key, HASH_ENTER, &found);
 		if (!found)
 			entry->plain = entry->both = 0;
+		/* The oldest is the likeliest cause, and stays the one that is named. */
 		if (pipeline_matchers_match(inhibition->target, alert->labels))
-			entry->both = alert->alert_id;
+			entry->both = entry->both ? entry->both : alert->alert_id;
 		else
-			entry->plain = alert->alert_id;
+			entry->plain = entry->plain ? entry->plain : alert->alert_id;
 	}
 }
 
@@ -248,7 +272,7 @@ inhibiting_alert(Suppression *suppression, Inhibition *inhibition, const OpenAle
 	if (inhibition->sources == NULL)
 		find_sources(suppression, inhibition);
 	keys[0].owner = pipeline_is_admin(alert->owner) ? InvalidOid : alert->owner;
-	keys[0].equal = equal_values(inhibition, alert->labels);
+	keys[0].equal = equal_values(inhibition->equal_target, alert->labels);
 	keys[1] = keys[0];
 	keys[1].owner = InvalidOid;
 	for (int i = 0; i < 2; i++)

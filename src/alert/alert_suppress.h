@@ -36,6 +36,8 @@ extern List *pipeline_suppressors(Suppression *suppression,
 extern char *pipeline_suppressor_text(const Suppressor *suppressor);
 extern List *pipeline_open_alerts(Suppression *suppression);
 
+extern void pipeline_equal_labels(const char *text, char **of_source, char **of_target);
+
 /* alert_silence.c */
 extern void pipeline_silences_end(Suppression *suppression, List *resolved,
 								  TimestampTz at);

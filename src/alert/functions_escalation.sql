@@ -1,15 +1,22 @@
 /* alert: escalations and on-call schedules. */
 
+DROP POLICY IF EXISTS on_call_grants_read ON pipeline.on_call_grants;
+CREATE POLICY on_call_grants_read ON pipeline.on_call_grants FOR SELECT
+  USING (pipeline.is_owner(owner) OR pg_catalog.pg_has_role(role, 'USAGE'));
+DROP POLICY IF EXISTS escalation_grants_read ON pipeline.escalation_grants;
+CREATE POLICY escalation_grants_read ON pipeline.escalation_grants FOR SELECT
+  USING (pipeline.is_owner(owner) OR pg_catalog.pg_has_role(role, 'USAGE'));
+-- Whom it was granted to sees it as well.
 DROP POLICY IF EXISTS on_calls_read ON pipeline.on_calls;
 CREATE POLICY on_calls_read ON pipeline.on_calls FOR SELECT
-  USING (pipeline.is_owner(owner));
+  USING (pipeline.is_owner(owner) OR EXISTS (SELECT FROM pipeline.on_call_grants g WHERE g.on_call = on_calls.name));
 DROP POLICY IF EXISTS on_call_overrides_read ON pipeline.on_call_overrides;
 CREATE POLICY on_call_overrides_read ON pipeline.on_call_overrides FOR SELECT
-  USING (pipeline.is_owner(owner));
+  USING (pipeline.is_owner(owner) OR EXISTS (SELECT FROM pipeline.on_call_grants g WHERE g.on_call = on_call_overrides.on_call));
 DROP POLICY IF EXISTS escalations_read ON pipeline.escalations;
 CREATE POLICY escalations_read ON pipeline.escalations FOR SELECT
-  USING (pipeline.is_owner(owner));
-GRANT SELECT ON pipeline.on_calls, pipeline.on_call_overrides, pipeline.escalations TO PUBLIC;
+  USING (pipeline.is_owner(owner) OR EXISTS (SELECT FROM pipeline.escalation_grants g WHERE g.escalation = escalations.name));
+GRANT SELECT ON pipeline.on_calls, pipeline.on_call_overrides, pipeline.escalations, pipeline.on_call_grants, pipeline.escalation_grants TO PUBLIC;
 
 CREATE OR REPLACE FUNCTION pipeline.create_on_call(
   name text, rotation jsonb, timezone text DEFAULT 'UTC', labels jsonb DEFAULT '{}',
@@ -78,3 +85,31 @@ CREATE OR REPLACE FUNCTION pipeline.drop_escalation(name text) RETURNS void
   AS 'MODULE_PATHNAME', 'pipeline_drop_escalation';
 COMMENT ON FUNCTION pipeline.drop_escalation(text) IS
 'Drop an escalation. Errors: 2BP01 while a route names it; 42704 for an unknown one; 42501 for someone else''s.';
+
+CREATE OR REPLACE FUNCTION pipeline.grant_on_call(on_call text, role regrole) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_grant_on_call';
+COMMENT ON FUNCTION pipeline.grant_on_call(text, regrole) IS
+'Let a role, with its members, name an on-call schedule of yours in escalations, and see it and who is on call; never change it. Whom it tells is told by the channels that you may use. Errors: 42704, 42501 for those who do not own it.';
+
+CREATE OR REPLACE FUNCTION pipeline.revoke_on_call(on_call text, role regrole) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_revoke_on_call';
+COMMENT ON FUNCTION pipeline.revoke_on_call(text, regrole) IS
+'Take back what grant_on_call() gave a role: what names it tells nobody by it any more. false when it had been given nothing. Errors: 42704, 42501 for those who do not own it.';
+
+CREATE OR REPLACE FUNCTION pipeline.grant_escalation(escalation text, role regrole) RETURNS void
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_grant_escalation';
+COMMENT ON FUNCTION pipeline.grant_escalation(text, regrole) IS
+'Let a role, with its members, name an escalation of yours in routes, and see it; never change it. Whom it tells is told by the channels that you may use. Errors: 42704, 42501 for those who do not own it.';
+
+CREATE OR REPLACE FUNCTION pipeline.revoke_escalation(escalation text, role regrole) RETURNS boolean
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_revoke_escalation';
+COMMENT ON FUNCTION pipeline.revoke_escalation(text, regrole) IS
+'Take back what grant_escalation() gave a role: what names it tells nobody by it any more. false when it had been given nothing. Errors: 42704, 42501 for those who do not own it.';

@@ -109,3 +109,11 @@ CREATE OR REPLACE FUNCTION pipeline._dispatch_alerts(at timestamptz) RETURNS big
 COMMENT ON FUNCTION pipeline._dispatch_alerts(timestamptz) IS
 'Internal: what the notifier does before it sends, as if it were that time: take up the events of alerts, flush the groups that are due, write notifications. Returns the milliseconds until something is due again, 0 if there is more to do at once, -1 if nothing is.';
 REVOKE ALL ON FUNCTION pipeline._dispatch_alerts(timestamptz) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION pipeline._trim_alerts(batch integer, days integer, alert_days integer) RETURNS bigint
+  LANGUAGE c VOLATILE PARALLEL UNSAFE
+  SET search_path = pg_catalog, pg_temp
+  AS 'MODULE_PATHNAME', 'pipeline_trim_alerts';
+COMMENT ON FUNCTION pipeline._trim_alerts(integer, integer, integer) IS
+'Internal: what the notifier does every minute: delete silences and on-call overrides that have been over for so many days, and alerts that have been resolved for so many (pipeline.notification_days, pipeline.alert_days), a batch of each. Returns how many rows.';
+REVOKE ALL ON FUNCTION pipeline._trim_alerts(integer, integer, integer) FROM PUBLIC;

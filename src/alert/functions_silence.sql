@@ -62,7 +62,7 @@ CREATE OR REPLACE FUNCTION pipeline.create_inhibition(
   SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'pipeline_create_inhibition';
 COMMENT ON FUNCTION pipeline.create_inhibition(text, text, text[], text, jsonb, boolean, text) IS
-'Create an inhibition (Alertmanager''s term): nobody is told of an alert of the current user that matches target_matchers while another is open that matches source_matchers and has the same values of equal_labels (a label that is not there is empty). One of an administrator covers everybody''s alerts, but the alert that mutes belongs to the same owner or to an administrator. An alert that matches both sides is not muted by one that does too. name: by default the two sides with an arrow. Errors: 42710 for one that exists, unless or_replace; 22023 for matchers that cannot be read or match everything.';
+'Create an inhibition (Alertmanager''s term): nobody is told of an alert of the current user that matches target_matchers while another is open that matches source_matchers and has the same values of equal_labels (a label that is not there is empty; an element "a=b" compares label a of the source with label b of the target). One of an administrator covers everybody''s alerts, but the alert that mutes belongs to the same owner or to an administrator. An alert that matches both sides is not muted by one that does too. name: by default the two sides with an arrow. Errors: 42710 for one that exists, unless or_replace; 22023 for matchers that cannot be read or match everything.';
 
 CREATE OR REPLACE FUNCTION pipeline.alter_inhibition(name text, changes jsonb) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE

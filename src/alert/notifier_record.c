@@ -379,5 +379,6 @@ notifier_trim(void)
 						  "  (SELECT * FROM pipeline.notifications ORDER BY notification_id LIMIT $1) o"
 						  "  WHERE state IN ('sent', 'dead') AND created_at < now() - make_interval(days => $2))", SPI_OK_DELETE,
 						  sql_int8(TRIM_BATCH), sql_int4(pipeline_notification_days));
+	n += pipeline_alert_trim(TRIM_BATCH, pipeline_notification_days, pipeline_alert_days);
 	return n >= TRIM_BATCH ? TRIM_AGAIN_MS : TRIM_PAUSE_MS;
 }

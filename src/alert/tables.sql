@@ -53,6 +53,7 @@ CREATE UNIQUE INDEX alerts_open ON pipeline.alerts (owner, fingerprint)
   WHERE state <> 'resolved';
 CREATE INDEX alerts_open_source ON pipeline.alerts (owner, alertname, source)
   WHERE state <> 'resolved';
+CREATE INDEX alerts_resolved ON pipeline.alerts (resolved_at) WHERE state = 'resolved';
 COMMENT ON TABLE pipeline.alerts IS
 'Alerts: a row is a condition, not a message. There is at most one row that is not resolved per owner and fingerprint; raising it again counts an occurrence.';
 COMMENT ON COLUMN pipeline.alerts.alert_id IS 'Number of the alert.';

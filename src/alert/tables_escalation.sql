@@ -66,6 +66,38 @@ COMMENT ON COLUMN pipeline.escalations.labels IS 'Labels of the escalation, stri
 COMMENT ON COLUMN pipeline.escalations.description IS 'What it is for, in words.';
 COMMENT ON COLUMN pipeline.escalations.created_at IS 'When it was made.';
 
+CREATE TABLE pipeline.on_call_grants (
+  on_call text NOT NULL REFERENCES pipeline.on_calls ON DELETE CASCADE ON UPDATE CASCADE,
+  owner regrole NOT NULL,
+  role regrole NOT NULL,
+  granted_by regrole NOT NULL,
+  granted_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (on_call, role)
+);
+COMMENT ON TABLE pipeline.on_call_grants IS
+'Who but its owner may name an on-call schedule in an escalation: one row per schedule and role. Made by grant_on_call().';
+COMMENT ON COLUMN pipeline.on_call_grants.on_call IS 'The schedule.';
+COMMENT ON COLUMN pipeline.on_call_grants.owner IS 'Owner of the schedule.';
+COMMENT ON COLUMN pipeline.on_call_grants.role IS 'The role, with all its members.';
+COMMENT ON COLUMN pipeline.on_call_grants.granted_by IS 'Who granted it.';
+COMMENT ON COLUMN pipeline.on_call_grants.granted_at IS 'When.';
+
+CREATE TABLE pipeline.escalation_grants (
+  escalation text NOT NULL REFERENCES pipeline.escalations ON DELETE CASCADE ON UPDATE CASCADE,
+  owner regrole NOT NULL,
+  role regrole NOT NULL,
+  granted_by regrole NOT NULL,
+  granted_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+  PRIMARY KEY (escalation, role)
+);
+COMMENT ON TABLE pipeline.escalation_grants IS
+'Who but its owner may name an escalation in a route: one row per escalation and role. Made by grant_escalation().';
+COMMENT ON COLUMN pipeline.escalation_grants.escalation IS 'The escalation.';
+COMMENT ON COLUMN pipeline.escalation_grants.owner IS 'Owner of the escalation.';
+COMMENT ON COLUMN pipeline.escalation_grants.role IS 'The role, with all its members.';
+COMMENT ON COLUMN pipeline.escalation_grants.granted_by IS 'Who granted it.';
+COMMENT ON COLUMN pipeline.escalation_grants.granted_at IS 'When.';
+
 ALTER TABLE pipeline.on_calls ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.on_call_overrides ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.escalations ENABLE ROW LEVEL SECURITY;
@@ -73,3 +105,7 @@ SELECT pg_extension_config_dump('pipeline.on_calls', '');
 SELECT pg_extension_config_dump('pipeline.on_call_overrides', '');
 SELECT pg_extension_config_dump('pipeline.on_call_overrides_override_id_seq', '');
 SELECT pg_extension_config_dump('pipeline.escalations', '');
+ALTER TABLE pipeline.on_call_grants ENABLE ROW LEVEL SECURITY;
+ALTER TABLE pipeline.escalation_grants ENABLE ROW LEVEL SECURITY;
+SELECT pg_extension_config_dump('pipeline.on_call_grants', '');
+SELECT pg_extension_config_dump('pipeline.escalation_grants', '');

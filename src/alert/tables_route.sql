@@ -100,7 +100,7 @@ CREATE TABLE pipeline.alert_group_members (
   suppressed_by text,
   PRIMARY KEY (group_id, owner, fingerprint)
 );
-CREATE INDEX alert_group_members_alert ON pipeline.alert_group_members (alert_id);
+CREATE INDEX alert_group_members_alert ON pipeline.alert_group_members (alert_id, group_id);
 COMMENT ON TABLE pipeline.alert_group_members IS 'Alerts in groups. An alert is in a group of each route that takes it.';
 COMMENT ON COLUMN pipeline.alert_group_members.group_id IS 'The group.';
 COMMENT ON COLUMN pipeline.alert_group_members.owner IS 'Owner of the alert.';

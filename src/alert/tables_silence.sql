@@ -14,6 +14,7 @@ CREATE TABLE pipeline.silences (
   CHECK (starts_at <= ends_at)
 );
 CREATE INDEX silences_ends_at ON pipeline.silences (ends_at);
+CREATE INDEX silences_ends ON pipeline.silences (ends_at);
 COMMENT ON TABLE pipeline.silences IS
 'Silences (Alertmanager''s term): of alerts that they match nobody is told while they last. A silence covers alerts of its owner, one of an administrator everybody''s. Those that are over stay here.';
 COMMENT ON COLUMN pipeline.silences.silence_id IS 'Number of the silence.';
@@ -44,7 +45,7 @@ COMMENT ON COLUMN pipeline.inhibitions.name IS 'Name of the inhibition, unique i
 COMMENT ON COLUMN pipeline.inhibitions.owner IS 'Role that made it.';
 COMMENT ON COLUMN pipeline.inhibitions.source_matchers IS 'What the alert has to match that mutes.';
 COMMENT ON COLUMN pipeline.inhibitions.target_matchers IS 'What the alert has to match that is muted.';
-COMMENT ON COLUMN pipeline.inhibitions.equal_labels IS 'Labels of which both have to have the same value, or both none.';
+COMMENT ON COLUMN pipeline.inhibitions.equal_labels IS 'Labels of which both have to have the same value, or both none; "a=b": label a of the source, label b of the target.';
 COMMENT ON COLUMN pipeline.inhibitions.predefined IS 'Is it one that comes with the extension?';
 COMMENT ON COLUMN pipeline.inhibitions.labels IS 'Labels of the inhibition, strings by name.';
 COMMENT ON COLUMN pipeline.inhibitions.description IS 'What it is for, in words.';
@@ -62,7 +63,11 @@ INSERT INTO pipeline.inhibitions (name, owner, source_matchers, target_matchers,
   ('failed upstream', CURRENT_USER::regrole, '{alertname=~"TaskFailed|RunFailed"}', '{alertname=~"DeadlineNear|DeadlineMissed|SourceStale", task=""}',
    '{pipeline}', true, 'A failure mutes what it held back: the deadline of its pipeline, and what was not made.'),
   ('failed task, late', CURRENT_USER::regrole, '{alertname="TaskFailed"}', '{alertname="DeadlineMissed", task!=""}',
-   '{pipeline,task}', true, 'A failed task mutes that it is late.');
+   '{pipeline,task}', true, 'A failed task mutes that it is late.'),
+  ('held back by a task', CURRENT_USER::regrole, '{alertname=~"TaskFailed|DeadlineMissed|TaskSlow", task!=""}', '{alertname="DeadlineMissed", task!="", upstream!=""}',
+   '{pipeline,task=upstream}', true, 'A task that has failed, or is late itself, mutes that those that wait for it are late.'),
+  ('held back by a pipeline', CURRENT_USER::regrole, '{alertname=~"TaskFailed|RunFailed|SourceStale", pipeline!=""}', '{alertname="SourceStale", upstream!=""}',
+   '{pipeline=upstream}', true, 'A pipeline that has failed, or does not publish, mutes what others cannot publish for want of its datasets.');
 
 ALTER TABLE pipeline.silences ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.inhibitions ENABLE ROW LEVEL SECURITY;

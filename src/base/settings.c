@@ -8,6 +8,7 @@
 #include "utils/guc.h"
 
 #include "base/base.h"
+#include "base/plan_sizes.h"
 #include "base/settings.h"
 #include "pipeline.h"
 
@@ -20,6 +21,7 @@ void
 pipeline_base_init(void)
 {
 	pipeline_is_preloaded = process_shared_preload_libraries_in_progress;
+	pipeline_plan_sizes_init();
 	pipeline_register_doctor(pipeline_look_at_server);
 	DefineCustomStringVariable("pipeline.admin_role",
 							   "Role whose members administer every pipeline.",

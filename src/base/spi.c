@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 
 #include "base/base.h"
+#include "base/plan_sizes.h"
 
 typedef struct SavedPlan
 {
@@ -145,6 +146,7 @@ pipeline_sql_run(const char *sql, int expected, bool read_only,
 	char		nulls[FUNC_MAX_ARGS + 1];
 	bool		jit = jit_enabled;
 	bool		seqscan = enable_seqscan;
+	bool		fixed = pipeline_plan_sizes_fixed;
 	int			rc;
 
 	for (int i = 0; i < nargs; i++)
@@ -156,10 +158,12 @@ pipeline_sql_run(const char *sql, int expected, bool read_only,
 	nulls[nargs] = '\0';
 	/*
 	 * The plan is made once, maybe while the tables are empty, and kept while
-	 * they grow: it goes by the indexes.  And it is not worth compiling.
+	 * they grow: it goes by the indexes, see plan_sizes.c.  And it is not
+	 * worth compiling.
 	 */
 	jit_enabled = false;
 	enable_seqscan = false;
+	pipeline_plan_sizes_fixed = true;
 	PG_TRY();
 	{
 		rc = SPI_execute_plan(saved_plan(sql, nargs, types), values, nulls,
@@ -169,6 +173,7 @@ pipeline_sql_run(const char *sql, int expected, bool read_only,
 	{
 		jit_enabled = jit;
 		enable_seqscan = seqscan;
+		pipeline_plan_sizes_fixed = fixed;
 	}
 	PG_END_TRY();
 	if (rc != expected)

@@ -65,7 +65,7 @@ due_runs(void)
 	return collect(pipeline_sql("UPDATE pipeline.runs r SET"
 								"   deadline_due = CASE WHEN clock_timestamp() < r.deadline_at THEN r.deadline_at END,"
 								"   deadline_missed = clock_timestamp() >= r.deadline_at"
-								" FROM (SELECT run_id FROM pipeline.runs WHERE deadline_due <= clock_timestamp()"
+								" FROM (SELECT run_id FROM pipeline.runs WHERE deadline_due IS NOT NULL AND deadline_due <= clock_timestamp()"
 								"       AND state IN ('queued', 'running') FOR NO KEY UPDATE SKIP LOCKED) due"
 								" WHERE r.run_id = due.run_id"
 								" RETURNING r.run_id, r.pipeline, NULL::text,"
@@ -84,7 +84,7 @@ static List *
 due_tasks(void)
 {
 	return collect(pipeline_sql("UPDATE pipeline.task_runs t SET deadline_due = NULL, deadline_missed = true"
-								" FROM (SELECT run_id, task FROM pipeline.task_runs WHERE deadline_due <= clock_timestamp()"
+								" FROM (SELECT run_id, task FROM pipeline.task_runs WHERE deadline_due IS NOT NULL AND deadline_due <= clock_timestamp()"
 								"       FOR NO KEY UPDATE SKIP LOCKED) due"
 								" WHERE t.run_id = due.run_id AND t.task = due.task"
 								" RETURNING t.run_id, t.pipeline, t.task,"

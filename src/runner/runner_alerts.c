@@ -22,17 +22,21 @@ task_source(const char *pipeline, const char *task)
 	return psprintf("%s/%s", pipeline, task);
 }
 
+static Jsonb *
+with_labels(const Jsonb *labels, Jsonb *more)
+{
+	if (labels == NULL)
+		return more;
+	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(labels),
+											  JsonbPGetDatum(more)));
+}
+
 /* The labels of a task or, with task NULL, of a run, over `labels`. */
 static Jsonb *
 with_names(const Jsonb *labels, const char *pipeline, const char *task)
 {
-	Jsonb	   *names = pipeline_jsonb_object(2, (const char *[]) {"pipeline", "task"},
-											  (const char *[]) {pipeline, task});
-
-	if (labels == NULL)
-		return names;
-	return DatumGetJsonbP(DirectFunctionCall2(jsonb_concat, JsonbPGetDatum(labels),
-											  JsonbPGetDatum(names)));
+	return with_labels(labels, pipeline_jsonb_object(2, (const char *[]) {"pipeline", "task"},
+													 (const char *[]) {pipeline, task}));
 }
 
 /* A task has failed for good. */
@@ -99,8 +103,28 @@ runner_alert_run_failed(Oid owner, const char *pipeline, int64 run_id,
 }
 
 /*
+ * The task that a task of a run waits for in the end, NULL if it waits for
+ * none: of those that could run, rather one that has failed before, or is late.
+ */
+static char *
+held_back_by(int64 run_id, const char *task)
+{
+	if (pipeline_sql("WITH RECURSIVE up AS ("
+					 "  SELECT t.task FROM pipeline.task_runs t WHERE t.run_id = $1 AND t.successors @> ARRAY[$2]"
+					 "  AND t.state IN ('waiting', 'ready', 'running', 'up_for_retry')"
+					 " UNION SELECT t.task FROM up JOIN pipeline.task_runs t ON t.run_id = $1 AND t.successors @> ARRAY[up.task]"
+					 "  AND t.state IN ('waiting', 'ready', 'running', 'up_for_retry'))"
+					 " SELECT t.task FROM up JOIN pipeline.task_runs t ON t.run_id = $1 AND t.task = up.task"
+					 " ORDER BY t.state = 'waiting', t.state = 'up_for_retry' DESC, t.deadline_missed DESC, t.task COLLATE \"C\" LIMIT 1",
+					 SPI_OK_SELECT, sql_int8(run_id), sql_text(task)) == 0)
+		return NULL;
+	return pipeline_sql_text(0, 1);
+}
+
+/*
  * A deadline is near, or has passed; task NULL: that of the run.  `what` says
- * how far it has come.
+ * how far it has come.  A task that waits for another carries its name in the
+ * label upstream.
  */
 void
 runner_alert_deadline(Oid owner, const char *pipeline, int64 run_id,
@@ -118,6 +142,9 @@ runner_alert_deadline(Oid owner, const char *pipeline, int64 run_id,
 
 	spec.summary = psprintf("%s %s its deadline: %s", subject, missed ? "has missed" : "may miss", what);
 	spec.labels = with_names(labels, pipeline, task);
+	if (task != NULL)
+		spec.labels = with_labels(spec.labels, pipeline_jsonb_object(1, (const char *[]) {"upstream"},
+																	 (const char *[]) {held_back_by(run_id, task)}));
 	if (run_id != 0)
 		spec.detail = pipeline_jsonb_object(1, (const char *[]) {"run_id"},
 											(const char *[]) {psprintf(INT64_FORMAT, run_id)});
@@ -154,6 +181,39 @@ runner_resolve_slow(Oid owner, const char *pipeline, const char *task)
 }
 
 /*
+ * Which pipeline published a dataset last, or NULL; *upstream: the pipeline
+ * whose dataset that one waits for in the end, or NULL.  Those of the dataset's
+ * owner only: he must not learn of others', whose alerts could not mute his.
+ */
+static char *
+publisher_of(const char *dataset, Oid owner, char **upstream)
+{
+	char	   *publisher;
+
+	*upstream = NULL;
+	if (pipeline_sql("WITH RECURSIVE up AS ("
+					 "  SELECT r.pipeline, 0 AS level FROM pipeline.datasets d JOIN pipeline.dataset_events e ON e.event_id = d.last_event"
+					 "  JOIN pipeline.runs r ON r.run_id = e.run_id JOIN pipeline.pipelines q ON q.pipeline = r.pipeline AND q.owner = $2"
+					 "  WHERE d.dataset = $1"
+					 " UNION SELECT r.pipeline, up.level + 1 FROM up JOIN pipeline.pipelines p ON p.pipeline = up.pipeline"
+					 "  CROSS JOIN unnest(p.on_datasets) o (dataset) JOIN pipeline.datasets d ON d.dataset = o.dataset"
+					 "  JOIN pipeline.dataset_events e ON e.event_id = d.last_event JOIN pipeline.runs r ON r.run_id = e.run_id"
+					 "  JOIN pipeline.pipelines q ON q.pipeline = r.pipeline AND q.owner = $2"
+					 "  WHERE up.level < 20 AND NOT EXISTS (SELECT FROM pipeline.dataset_updates u"
+					 "    WHERE u.pipeline = p.pipeline AND u.dataset = o.dataset))"
+					 " SELECT (SELECT pipeline FROM up WHERE level = 0),"
+					 "  (SELECT pipeline FROM up WHERE level > 0 ORDER BY level DESC, pipeline COLLATE \"C\" LIMIT 1)", SPI_OK_SELECT,
+					 sql_text(dataset), sql_role(owner)) == 0)
+		return NULL;
+	publisher = pipeline_sql_text(0, 1);
+	*upstream = pipeline_sql_text(0, 2);
+	/* It may wait for itself. */
+	if (publisher != NULL && *upstream != NULL && strcmp(publisher, *upstream) == 0)
+		*upstream = NULL;
+	return publisher;
+}
+
+/*
  * A dataset has not been published since then (NULL: never) for longer than
  * its definition (`asked`) or its history allows.
  */
@@ -167,11 +227,14 @@ runner_alert_stale(Oid owner, const char *dataset, const char *since,
 		.severity = asked ? "error" : "warning",
 		.source = dataset,
 	};
+	char	   *upstream;
+	char	   *publisher = publisher_of(dataset, owner, &upstream);
 
 	spec.summary = psprintf("dataset \"%s\" %s%s: %s %s", dataset,
 							since ? "has not been published since " : "was never published", since ? since : "",
 							asked ? "its stale_after is" : "by its history it should have been within", limit);
-	spec.labels = pipeline_jsonb_object(1, (const char *[]) {"dataset"}, (const char *[]) {dataset});
+	spec.labels = pipeline_jsonb_object(3, (const char *[]) {"dataset", "pipeline", "upstream"},
+										(const char *[]) {dataset, publisher, upstream});
 	spec.detail = pipeline_jsonb_object(2, (const char *[]) {"published_at", "limit"},
 										(const char *[]) {since, limit});
 	pipeline_raise_alert(&spec);

@@ -289,7 +289,7 @@ say_stale(void *arg)
 	foreach(lc, collect(pipeline_sql("UPDATE pipeline.datasets d SET stale_at = 'infinity'"
 									 " FROM (SELECT s.dataset, s.stale_at, coalesce(e.published_at, s.created_at) AS since, e.published_at"
 									 "   FROM pipeline.datasets s LEFT JOIN pipeline.dataset_events e ON e.event_id = s.last_event"
-									 "   WHERE s.stale_at <= clock_timestamp() FOR NO KEY UPDATE OF s SKIP LOCKED) due"
+									 "   WHERE s.stale_at IS NOT NULL AND s.stale_at <= clock_timestamp() FOR NO KEY UPDATE OF s SKIP LOCKED) due"
 									 " WHERE d.dataset = due.dataset RETURNING d.dataset, d.owner::oid, d.stale_after IS NOT NULL,"
 									 "   date_trunc('milliseconds', due.stale_at - due.since)::text,"
 									 "   to_char(due.published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')",
