@@ -31,6 +31,7 @@ typedef struct UrlParts
 } UrlParts;
 
 extern char *pipeline_url_objection(const char *url, bool tls, UrlParts *parts);
+extern bool pipeline_url_is_mail(const UrlParts *parts);
 extern TransportNetwork *pipeline_allowed_networks(int *n);
 extern bool pipeline_hosts_check_hook(char **newval, void **extra, int source);
 

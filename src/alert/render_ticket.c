@@ -117,7 +117,7 @@ check_config(const Jsonb *config, bool has_secret)
 
 	if (system->url)
 		full = pipeline_config_default(config, "url", system->url);
-	if (pipeline_config_url(full, "url", false) == NULL)
+	if (pipeline_config_url(full, "url") == NULL)
 		pipeline_config_missing("ticket", "url", NULL);
 	check_keys_of_system(system, full);
 	system->check(full);

@@ -239,7 +239,11 @@ set_safety(Transfer *x, const TransportRequest *r, bool fresh)
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	if (r->ca_file)
+	{
 		curl_easy_setopt(e, CURLOPT_CAINFO, r->ca_file);
+		/* The system's directory counts as well, unless it is taken away. */
+		curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+	}
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, r->timeout_ms);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, r->timeout_ms * 2 / 3);
 	/* libcurl takes a connection of a mail in plain text for one that asks for STARTTLS. */
