@@ -101,6 +101,7 @@ typedef struct Request
 	const char *password;
 	bool		starttls;
 	bool		fresh;			/* it must not arrive twice: see transport.h */
+	int			max_answer;		/* bytes of the answer that are needed; 0: as usual */
 	char	   *mail_from;
 	List	   *mail_to;		/* of char * */
 } Request;

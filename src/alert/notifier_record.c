@@ -15,6 +15,8 @@
 
 /* Bytes of an answer that are kept. */
 #define EXCERPT 1000
+/* And of its beginning, in which secrets are looked for. */
+#define LOOKED_AT 65536
 /* No wait between two attempts is longer. */
 #define MAX_DELAY_MS 3600000
 #define UNDELIVERABLE "NotificationUndeliverable"
@@ -37,9 +39,11 @@ convert_answer(void *arg)
 static char *
 presentable(const Secret *secret, const char *text, size_t length)
 {
-	char	   *out = palloc(length + 1);
+	char	   *out;
 	bool		utf8;
 
+	length = Min(length, LOOKED_AT);
+	out = palloc(length + 1);
 	memcpy(out, text, length);
 	out[length] = '\0';
 	for (size_t i = 0; i < length; i++)

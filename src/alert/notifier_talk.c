@@ -121,7 +121,7 @@ begin_exchange(Sending *s, const UrlParts *parts)
 	t.mail_to = string_array(r->mail_to);
 	t.ca_file = pipeline_ca_file[0] ? pipeline_ca_file : NULL;
 	t.timeout_ms = pipeline_notification_timeout;
-	t.max_answer = MAX_ANSWER;
+	t.max_answer = r->max_answer > 0 ? r->max_answer : MAX_ANSWER;
 	s->request = NULL;
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();
