@@ -57,6 +57,7 @@ extern bool pipeline_notifier_is_preloaded(void);
 extern bool pipeline_notifier_take(Oid database);
 extern void pipeline_notifier_wake(Oid database);
 extern void pipeline_notifier_wake_at_commit(void);
+extern bool pipeline_notifier_note_prepared(bool prepared);
 extern void pipeline_notifier_wake_init(void);
 
 extern PGDLLEXPORT void pipeline_notifier_main(Datum arg);
