@@ -225,10 +225,15 @@ write_channel(const ChannelArgs *a, bool or_replace)
 				 errmsg("channel \"%s\" already exists", a->name),
 				 errhint("Use or_replace => true to replace it, if it is yours.")));
 	after = DatumGetJsonbP(pipeline_sql_datum(0, 1, &isnull));
-	/* What was wrong with the old one says nothing of the new. */
+	/* What was wrong with the old one says nothing of the new: what waits is tried at once. */
 	if (before != NULL)
+	{
 		pipeline_sql("DELETE FROM pipeline.channel_health WHERE channel = $1", SPI_OK_DELETE,
 					 sql_text(a->name));
+		pipeline_sql("UPDATE pipeline.notifications SET next_attempt_at = clock_timestamp()"
+					 " WHERE channel = $1 AND state = 'pending' AND next_attempt_at > clock_timestamp()",
+					 SPI_OK_UPDATE, sql_text(a->name));
+	}
 	pipeline_scope_end(&scope);
 	pipeline_record_change("create_channel", "channel", a->name, before, after, NULL);
 	pipeline_notifier_wake_at_commit();

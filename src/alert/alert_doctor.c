@@ -222,10 +222,19 @@ folder_problem(const char *path)
 static void
 look_at_secret(Oid owner, const char *channel, const char *ref)
 {
-	char	   *folder = psprintf("%s/%s", pipeline_secrets_dir, GetUserNameFromId(owner, false));
+	const char *role = GetUserNameFromId(owner, true);
+	char	   *folder = psprintf("%s/%s", pipeline_secrets_dir, role ? role : "");
 	char	   *path = psprintf("%s/%s", folder, ref);
 	struct stat st;
 	char	   *why = folder_problem(folder);
+
+	if (role == NULL)
+	{
+		pipeline_finding(InvalidOid, "error", "secret_unusable",
+						 psprintf("The owner of channel \"%s\" does not exist any more: its secret cannot be read.", channel),
+						 psprintf("SELECT pipeline.drop_channel(%s); and make one of a role that exists.", quote_literal_cstr(channel)));
+		return;
+	}
 
 	if (why != NULL)
 		why = psprintf("folder %s: %s", folder, why);

@@ -372,3 +372,10 @@ pipeline_url_objection(const char *url, bool tls, UrlParts *parts)
 	return psprintf("%s%s:%d is not in pipeline.allowed_hosts",
 					tls ? "" : psprintf("%s://", parts->scheme), parts->host, parts->port);
 }
+
+/* Is it that of a mail server? */
+bool
+pipeline_url_is_mail(const UrlParts *parts)
+{
+	return strncmp(parts->scheme, "smtp", 4) == 0;
+}

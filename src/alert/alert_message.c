@@ -127,16 +127,51 @@ pipeline_message_read(Jsonb *jsonb)
 }
 
 /* The same without the details of its alerts and the ends of long texts. */
-Jsonb *
-pipeline_message_without_details(const Jsonb *message)
+static Jsonb *
+without_details(const Jsonb *message)
 {
 	bool		isnull;
 
 	pipeline_sql("SELECT $1 || jsonb_build_object('truncated', true, 'alerts',"
 				 " (SELECT coalesce(jsonb_agg(a - 'detail' || jsonb_build_object('summary', left(a ->> 'summary', 500),"
-				 "    'note', left(a ->> 'note', 500))), '[]') FROM jsonb_array_elements($1 -> 'alerts') a))",
+				 "    'note', left(a ->> 'note', 500)) ORDER BY n), '[]') FROM jsonb_array_elements($1 -> 'alerts') WITH ORDINALITY e(a, n)))",
 				 SPI_OK_SELECT, sql_jsonb(message));
 	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+}
+
+/* Of labels the first 20, cut. */
+#define SHORT_LABELS(labels) \
+	"(SELECT coalesce(jsonb_object_agg(left(key, 100), left(value, 200)), '{}')" \
+	"  FROM (SELECT * FROM jsonb_each_text(" labels ") LIMIT 20) l)"
+
+/* The first alerts only, and of labels those that are not endless. */
+static Jsonb *
+first_alerts(const Jsonb *message, int most)
+{
+	bool		isnull;
+
+	pipeline_sql("SELECT $1 || jsonb_build_object('group_labels', " SHORT_LABELS("$1 -> 'group_labels'") ","
+				 " 'common_labels', " SHORT_LABELS("$1 -> 'common_labels'") ","
+				 " 'omitted', coalesce(($1 ->> 'omitted')::int, 0) + greatest(0, jsonb_array_length($1 -> 'alerts') - $2),"
+				 " 'alerts', (SELECT coalesce(jsonb_agg(a || jsonb_build_object('labels', " SHORT_LABELS("a -> 'labels'") ","
+				 "    'source', left(a ->> 'source', 200), 'fingerprint', left(a ->> 'fingerprint', 200)) ORDER BY n), '[]')"
+				 "   FROM jsonb_array_elements($1 -> 'alerts') WITH ORDINALITY e(a, n) WHERE n <= $2))",
+				 SPI_OK_SELECT, sql_jsonb(message), sql_int4(most));
+	return DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+}
+
+/*
+ * The message in less: without details, then the first 10 alerts.  A kind that
+ * has a limit goes through the sizes until it fits; NULL: there is no smaller.
+ */
+Jsonb *
+pipeline_message_smaller(const Jsonb *message, int size)
+{
+	if (size == 0)
+		return (Jsonb *) message;
+	if (size == 1)
+		return without_details(message);
+	return size == 2 ? first_alerts(without_details(message), 10) : NULL;
 }
 
 /* How many alerts it tells of, with those that are not in the list. */

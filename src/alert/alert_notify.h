@@ -32,6 +32,7 @@ typedef struct UrlParts
 } UrlParts;
 
 extern char *pipeline_url_objection(const char *url, bool tls, UrlParts *parts);
+extern bool pipeline_url_is_mail(const UrlParts *parts);
 extern TransportNetwork *pipeline_allowed_networks(int *n);
 extern bool pipeline_hosts_check_hook(char **newval, void **extra, int source);
 
@@ -57,6 +58,7 @@ extern bool pipeline_notifier_is_preloaded(void);
 extern bool pipeline_notifier_take(Oid database);
 extern void pipeline_notifier_wake(Oid database);
 extern void pipeline_notifier_wake_at_commit(void);
+extern bool pipeline_notifier_note_prepared(bool prepared);
 extern void pipeline_notifier_wake_init(void);
 
 extern PGDLLEXPORT void pipeline_notifier_main(Datum arg);

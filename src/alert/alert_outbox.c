@@ -39,17 +39,25 @@ pipeline_notifier_drop_unsent(const char *reason)
 	pipeline_sql("DELETE FROM pipeline.alert_groups", SPI_OK_DELETE);
 }
 
-/* Lock a notification, check that it is the user's, and return its state. */
+/*
+ * Lock a notification, check that it is the user's and that its channel is still
+ * for its owner, for another role may have made one of that name; return its
+ * state.
+ */
 static char *
 lock_notification(int64 id)
 {
 	bool		isnull;
 	Oid			owner;
 	char	   *state;
+	char	   *channel;
+	bool		exists;
+	bool		usable;
 	UserScope	scope;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT owner::oid, state FROM pipeline.notifications WHERE notification_id = $1 FOR UPDATE",
+	if (pipeline_sql("SELECT owner::oid, state, channel, EXISTS (SELECT FROM pipeline.channels c WHERE c.name = n.channel)"
+					 " FROM pipeline.notifications n WHERE notification_id = $1 FOR UPDATE",
 					 SPI_OK_SELECT, sql_int8(id)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -57,8 +65,21 @@ lock_notification(int64 id)
 				 errhint("The table pipeline.notifications lists yours.")));
 	owner = DatumGetObjectId(pipeline_sql_datum(0, 1, &isnull));
 	state = pipeline_sql_text(0, 2);
+	channel = pipeline_sql_text(0, 3);
+	exists = pipeline_sql_bool(0, 4);
+	usable = exists && pipeline_channel_usable_by(channel, owner);
 	pipeline_scope_end(&scope);
 	pipeline_check_owner(owner, "notification", psprintf("%lld", (long long) id));
+	if (!exists)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("the channel of notification %lld does not exist any more", (long long) id),
+				 errhint("Create a channel \"%s\" again.", channel)));
+	if (!usable)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("channel \"%s\" is not for the owner of notification %lld any more", channel, (long long) id),
+				 errhint("Its owner can grant it: pipeline.grant_channel().")));
 	return state;
 }
 
@@ -83,14 +104,9 @@ pipeline_redeliver(PG_FUNCTION_ARGS)
 				 errdetail("Only one that was sent or given up can be delivered again."),
 				 errhint("pipeline.notifications.next_attempt_at says when it is tried next; pipeline.channel_status whether its channel is paused.")));
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("UPDATE pipeline.notifications n SET state = 'pending', sent_at = NULL, attempts_before = attempts,"
-					 " queued_at = clock_timestamp(), next_attempt_at = clock_timestamp()"
-					 " FROM pipeline.channels c WHERE c.name = n.channel AND notification_id = $1",
-					 SPI_OK_UPDATE, sql_int8(id)) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_OBJECT),
-				 errmsg("the channel of notification %lld does not exist any more", (long long) id),
-				 errhint("Create a channel of that name again.")));
+	pipeline_sql("UPDATE pipeline.notifications SET state = 'pending', sent_at = NULL, attempts_before = attempts,"
+				 " queued_at = clock_timestamp(), next_attempt_at = clock_timestamp() WHERE notification_id = $1",
+				 SPI_OK_UPDATE, sql_int8(id));
 	pipeline_scope_end(&scope);
 	pipeline_record_change("redeliver", "notification", psprintf("%lld", (long long) id),
 						   NULL, NULL, NULL);

@@ -228,16 +228,18 @@ pipeline_config_string(const Jsonb *config, const char *key)
 }
 
 /* The URL under a key, or NULL; one that may not be spoken to is an error. */
-char *
-pipeline_config_url(const Jsonb *config, const char *key, bool tls)
+static char *
+config_url(const Jsonb *config, const char *key, bool mail, bool tls)
 {
 	char	   *url = pipeline_config_string(config, key);
 	UrlParts	parts;
-	char	   *why;
+	const char *why;
 
 	if (url == NULL)
 		return NULL;
 	why = pipeline_url_objection(url, tls, &parts);
+	if (why == NULL && pipeline_url_is_mail(&parts) != mail)
+		why = mail ? "it does not begin with smtps:// or smtp://" : "it does not begin with https:// or http://";
 	if (why != NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -245,6 +247,18 @@ pipeline_config_url(const Jsonb *config, const char *key, bool tls)
 				 errdetail("%s: %s.", url, why),
 				 errhint("A superuser decides by the setting pipeline.allowed_hosts where notifications may be sent.")));
 	return url;
+}
+
+char *
+pipeline_config_url(const Jsonb *config, const char *key)
+{
+	return config_url(config, key, false, false);
+}
+
+char *
+pipeline_config_mail_url(const Jsonb *config, const char *key, bool tls)
+{
+	return config_url(config, key, true, tls);
 }
 
 /* The config with a key set to a string, unless it has it. */

@@ -18,7 +18,9 @@
  * A kind that takes several requests returns VERDICT_NEXT from judge(): then
  * request() is called again, with step one higher.  What it has learned it keeps
  * in sending->state.  An attempt that is lost, or that is tried again, begins at
- * step 0 with state NULL: a sequence must find out what is there already.
+ * step 0 with state NULL: a sequence must find out what is there already.  What
+ * an attempt that was not lost has done can be in sending->progress, which is
+ * kept with the notification until that is sent.
  *
  * Strings are in the server's encoding, but what goes into a request must be
  * UTF-8: pass it through pipeline_utf8().
@@ -70,8 +72,8 @@ typedef struct Message
 
 extern Message *pipeline_message_read(Jsonb *jsonb);
 
-/* The same without the details of its alerts and the ends of long texts. */
-extern Jsonb *pipeline_message_without_details(const Jsonb *message);
+/* The message in less, from size 0, which is all of it; NULL: no smaller one. */
+extern Jsonb *pipeline_message_smaller(const Jsonb *message, int size);
 
 /* How many alerts it tells of, with those that are not in the list. */
 extern int	pipeline_message_count(const Message *m);
@@ -99,6 +101,7 @@ typedef struct Request
 	const char *password;
 	bool		starttls;
 	bool		fresh;			/* it must not arrive twice: see transport.h */
+	int			max_answer;		/* bytes of the answer that are needed; 0: as usual */
 	char	   *mail_from;
 	List	   *mail_to;		/* of char * */
 } Request;
@@ -117,6 +120,7 @@ typedef struct Sending
 	int			tries;			/* the same since the last redeliver() */
 	TimestampTz queued_at;
 	Message    *message;
+	Jsonb	   *progress;		/* what an earlier attempt has done; or NULL */
 	/* The channel. */
 	char	   *channel;
 	Oid			channel_owner;
@@ -223,8 +227,10 @@ extern char *pipeline_label(const Jsonb *labels, const char *name);
 
 /* Keys of the config.  A string: NULL when it is not there. */
 extern char *pipeline_config_string(const Jsonb *config, const char *key);
-/* The URL under a key, checked against pipeline.allowed_hosts; or NULL. */
-extern char *pipeline_config_url(const Jsonb *config, const char *key, bool tls);
+/* The URL of HTTP under a key, checked against pipeline.allowed_hosts; or NULL. */
+extern char *pipeline_config_url(const Jsonb *config, const char *key);
+/* The same of a mail server; with `tls`, nothing is said before STARTTLS. */
+extern char *pipeline_config_mail_url(const Jsonb *config, const char *key, bool tls);
 /* The config with a key set to a string, unless it has it. */
 extern Jsonb *pipeline_config_default(const Jsonb *config, const char *key,
 									  const char *value);

@@ -54,12 +54,79 @@ pipeline_check_secret_ref(const char *ref)
 
 /* ---- hiding ------------------------------------------------------------------------ */
 
-/* Let a text be hidden from now on. */
-void
-pipeline_secret_hide(Secret *secret, const char *text)
+static void
+hide_as_it_is(Secret *secret, const char *text)
 {
 	if (text[0] != '\0' && !pipeline_list_has(secret->hidden, text))
 		secret->hidden = lappend(secret->hidden, pstrdup(text));
+}
+
+/* As it stands in a URL, with these digits. */
+static char *
+in_url(const char *text, const char *format)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (const char *c = text; *c; c++)
+	{
+		if (isascii((unsigned char) *c) && (isalnum((unsigned char) *c) || strchr("-._~", *c) != NULL))
+			appendStringInfoChar(&buf, *c);
+		else
+			appendStringInfo(&buf, format, (unsigned char) *c);
+	}
+	return buf.data;
+}
+
+/* As it stands in JSON, where some write a slash with a backslash before it. */
+static char *
+in_json(const char *text, bool slashes)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (const char *c = text; *c; c++)
+	{
+		if (*c == '"' || *c == '\\' || (*c == '/' && slashes))
+			appendStringInfoChar(&buf, '\\');
+		appendStringInfoChar(&buf, *c);
+	}
+	return buf.data;
+}
+
+/* As it stands in HTML. */
+static char *
+in_html(const char *text)
+{
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	for (const char *c = text; *c; c++)
+	{
+		if (*c == '&')
+			appendStringInfoString(&buf, "&amp;");
+		else if (*c == '<')
+			appendStringInfoString(&buf, "&lt;");
+		else if (*c == '>')
+			appendStringInfoString(&buf, "&gt;");
+		else if (*c == '"')
+			appendStringInfoString(&buf, "&quot;");
+		else
+			appendStringInfoChar(&buf, *c);
+	}
+	return buf.data;
+}
+
+/* Let a text be hidden from now on, also as answers may write it. */
+void
+pipeline_secret_hide(Secret *secret, const char *text)
+{
+	hide_as_it_is(secret, text);
+	hide_as_it_is(secret, in_url(text, "%%%02X"));
+	hide_as_it_is(secret, in_url(text, "%%%02x"));
+	hide_as_it_is(secret, in_json(text, false));
+	hide_as_it_is(secret, in_json(text, true));
+	hide_as_it_is(secret, in_html(text));
 }
 
 /* A URL is hidden as a whole, from its path on, and in its longer parts. */
@@ -83,9 +150,8 @@ hide_url(Secret *secret, const char *url)
 }
 
 static char *
-base64(const char *text)
+base64(const char *text, int len)
 {
-	int			len = strlen(text);
 	int			room = pg_b64_enc_len(len);
 	char	   *out = palloc0(room + 1);
 
@@ -100,6 +166,7 @@ hide_all(Secret *secret)
 {
 	const char *username = pipeline_secret_get(secret, "username");
 	const char *password = pipeline_secret_get(secret, "password");
+	StringInfoData plain;
 	ListCell   *lc;
 
 	foreach(lc, secret->values)
@@ -117,8 +184,16 @@ hide_all(Secret *secret)
 	if (username == NULL || password == NULL)
 		return;
 	/* HTTP Basic, AUTH PLAIN and AUTH LOGIN. */
-	pipeline_secret_hide(secret, base64(psprintf("%s:%s", username, password)));
-	pipeline_secret_hide(secret, base64(password));
+	initStringInfo(&plain);
+	appendStringInfo(&plain, "%s:%s", username, password);
+	pipeline_secret_hide(secret, base64(plain.data, plain.len));
+	resetStringInfo(&plain);
+	appendStringInfoChar(&plain, '\0');
+	appendStringInfoString(&plain, username);
+	appendStringInfoChar(&plain, '\0');
+	appendStringInfoString(&plain, password);
+	pipeline_secret_hide(secret, base64(plain.data, plain.len));
+	pipeline_secret_hide(secret, base64(password, strlen(password)));
 }
 
 static int

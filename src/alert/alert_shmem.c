@@ -35,6 +35,7 @@ typedef struct NotifierSlot
 {
 	Oid			database;		/* InvalidOid: free */
 	bool		held;			/* none may run: the database is needed alone */
+	bool		prepared;		/* there may be a transaction with something for it */
 	pid_t		pid;			/* of the notifier, or 0 */
 	struct PGPROC *proc;
 } NotifierSlot;
@@ -159,6 +160,8 @@ pipeline_notifier_take(Oid database)
 	{
 		slot->pid = MyProcPid;
 		slot->proc = MyProc;
+		/* One that was prepared before the server was started is known to nobody. */
+		slot->prepared = true;
 	}
 	LWLockRelease(shared->lock);
 	if (ours)
@@ -188,8 +191,31 @@ pipeline_notifier_wake(Oid database)
 }
 
 /*
- * Wake it when the current transaction commits.  One that is prepared wakes
- * nobody: the notifier looks by itself now and then.
+ * Note whether there may be a prepared transaction with something for the
+ * notifier of this database; returns what was noted before.
+ */
+bool
+pipeline_notifier_note_prepared(bool prepared)
+{
+	NotifierSlot *slot;
+	bool		before = false;
+
+	if (shared == NULL)
+		return false;
+	LWLockAcquire(shared->lock, LW_EXCLUSIVE);
+	slot = slot_of(MyDatabaseId, false);
+	if (slot != NULL)
+	{
+		before = slot->prepared;
+		slot->prepared = prepared;
+	}
+	LWLockRelease(shared->lock);
+	return before;
+}
+
+/*
+ * Wake it when the current transaction commits.  One that is prepared is
+ * committed by whom we hear nothing of: the notifier is told to look more often.
  */
 void
 pipeline_notifier_wake_at_commit(void)
@@ -205,7 +231,9 @@ at_end_of_transaction(XactEvent event, void *arg)
 	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT && event != XACT_EVENT_PREPARE)
 		return;
 	wake_at_commit = false;
-	if (wake && event == XACT_EVENT_COMMIT)
+	if (wake && event == XACT_EVENT_PREPARE)
+		(void) pipeline_notifier_note_prepared(true);
+	if (wake && event != XACT_EVENT_ABORT)
 		pipeline_notifier_wake(MyDatabaseId);
 }
 

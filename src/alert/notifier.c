@@ -46,8 +46,10 @@
 #include "alert/alert_rule.h"
 #include "alert/notifier.h"
 
-/* A look without any reason: events of a prepared transaction wake nobody. */
+/* A look without any reason. */
 #define LOOK_MS 60000
+/* The soonest one while a transaction is prepared, whose commit wakes nobody. */
+#define LOOK_SOON_MS 200
 /* After a piece of the work has failed. */
 #define RETRY_MS 2000
 /* How long the end of the process waits for what is under way. */
@@ -79,6 +81,7 @@ static MemoryContext notifier_context;
 static List *sendings = NIL;	/* of Sending *, under way */
 static TimestampTz next_claim = 0;	/* 0: when woken */
 static TimestampTz next_record = 0; /* 0: at once, if there is anything to record */
+static long look_ms = LOOK_MS;	/* until the next look */
 static bool recovered = false;
 static TimeoutId stuck;
 
@@ -86,6 +89,28 @@ static TimestampTz
 in_ms(long ms)
 {
 	return TimestampTzPlusMilliseconds(GetCurrentTimestamp(), ms);
+}
+
+/* ---- prepared transactions --------------------------------------------------------- */
+
+/*
+ * How soon to look again: while a transaction of this database is prepared, after
+ * an eighth of the time for which the youngest has been, so that most are seen soon
+ * and one that is forgotten costs little.  Before the look itself, which then sees
+ * what was committed until now.
+ */
+static bool
+mind_prepared(void *arg)
+{
+	look_ms = LOOK_MS;
+	if (!pipeline_notifier_note_prepared(false))
+		return true;
+	if (pipeline_sql("SELECT (extract(epoch FROM min(clock_timestamp() - prepared)) * 1000)::bigint"
+					 " FROM pg_prepared_xacts WHERE database = current_database() HAVING count(*) > 0", SPI_OK_SELECT) == 0)
+		return true;
+	(void) pipeline_notifier_note_prepared(true);
+	look_ms = Max(LOOK_SOON_MS, Min(pipeline_sql_int8(0, 1) / 8, LOOK_MS));
+	return true;
 }
 
 /* ---- pieces of the work ---------------------------------------------------------- */
@@ -216,6 +241,8 @@ work_on_tables(bool woken)
 	if (!recovered)
 		notifier_recover();
 	recovered = true;
+	if (woken && pipeline_try(mind_prepared, NULL) != NULL)
+		look_ms = RETRY_MS;
 	settle_all();
 	for (int i = 0; i < lengthof(parts); i++)
 		mind_part(&parts[i], woken);
@@ -383,10 +410,10 @@ pipeline_notifier_main(Datum arg)
 		{
 			bool		look = woken || now >= next_look;
 
-			if (look)
-				next_look = in_ms(LOOK_MS);
 			if (!work(look))
 				break;
+			if (look)
+				next_look = in_ms(look_ms);
 			say_all();
 		}
 		if (may_end(&grace))

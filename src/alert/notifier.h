@@ -14,6 +14,7 @@
 typedef struct ChannelState
 {
 	char	   *name;
+	int64		version;		/* of its definition */
 	Oid			owner;
 	int			rate;			/* notifications a minute; 0: any */
 	double		tokens;
@@ -34,7 +35,8 @@ typedef struct ChannelState
 
 /* ---- notifier_channel.c -------------------------------------------------------- */
 
-extern ChannelState *notifier_channel(const char *name, Oid owner, int rate);
+extern ChannelState *notifier_channel(const char *name, int64 version,
+									  Oid owner, int rate);
 extern int	notifier_count(List *sendings);
 extern int	notifier_allowance(ChannelState *c, TimestampTz now, long *wait);
 extern void notifier_claimed(ChannelState *c, int n);

@@ -58,12 +58,27 @@ read_health(ChannelState *c)
 	c->tokens = c->rate - recent;
 }
 
+/* It is another one now: what was wrong with the old one says nothing of it. */
+static void
+forget_failures(ChannelState *c)
+{
+	c->failures = c->openings = 0;
+	c->paused_until = 0;
+	c->probing = false;
+	c->alerted = true;
+	c->last_success_at = c->last_failure_at = 0;
+	if (c->last_error != NULL)
+		pfree(c->last_error);
+	c->last_error = NULL;
+	c->changed = false;
+}
+
 /*
- * What is known of a channel.  Inside an SPI connection and the scope of the
- * extension.
+ * What is known of a channel.  `version` is another one when it was replaced.
+ * Inside an SPI connection and the scope of the extension.
  */
 ChannelState *
-notifier_channel(const char *name, Oid owner, int rate)
+notifier_channel(const char *name, int64 version, Oid owner, int rate)
 {
 	ChannelState *c = NULL;
 	MemoryContext old;
@@ -76,9 +91,12 @@ notifier_channel(const char *name, Oid owner, int rate)
 	}
 	if (c != NULL)
 	{
-		c->owner = owner;
+		if (c->version != version)
+			forget_failures(c);
 		if (c->rate != rate)
 			c->tokens = rate;
+		c->version = version;
+		c->owner = owner;
 		c->rate = rate;
 		return c;
 	}
@@ -89,6 +107,7 @@ notifier_channel(const char *name, Oid owner, int rate)
 	c = palloc0_object(ChannelState);
 	c->name = pstrdup(name);
 	MemoryContextSwitchTo(old);
+	c->version = version;
 	c->owner = owner;
 	c->rate = rate;
 	c->tokens_at = GetCurrentTimestamp();

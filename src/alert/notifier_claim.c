@@ -16,6 +16,9 @@
 
 /* Notifications of a channel of kind notify or log in one transaction. */
 #define LOCAL_BATCH 200
+/* After one of those could not be told; and when that is said again. */
+#define LOCAL_AGAIN_MS 2000
+#define SAY_AGAIN_MS 60000
 
 /* A channel with something pending. */
 typedef struct Due
@@ -27,6 +30,7 @@ typedef struct Due
 	char	   *secret_ref;
 	int			rate;
 	int			max_attempts;
+	int64		version;		/* another one when it was replaced */
 } Due;
 
 /* ---- what a dead notifier has left --------------------------------------------------- */
@@ -136,6 +140,7 @@ make_sending(const Due *c, ChannelState *state, uint64 row)
 												  ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
 	Sending    *s = palloc0_object(Sending);
+	Datum		progress;
 	bool		isnull;
 
 	s->context = context;
@@ -149,6 +154,8 @@ make_sending(const Due *c, ChannelState *state, uint64 row)
 	s->tries = (int) pipeline_sql_int8(row, 8);
 	s->queued_at = DatumGetTimestampTz(pipeline_sql_datum(row, 9, &isnull));
 	s->message = pipeline_message_read(DatumGetJsonbPCopy(pipeline_sql_datum(row, 10, &isnull)));
+	progress = pipeline_sql_datum(row, 11, &isnull);
+	s->progress = isnull ? NULL : DatumGetJsonbPCopy(progress);
 	s->channel = pstrdup(c->name);
 	s->channel_owner = c->owner;
 	s->kind = pipeline_channel_kind(c->kind);
@@ -180,7 +187,7 @@ claim_of_channel(const Due *c, ChannelState *state, int most)
 					 "   WHERE notification_id = ANY (ARRAY(SELECT notification_id FROM due)) RETURNING *)"
 					 " SELECT notification_id, idempotency_key, event, group_key, owner::oid,"
 					 "   to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
-					 "   attempts, attempts - attempts_before, queued_at, message"
+					 "   attempts, attempts - attempts_before, queued_at, message, progress"
 					 " FROM claimed ORDER BY notification_id", SPI_OK_SELECT,
 					 sql_text(c->name), sql_int8(most));
 	for (uint64 i = 0; i < n; i++)
@@ -222,7 +229,7 @@ due_channels(uint64 *n)
 					  "  UNION ALL"
 					  "  SELECT n.channel FROM pending p, LATERAL (SELECT channel FROM pipeline.notifications"
 					  "    WHERE state = 'pending' AND channel > p.channel ORDER BY channel LIMIT 1) n)"
-					  " SELECT p.channel, c.kind, c.config, c.owner::oid, c.secret_ref, c.rate_per_minute, c.max_attempts"
+					  " SELECT p.channel, c.kind, c.config, c.owner::oid, c.secret_ref, c.rate_per_minute, c.max_attempts, c.xmin::text::bigint"
 					  " FROM pending p LEFT JOIN pipeline.channels c ON c.name = p.channel", SPI_OK_SELECT);
 	list = palloc0_array(Due, *n + 1);
 	for (uint64 i = 0; i < *n; i++)
@@ -239,8 +246,52 @@ due_channels(uint64 *n)
 		c->secret_ref = pipeline_sql_text(i, 5);
 		c->rate = (int) pipeline_sql_int8(i, 6);
 		c->max_attempts = (int) pipeline_sql_int8(i, 7);
+		c->version = pipeline_sql_int8(i, 8);
 	}
 	return list;
+}
+
+typedef struct LocalWork
+{
+	const Due  *c;
+	uint64		n;
+} LocalWork;
+
+static bool
+try_local(void *arg)
+{
+	LocalWork  *work = arg;
+
+	work->n = send_local(work->c);
+	return true;
+}
+
+/*
+ * Tell a channel of kind notify or log.  What fails there, such as a queue of
+ * notifications that is full because somebody does not listen, is not to hold
+ * up the others.
+ */
+static void
+claim_local(const Due *c, long *wait)
+{
+	static TimestampTz said = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	LocalWork	work = {.c = c};
+	ErrorData  *edata = pipeline_try(try_local, &work);
+
+	if (edata != NULL)
+	{
+		if (said == 0 || TimestampDifferenceExceeds(said, now, SAY_AGAIN_MS))
+			ereport(LOG,
+					(errmsg("notifier could not tell channel \"%s\": %s", c->name, edata->message)));
+		said = now;
+		if (*wait < 0 || *wait > LOCAL_AGAIN_MS)
+			*wait = LOCAL_AGAIN_MS;
+		return;
+	}
+	if (work.n == LOCAL_BATCH)
+		*wait = 0;
+	wait_for_next(c, wait);
 }
 
 /* Claim of one channel; returns what was claimed. */
@@ -259,14 +310,12 @@ claim_channel(const Due *c, int room, long *wait)
 	}
 	if (pipeline_channel_kind(c->kind) == NULL)
 	{
-		if (send_local(c) == LOCAL_BATCH)
-			*wait = 0;
-		wait_for_next(c, wait);
+		claim_local(c, wait);
 		return NIL;
 	}
 	if (!notifier_can_talk())
 		return NIL;
-	state = notifier_channel(c->name, c->owner, c->rate);
+	state = notifier_channel(c->name, c->version, c->owner, c->rate);
 	most = Min(room, notifier_allowance(state, GetCurrentTimestamp(), wait));
 	if (most <= 0)
 		return NIL;

@@ -15,6 +15,8 @@
 
 /* Bytes of an answer that are kept. */
 #define EXCERPT 1000
+/* And of its beginning, in which secrets are looked for. */
+#define LOOKED_AT 65536
 /* No wait between two attempts is longer. */
 #define MAX_DELAY_MS 3600000
 #define UNDELIVERABLE "NotificationUndeliverable"
@@ -37,9 +39,11 @@ convert_answer(void *arg)
 static char *
 presentable(const Secret *secret, const char *text, size_t length)
 {
-	char	   *out = palloc(length + 1);
+	char	   *out;
 	bool		utf8;
 
+	length = Min(length, LOOKED_AT);
+	out = palloc(length + 1);
 	memcpy(out, text, length);
 	out[length] = '\0';
 	for (size_t i = 0; i < length; i++)
@@ -88,9 +92,11 @@ notifier_forget(Sending *s)
 
 /* ---- building ---------------------------------------------------------------------------- */
 
-static bool
-tells_only_of(const Message *m, const char *channel)
+/* How many of the alerts say that the channel does not work? */
+static int
+tells_of(const Message *m, const char *channel)
 {
+	int			n = 0;
 	ListCell   *lc;
 
 	foreach(lc, m->alerts)
@@ -98,30 +104,57 @@ tells_only_of(const Message *m, const char *channel)
 		MessageAlert *a = lfirst(lc);
 		char	   *of = pipeline_label(a->labels, "channel");
 
-		if (strcmp(a->alertname, UNDELIVERABLE) != 0 || of == NULL || strcmp(of, channel) != 0)
-			return false;
+		n += strcmp(a->alertname, UNDELIVERABLE) == 0 && of != NULL && strcmp(of, channel) == 0;
 	}
-	return m->alerts != NIL;
+	return n;
+}
+
+static bool
+tells_only_of(const Message *m, const char *channel)
+{
+	return m->alerts != NIL && tells_of(m, channel) == list_length(m->alerts);
 }
 
 /*
  * That a channel does not work is told on another: one of the same owner that
- * works as far as is known and has not been told yet.
+ * works as far as is known.  Where that one hears of the alert by a group of its
+ * own, or has been told the same since this one was last told of the group (by
+ * its route, or by us before we died), it is not told again.  Returns the name of
+ * that channel, NULL when there is none.
  */
-static bool
-redirect(Sending *s)
+static char *
+tell_other(const Sending *s)
 {
-	pipeline_sql("INSERT INTO pipeline.notifications (owner, channel, event, group_key, alert_ids, message)"
-				 " SELECT n.owner, o.name, n.event, n.group_key, n.alert_ids, n.message"
-				 " FROM pipeline.notifications n CROSS JOIN LATERAL"
-				 "  (SELECT c.name FROM pipeline.channels c LEFT JOIN pipeline.channel_health h ON h.channel = c.name"
-				 "   WHERE c.owner = $2 AND c.name <> n.channel AND c.kind NOT IN ('notify', 'log') AND NOT c.config ? 'heartbeat'"
-				 "   ORDER BY coalesce(h.failures, 0), h.last_success_at IS NULL, c.name LIMIT 1) o"
-				 " WHERE n.notification_id = $1 AND NOT EXISTS (SELECT FROM pipeline.notifications x"
-				 "   WHERE x.channel = o.name AND x.event = n.event AND x.alert_ids && n.alert_ids)",
-				 SPI_OK_INSERT, sql_int8(s->notification_id),
-				 sql_role(s->channel_owner));
-	notifier_settle(s, VERDICT_DEAD, "it tells that this channel does not work, and was told on another");
+	pipeline_sql("WITH other AS MATERIALIZED ("
+				 "  SELECT c.name FROM pipeline.channels c LEFT JOIN pipeline.channel_health h ON h.channel = c.name"
+				 "   WHERE c.owner = $2 AND c.name <> $3 AND c.kind NOT IN ('notify', 'log') AND NOT c.config ? 'heartbeat'"
+				 "   ORDER BY coalesce(h.failures, 0), h.last_success_at IS NULL, c.name LIMIT 1),"
+				 " told AS ("
+				 "  INSERT INTO pipeline.notifications (owner, channel, event, group_key, alert_ids, message)"
+				 "  SELECT n.owner, o.name, n.event, n.group_key, n.alert_ids, n.message"
+				 "  FROM pipeline.notifications n, other o"
+				 "  WHERE n.notification_id = $1"
+				 "  AND NOT EXISTS (SELECT FROM pipeline.alert_group_members m JOIN pipeline.alert_groups g USING (group_id)"
+				 "    LEFT JOIN pipeline.routes r ON r.name = g.route"
+				 "    WHERE m.alert_id = ANY (n.alert_ids) AND m.left_at IS NULL AND (g.channel = o.name OR r.channels @> ARRAY[o.name]))"
+				 "  AND NOT EXISTS (SELECT FROM pipeline.notifications x"
+				 "    WHERE x.channel = o.name AND x.event = n.event AND x.alert_ids && n.alert_ids"
+				 "    AND x.notification_id > coalesce((SELECT max(p.notification_id) FROM pipeline.notifications p"
+				 "      WHERE p.channel = n.channel AND p.group_key = n.group_key AND p.notification_id < n.notification_id), 0)))"
+				 " SELECT (SELECT name FROM other)", SPI_OK_SELECT, sql_int8(s->notification_id),
+				 sql_role(s->channel_owner), sql_text(s->channel));
+	return pipeline_sql_text(0, 1);
+}
+
+static bool
+redirect(void *arg)
+{
+	Sending    *s = arg;
+	char	   *other = tell_other(s);
+
+	notifier_settle(s, VERDICT_DEAD, other ?
+					psprintf("it tells that this channel does not work, and is told on channel \"%s\"", other) :
+					"it tells that this channel does not work, and its owner has no other");
 	return true;
 }
 
@@ -146,12 +179,6 @@ build(void *arg)
 	return true;
 }
 
-static bool
-try_redirect(void *arg)
-{
-	return redirect(arg);
-}
-
 /*
  * Build the request of a step.  A notification that cannot be written is dead.
  * Inside the transaction that claims it, or that judged the answer before.
@@ -163,7 +190,7 @@ notifier_build(Sending *s)
 	ErrorData  *edata;
 
 	if (s->step == 0 && tells_only_of(s->message, s->channel))
-		edata = pipeline_try(try_redirect, s);
+		edata = pipeline_try(redirect, s);
 	else
 		edata = pipeline_try(build, s);
 	if (edata != NULL)
@@ -251,23 +278,31 @@ last_attempt(const Sending *s)
 	return NULL;
 }
 
-/* Write the new state; false when it is not ours any more. */
+/*
+ * Write the new state; false when it is not ours any more.  A channel of the
+ * same name may by now be somebody else's: that is not told what is left.
+ */
 static bool
-write_state(Sending *s, const char *state, int64 delay_ms)
+write_state(Sending *s, const char *state, const char *error, int64 delay_ms)
 {
 	Datum		key = DirectFunctionCall1(uuid_in, CStringGetDatum(s->idempotency_key));
 
-	return pipeline_sql("UPDATE pipeline.notifications SET state = $3, last_error = $4,"
-						" sent_at = CASE WHEN $3 = 'sent' THEN clock_timestamp() END,"
-						" next_attempt_at = CASE WHEN $3 = 'pending' THEN clock_timestamp() + $5 * interval '1 ms' ELSE next_attempt_at END"
-						" WHERE notification_id = $1 AND idempotency_key = $2 AND state = 'sending'",
+	return pipeline_sql("UPDATE pipeline.notifications n SET state = u.state,"
+						" last_error = CASE WHEN u.state <> $3 THEN 'the channel was dropped' ELSE $4 END,"
+						" sent_at = CASE WHEN u.state = 'sent' THEN clock_timestamp() END,"
+						" next_attempt_at = CASE WHEN u.state = 'pending' THEN clock_timestamp() + $5 * interval '1 ms' ELSE n.next_attempt_at END,"
+						" progress = CASE WHEN u.state <> 'sent' THEN $7 END"
+						" FROM (SELECT CASE WHEN $3 = 'pending' AND NOT EXISTS (SELECT FROM pipeline.channels c"
+						"    WHERE c.name = $6 AND c.owner = $8) THEN 'dead' ELSE $3 END AS state) u"
+						" WHERE n.notification_id = $1 AND n.idempotency_key = $2 AND n.state = 'sending'",
 						SPI_OK_UPDATE, sql_int8(s->notification_id),
-						sql_datum(UUIDOID, key, false), sql_text(state), sql_text(s->error),
-						sql_int8(delay_ms)) > 0;
+						sql_datum(UUIDOID, key, false), sql_text(state), sql_text(error),
+						sql_int8(delay_ms), sql_text(s->channel), sql_jsonb(s->progress),
+						sql_role(s->channel_owner)) > 0;
 }
 
 static void
-write_delivery(const Sending *s, const char *outcome)
+write_delivery(const Sending *s, const char *outcome, const char *error)
 {
 	TimestampTz started = s->started_at ? s->started_at : GetCurrentTimestamp();
 
@@ -276,7 +311,7 @@ write_delivery(const Sending *s, const char *outcome)
 				 sql_int8(s->notification_id), sql_role(s->owner), sql_text(s->channel),
 				 sql_int4(s->attempt), sql_time(started), sql_float8(s->ms), sql_text(outcome),
 				 sql_datum(INT4OID, Int32GetDatum(s->status), s->status == 0),
-				 sql_text(s->error), sql_text(s->answer));
+				 sql_text(error), sql_text(s->answer));
 }
 
 /* A channel that was said not to work does. */
@@ -317,19 +352,21 @@ notifier_undeliverable(Oid owner, const char *channel, int64 notification_id,
 }
 
 static void
-note_failure(Sending *s, bool dead)
+note_failure(Sending *s, bool dead, const char *error)
 {
 	bool		counts = s->verdict == VERDICT_RETRY && s->status != 429;
 
 	/* Told on another channel: this one was not tried. */
 	if (tells_only_of(s->message, s->channel))
 		return;
-	notifier_failed(s->channel_state, s->error,
+	notifier_failed(s->channel_state, error,
 					s->verdict == VERDICT_RETRY ? s->retry_after : 0, counts);
 	if (!dead || s->message->test || s->message->heartbeat)
 		return;
 	s->channel_state->alerted = true;
-	notifier_undeliverable(s->channel_owner, s->channel, s->notification_id, s->error);
+	if (tells_of(s->message, s->channel) > 0)
+		(void) tell_other(s);
+	notifier_undeliverable(s->channel_owner, s->channel, s->notification_id, error);
 }
 
 /*
@@ -342,16 +379,15 @@ notifier_record(Sending *s)
 	const char *last = s->verdict == VERDICT_RETRY ? last_attempt(s) : NULL;
 	bool		dead = s->verdict == VERDICT_DEAD || last != NULL;
 	const char *state = dead ? "dead" : s->verdict == VERDICT_SENT ? "sent" : "pending";
+	const char *error = last ? psprintf("%s (%s)", s->error ? s->error : "no answer", last) : s->error;
 
-	if (last != NULL)
-		s->error = psprintf("%s (%s)", s->error ? s->error : "no answer", last);
-	if (!write_state(s, state, retry_delay_ms(s)))
+	if (!write_state(s, state, error, retry_delay_ms(s)))
 		return true;
-	write_delivery(s, s->verdict == VERDICT_SENT ? "sent" : dead ? "dead" : "retry");
+	write_delivery(s, s->verdict == VERDICT_SENT ? "sent" : dead ? "dead" : "retry", error);
 	if (s->verdict == VERDICT_SENT)
 		note_success(s);
 	else
-		note_failure(s, dead);
+		note_failure(s, dead, error);
 	return true;
 }
 

@@ -18,7 +18,7 @@
 
 /* Bytes of an answer that are read; what is kept in a table is less. */
 #define MAX_ANSWER 65536
-#define MAX_SOCKETS 300
+#define MAX_SOCKETS 1024
 /* After the library could not be loaded. */
 #define RELOAD_MS 60000
 
@@ -121,7 +121,7 @@ begin_exchange(Sending *s, const UrlParts *parts)
 	t.mail_to = string_array(r->mail_to);
 	t.ca_file = pipeline_ca_file[0] ? pipeline_ca_file : NULL;
 	t.timeout_ms = pipeline_notification_timeout;
-	t.max_answer = MAX_ANSWER;
+	t.max_answer = r->max_answer > 0 ? r->max_answer : MAX_ANSWER;
 	s->request = NULL;
 	if (s->started_at == 0)
 		s->started_at = GetCurrentTimestamp();
@@ -135,8 +135,11 @@ notifier_say(Sending *s)
 {
 	MemoryContext old = MemoryContextSwitchTo(s->context);
 	UrlParts	parts;
-	char	   *why = pipeline_url_objection(s->request->url, s->request->starttls, &parts);
+	const char *why = pipeline_url_objection(s->request->url, s->request->starttls, &parts);
 
+	/* A URL in a secret is seen here for the first time. */
+	if (why == NULL && pipeline_url_is_mail(&parts) != (s->request->mail_from != NULL))
+		why = psprintf("its URL is of %s", parts.scheme);
 	if (why != NULL)
 		notifier_settle(s, VERDICT_DEAD, why);
 	else

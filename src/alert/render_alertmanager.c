@@ -183,7 +183,7 @@ check_config(const Jsonb *config, bool has_secret)
 	Jsonb	   *full = pipeline_config_default(config, "ends_after", ENDS_AFTER);
 	Interval   *interval = interval_of(pipeline_config_string(full, "ends_after"));
 
-	if (pipeline_config_url(full, "url", false) == NULL)
+	if (pipeline_config_url(full, "url") == NULL)
 		pipeline_config_missing("alertmanager", "url", NULL);
 	if (strpbrk(pipeline_config_string(full, "url"), "?#") != NULL)
 		ereport(ERROR,

@@ -11,8 +11,9 @@
  * what is said of it is one thread.
  *
  * A server refuses a mail as a whole when it refuses one of its recipients.  Then
- * nobody has got it, and it is sent to each of them alone: one who has left does
- * not keep the others from being told.
+ * nobody has got it, and it is sent to each of them alone: one who has left, or
+ * whose mailbox is full, does not keep the others from being told.  Who has got
+ * it is kept (progress), so that later attempts are for the others only.
  */
 #include "postgres.h"
 
@@ -20,8 +21,10 @@
 #include "common/sha2.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "alert/alert_json.h"
 #include "alert/alert_render.h"
 #include "alert/render_text.h"
 #include "alert/render_mime.h"
@@ -32,8 +35,11 @@
 /* What is known between the requests of one notification. */
 typedef struct EmailState
 {
-	int			next;			/* recipient, once they are written to one by one */
-	int			delivered;
+	List	   *to;				/* of Mailbox: who has not got it yet */
+	int			all;			/* recipients of the mail */
+	bool		apart;			/* they are written to one by one */
+	int			next;			/* then: which of them */
+	List	   *delivered;		/* addresses: who has got it, also by earlier attempts */
 	bool		again;			/* one of them may be delivered another time */
 	StringInfo	refused;
 } EmailState;
@@ -102,7 +108,7 @@ check_url(const Jsonb *config, bool has_secret)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("key \"url\" in argument \"config\" of a channel of kind \"email\" is no smtp:// or smtps://"),
 				 errdetail("It is %s.", url)));
-	(void) pipeline_config_url(config, "url", wants_starttls(config));
+	(void) pipeline_config_mail_url(config, "url", wants_starttls(config));
 	if (has_secret && !wants_starttls(config) && pg_strncasecmp(url, "smtp:", 5) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -198,11 +204,35 @@ write_mail(const Sending *s, const Mailbox *from)
 	return mail;
 }
 
+/* Who is still to get it. */
+static EmailState *
+first_state(const Sending *s)
+{
+	EmailState *state = palloc0_object(EmailState);
+	List	   *to = config_mailboxes(s->config, "to");
+	ListCell   *lc;
+
+	state->all = list_length(to);
+	state->refused = makeStringInfo();
+	if (s->progress)
+		state->delivered = pipeline_jsonb_strings(s->progress, "progress", "delivered");
+	foreach(lc, to)
+	{
+		if (!pipeline_list_has(state->delivered, ((Mailbox *) lfirst(lc))->address))
+			state->to = lappend(state->to, lfirst(lc));
+	}
+	state->apart = state->delivered != NIL;
+	if (state->to == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("all recipients that the channel has now have got it before")));
+	return state;
+}
+
 static void
 build_request(Sending *s, Request *request)
 {
 	Mailbox    *from = linitial(config_mailboxes(s->config, "from"));
-	List	   *to = config_mailboxes(s->config, "to");
 	EmailState *state = s->state;
 	ListCell   *lc;
 
@@ -214,9 +244,9 @@ build_request(Sending *s, Request *request)
 	request->url = pipeline_config_string(s->config, "url");
 	request->starttls = wants_starttls(s->config);
 	request->mail_from = from->address;
-	if (state != NULL)
-		to = list_make1(list_nth(to, state->next));
-	foreach(lc, to)
+	if (state == NULL)
+		s->state = state = first_state(s);
+	foreach(lc, state->apart ? list_make1(list_nth(state->to, state->next)) : state->to)
 		request->mail_to = lappend(request->mail_to, ((Mailbox *) lfirst(lc))->address);
 	request->body = write_mail(s, from);
 }
@@ -233,26 +263,62 @@ judge_one(Sending *s, const TransportResult *result)
 	return result->status >= 500 ? VERDICT_DEAD : VERDICT_RETRY;
 }
 
+/* Keep who has got it. */
+static void
+note_delivered(Sending *s, EmailState *state)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	state->delivered = lappend(state->delivered, ((Mailbox *) list_nth(state->to, state->next))->address);
+	initStringInfo(&buf);
+	json_open(&buf, '{');
+	json_key(&buf, "delivered");
+	json_open(&buf, '[');
+	foreach(lc, state->delivered)
+		json_string(&buf, lfirst(lc));
+	json_close(&buf, ']');
+	json_close(&buf, '}');
+	s->progress = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(buf.data)));
+}
+
+/* Is it about the connection, or who we are, and so the same for all recipients? */
+static bool
+is_of_all(int status)
+{
+	static const int codes[] = {421, 432, 454, 530, 534, 535, 538};
+
+	for (int i = 0; i < lengthof(codes); i++)
+	{
+		if (status == codes[i])
+			return true;
+	}
+	return false;
+}
+
 /* Go on with the recipients one by one, and say at the end how that went. */
 static Verdict
-judge_next(Sending *s, Verdict verdict)
+judge_next(Sending *s, Verdict verdict, int status)
 {
 	EmailState *state = s->state;
-	List	   *to = config_mailboxes(s->config, "to");
+	const char *who = ((Mailbox *) list_nth(state->to, state->next))->address;
 
 	if (verdict == VERDICT_SENT)
-		state->delivered++;
+		note_delivered(s, state);
 	else
 	{
+		/* The others would hear the same. */
+		if (is_of_all(status))
+			state->next = list_length(state->to) - 1;
 		state->again |= verdict == VERDICT_RETRY;
 		appendStringInfo(state->refused, "%s%s: %s", state->refused->len > 0 ? ", " : "",
-						 ((Mailbox *) list_nth(to, state->next))->address, s->error);
+						 who, s->error);
 	}
-	if (++state->next < list_length(to))
+	if (++state->next < list_length(state->to))
 		return VERDICT_NEXT;
 	if (state->refused->len == 0)
 		return VERDICT_SENT;
-	s->error = psprintf("delivered to %d of %d; %s", state->delivered, list_length(to), state->refused->data);
+	s->error = psprintf("delivered to %d of %d; %s", list_length(state->delivered), state->all, state->refused->data);
 	return state->again ? VERDICT_RETRY : VERDICT_DEAD;
 }
 
@@ -260,15 +326,14 @@ static Verdict
 judge(Sending *s, const TransportResult *result)
 {
 	Verdict		verdict = judge_one(s, result);
-	bool		auth = result->status == 530 || result->status == 534 || result->status == 535 || result->status == 538;
+	EmailState *state = s->state;
 
-	if (s->state != NULL)
-		return judge_next(s, verdict);
-	if (verdict != VERDICT_DEAD || auth || list_length(config_mailboxes(s->config, "to")) == 1)
+	if (state->apart)
+		return judge_next(s, verdict, result->status);
+	if (verdict == VERDICT_SENT || is_of_all(result->status) || list_length(state->to) == 1)
 		return verdict;
 	/* Nobody has got it yet: try each. */
-	s->state = palloc0_object(EmailState);
-	((EmailState *) s->state)->refused = makeStringInfo();
+	state->apart = true;
 	return VERDICT_NEXT;
 }
 

@@ -52,6 +52,14 @@ action(const Sending *s)
 	return s->message->firing ? "trigger" : "resolve";
 }
 
+static char *
+short_label(const Jsonb *labels, const char *name)
+{
+	char	   *value = pipeline_label(labels, name);
+
+	return value ? pipeline_cut(value, 255) : NULL;
+}
+
 /* What the PagerDuty alert says; `details` is custom_details. */
 static void
 payload(StringInfo buf, const Sending *s, const Jsonb *details)
@@ -70,8 +78,8 @@ payload(StringInfo buf, const Sending *s, const Jsonb *details)
 		json_pair(buf, "timestamp", first->started_at);
 		json_pair(buf, "class", pipeline_cut(first->alertname, 255));
 	}
-	json_pair(buf, "component", pipeline_label(m->common_labels, "task"));
-	json_pair(buf, "group", pipeline_label(m->common_labels, "pipeline"));
+	json_pair(buf, "component", short_label(m->common_labels, "task"));
+	json_pair(buf, "group", short_label(m->common_labels, "pipeline"));
 	json_key(buf, "custom_details");
 	json_value(buf, details);
 	json_close(buf, '}');
@@ -100,11 +108,15 @@ static void
 build_request(Sending *s, Request *request)
 {
 	request->url = pipeline_config_string(s->config, "url");
-	pipeline_request_json(request, event(s, s->message->jsonb));
-	if (request->body->len <= MAX_BODY)
-		return;
-	request->headers = NIL;
-	pipeline_request_json(request, event(s, pipeline_message_without_details(s->message->jsonb)));
+	for (int size = 0; request->body == NULL || request->body->len > MAX_BODY; size++)
+	{
+		Jsonb	   *details = pipeline_message_smaller(s->message->jsonb, size);
+
+		if (details == NULL)
+			break;
+		request->headers = NIL;
+		pipeline_request_json(request, event(s, details));
+	}
 }
 
 static Verdict
@@ -122,7 +134,7 @@ check_config(const Jsonb *config, bool has_secret)
 {
 	Jsonb	   *full = pipeline_config_default(config, "url", ENQUEUE);
 
-	(void) pipeline_config_url(full, "url", false);
+	(void) pipeline_config_url(full, "url");
 	return full;
 }
 

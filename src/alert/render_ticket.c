@@ -29,6 +29,10 @@
 #define MAX_TITLE 250
 #define MAX_BODY 8000
 #define MAX_LABELS 20
+/* A board of Trello with a thousand cards, some comments of 64 KB. */
+#define MAX_ANSWER (8 * 1024 * 1024)
+/* Pause where a peer says that it is too much, and not for how long. */
+#define LIMITED_S 60
 
 static const TicketSystem *const systems[] = {
 	&pipeline_ticket_github,
@@ -117,7 +121,7 @@ check_config(const Jsonb *config, bool has_secret)
 
 	if (system->url)
 		full = pipeline_config_default(config, "url", system->url);
-	if (pipeline_config_url(full, "url", false) == NULL)
+	if (pipeline_config_url(full, "url") == NULL)
 		pipeline_config_missing("ticket", "url", NULL);
 	check_keys_of_system(system, full);
 	system->check(full);
@@ -211,6 +215,7 @@ ticket_url(const Sending *s, Request *request, const char *method,
 	request->method = method;
 	/* A lost answer is for us to deal with: we look before we do it again. */
 	request->fresh = true;
+	request->max_answer = MAX_ANSWER;
 	request->url = psprintf("%.*s%s", len, base, path);
 }
 
@@ -240,7 +245,7 @@ ticket_element(const Jsonb *array, int i)
 }
 
 /*
- * A value that is a word: letters, digits, hyphens; it becomes part of a path.
+ * A value that is a word: letters, digits, hyphens, underscores; it becomes part of a path.
  * NULL when it is not there; an error when it is something else.
  */
 char *
@@ -254,7 +259,7 @@ ticket_word(const Jsonb *object, const char *key)
 	if (value == NULL)
 		return NULL;
 	if (value[0] == '\0' || strlen(value) > 100 ||
-		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") != strlen(value))
+		strspn(value, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != strlen(value))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("the peer's answer has an odd \"%s\"", key)));
@@ -363,6 +368,22 @@ learn(void *arg)
 	return true;
 }
 
+/*
+ * Did the peer refuse because it was too much?  GitHub says 403 then, with
+ * Retry-After or only in words.
+ */
+static bool
+limited(Sending *s, const TransportResult *result)
+{
+	if (result->status != 403)
+		return false;
+	if (result->retry_after <= 0 && strstr(pnstrdup(result->answer, result->length), "rate limit") == NULL)
+		return false;
+	if (result->retry_after <= 0)
+		s->retry_after = LIMITED_S;
+	return true;
+}
+
 static Verdict
 judge(Sending *s, const TransportResult *result)
 {
@@ -372,8 +393,7 @@ judge(Sending *s, const TransportResult *result)
 	Verdict		verdict = pipeline_judge_http(s, result);
 	ErrorData  *edata;
 
-	/* Of some, too many requests are forbidden for a while. */
-	if (result->status == 403 && result->retry_after > 0)
+	if (limited(s, result))
 		return VERDICT_RETRY;
 	/* A label that is gone already is as good as dropped. */
 	if (t->phase == TICKET_DROP_LABEL && result->status == 404)

@@ -9,6 +9,9 @@
  */
 #include "postgres.h"
 
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
+
 #include "alert/alert_json.h"
 #include "alert/render_ticket.h"
 
@@ -58,6 +61,19 @@ must_have(const void *thing, const char *what)
 				 errmsg("it has no %s", what)));
 }
 
+/*
+ * From when on there can be a comment that tells of the notification, as GitHub
+ * wants a time; its clock may be another than ours.
+ */
+static char *
+comments_since(const Sending *s)
+{
+	Datum		at = DirectFunctionCall3(timestamptz_in, CStringGetDatum(s->created_at),
+										 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+
+	return psprintf("%.19sZ", pipeline_time_text(DatumGetTimestampTz(at) - USECS_PER_HOUR));
+}
+
 /* ---- GitHub ----------------------------------------------------------------------------- */
 
 static void
@@ -95,7 +111,7 @@ github_request(const Sending *s, const Ticket *t, Request *request)
 			ticket_url(s, request, "GET", psprintf("%s?labels=%s&state=all&sort=created&direction=desc&per_page=1", issues, t->label));
 			break;
 		case TICKET_FIND_COMMENT:
-			ticket_url(s, request, "GET", psprintf("%s/%s/comments?since=%.19sZ&per_page=5", issues, t->id, s->created_at));
+			ticket_url(s, request, "GET", psprintf("%s/%s/comments?since=%s&per_page=100", issues, t->id, comments_since(s)));
 			break;
 		case TICKET_CREATE:
 			ticket_url(s, request, "POST", issues);
@@ -255,7 +271,7 @@ jira_request(const Sending *s, const Ticket *t, Request *request)
 			jira_find(s, t, request);
 			break;
 		case TICKET_FIND_COMMENT:
-			ticket_url(s, request, "GET", psprintf("%s/comment?orderBy=-created&maxResults=5", issue));
+			ticket_url(s, request, "GET", psprintf("%s/comment?orderBy=-created&maxResults=50", issue));
 			break;
 		case TICKET_CREATE:
 			jira_create(s, t, request);
@@ -426,6 +442,7 @@ trello_request(const Sending *s, const Ticket *t, Request *request)
 {
 	char	   *board = psprintf("/1/boards/%s", pipeline_config_string(s->config, "board"));
 	char	   *card = psprintf("/1/cards/%s", t->id ? t->id : "");
+	StringInfoData buf;
 
 	switch (t->phase)
 	{
@@ -439,7 +456,7 @@ trello_request(const Sending *s, const Ticket *t, Request *request)
 			ticket_url(s, request, "GET", psprintf("%s/cards/open?fields=closed,idLabels", board));
 			break;
 		case TICKET_FIND_COMMENT:
-			ticket_url(s, request, "GET", psprintf("%s?fields=desc&actions=commentCard&actions_limit=5", card));
+			ticket_url(s, request, "GET", psprintf("%s?fields=desc&actions=commentCard&actions_limit=50", card));
 			break;
 		case TICKET_CREATE:
 			trello_create(s, t, request);
@@ -450,7 +467,10 @@ trello_request(const Sending *s, const Ticket *t, Request *request)
 			break;
 		case TICKET_CLOSE:
 			ticket_url(s, request, "PUT", card);
-			pair_body(request, "closed", "true");
+			begin_body(&buf);
+			json_key(&buf, "closed");
+			json_bool(&buf, true);
+			end_body(&buf, request);
 			break;
 		case TICKET_DROP_LABEL:
 			ticket_url(s, request, "DELETE", psprintf("/1/labels/%s", t->label_id));

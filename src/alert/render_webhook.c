@@ -110,7 +110,7 @@ check_headers(const Jsonb *config)
 static Jsonb *
 check_config(const Jsonb *config, bool has_secret)
 {
-	if (pipeline_config_url(config, "url", false) == NULL && !has_secret)
+	if (pipeline_config_url(config, "url") == NULL && !has_secret)
 		pipeline_config_missing("webhook", "url", "url");
 	check_headers(config);
 	return (Jsonb *) config;
@@ -243,9 +243,14 @@ build_request(Sending *s, Request *request)
 	request->url = url ? pstrdup(url) : pipeline_config_string(s->config, "url");
 	if (request->url == NULL)
 		(void) pipeline_sending_secret(s, "url");
-	request->body = cloud_event(s, s->message->jsonb);
-	if (request->body->len > MAX_BODY)
-		request->body = cloud_event(s, pipeline_message_without_details(s->message->jsonb));
+	for (int size = 0; request->body == NULL || request->body->len > MAX_BODY; size++)
+	{
+		Jsonb	   *data = pipeline_message_smaller(s->message->jsonb, size);
+
+		if (data == NULL)
+			break;
+		request->body = cloud_event(s, data);
+	}
 	pipeline_request_header(request, "Content-Type", "application/cloudevents+json; charset=utf-8");
 	foreach(lc, names)
 		pipeline_request_header(request, lfirst(lc),

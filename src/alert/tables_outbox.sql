@@ -19,6 +19,7 @@ CREATE TABLE pipeline.notifications (
   next_attempt_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   sent_at timestamptz,
   last_error text,
+  progress jsonb,
   CHECK ((state = 'sent') = (sent_at IS NOT NULL))
 );
 CREATE INDEX notifications_due ON pipeline.notifications (channel, next_attempt_at, notification_id)
@@ -52,6 +53,8 @@ COMMENT ON COLUMN pipeline.notifications.created_at IS 'When it was written.';
 COMMENT ON COLUMN pipeline.notifications.next_attempt_at IS 'When it is tried (again), at the earliest.';
 COMMENT ON COLUMN pipeline.notifications.sent_at IS 'When the peer took it.';
 COMMENT ON COLUMN pipeline.notifications.last_error IS 'What was wrong with the last attempt, secrets left out.';
+COMMENT ON COLUMN pipeline.notifications.progress IS
+'What earlier attempts have done of it already, where a peer can take a part: the recipients of a mail who have got it.';
 
 CREATE TABLE pipeline.deliveries (
   delivery_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

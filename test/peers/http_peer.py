@@ -12,7 +12,7 @@ into PORTFILE when it is ready.  Each request becomes a line of JSON in LOGFILE.
     /slow               the answer byte by byte
     /slow-body          a status at once, the body byte by byte
     /large              more than anybody wants to read
-    /echo               the request's path and headers are in the answer
+    /echo               the request's path and headers are in the answer, as they are, in a URL, in JSON and in HTML
     /fail-first/N       500 for the first N requests of each webhook-id or body, then 200
     /down               500 while LOGFILE.down exists, then 200
     anything else       200
@@ -23,8 +23,9 @@ import ssl
 import sys
 import threading
 import time
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlparse
+from urllib.parse import parse_qs, quote, urlparse
 
 lock = threading.Lock()
 seen = {}
@@ -96,7 +97,10 @@ class Peer(BaseHTTPRequestHandler):
             for _ in range(1 << 10):
                 self.wfile.write(b"x" * (1 << 20))
         elif parts[0] == "echo":
-            self.answer(400, json.dumps([self.path, dict(self.headers)]).encode())
+            got = [self.path] + [v for v in self.headers.values()]
+            self.answer(400, json.dumps([self.path, dict(self.headers)]).encode() +
+                        "".join(f" {quote(s, safe='')} {quote(s, safe='').lower()} {escape(s)} " + json.dumps(s).replace("/", "\\/")
+                                for s in got).encode())
         elif parts[0] == "fail-first":
             key = self.headers.get("webhook-id") or body
             with lock:

@@ -125,7 +125,19 @@ wait_for($node, "SELECT count(*) FROM pipeline.deliveries WHERE channel = 'patie
 is($node->safe_psql('postgres', "SELECT next_attempt_at - started_at >= '2 s', next_attempt_at - started_at < '4 s' FROM pipeline.notifications JOIN pipeline.deliveries USING (notification_id) WHERE notification_id = $id"),
 	't|t', 'when the peer asks for it');
 wait_for($node, "SELECT paused_for FROM pipeline.channel_health WHERE channel = 'patient'", 'retry_after', 'and the channel is left alone until then');
+# What is mended is tried at once.
+alice($node, "SELECT pipeline.create_channel('patient', 'webhook', '{\"url\": \"$base/status/429?after=600\"}', or_replace => true)");
+wait_for($node, "SELECT paused_until > now() + interval '1 minute' FROM pipeline.channel_health WHERE channel = 'patient'", 't', 'a peer may ask for a long pause');
+alice($node, "SELECT pipeline.create_channel('patient', 'webhook', '{\"url\": \"$base/status/200?mended\"}', or_replace => true)");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $id", 'sent', 'a channel that was replaced is another one');
 alice($node, "SELECT pipeline.drop_channel('patient')");
+
+# What cannot be recorded because somebody has locked it is recorded later, and
+# says the same; looked at below.
+alice($node, "SELECT pipeline.create_channel('held', 'webhook', '{\"url\": \"$base/never\"}', max_attempts => 1)");
+my $held = alice($node, "SELECT pipeline.test_channel('held')");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $held", 'sending', 'an attempt is under way');
+my $holder = IPC::Run::start([ 'psql', '-qX', '-d', $node->connstr('postgres'), '-c', 'BEGIN', '-c', "SELECT FROM pipeline.notifications WHERE notification_id = $held FOR UPDATE", '-c', 'SELECT pg_sleep(0.8)', '-c', 'COMMIT' ], '>', '/dev/null');
 
 # ---- what is refused ------------------------------------------------------------------
 
@@ -165,6 +177,18 @@ outcomes([ "$base/x", 'the URL is that of the secret', qr/^dead\|1\|400\|/, secr
 my $answer = $node->safe_psql('postgres', "SELECT answer FROM pipeline.deliveries WHERE channel = 'try $n'");
 like($answer, qr/Bearer \*\*\*/, 'the answer is kept without the token');
 like($answer, qr/"\*\*\*"/, 'and without the path');
+# Nor in the form that a URL, JSON or HTML has it in; the kept part begins elsewhere each time.
+secret('alice', 'shown2', "bearer_token = pl&nted/t\"ken+=planted\nurl = $base/echo\n");
+outcomes([ "$base/x", 'a token of all sorts of characters', qr/^dead\|1\|400\|/, secret => 'shown2', config => { headers => { 'A' => 'a' } } ]);
+$answer = $node->safe_psql('postgres', "SELECT answer FROM pipeline.deliveries WHERE channel = 'try $n'");
+unlike($answer, qr/nted|ken/, 'is not in the answer in any form') or diag($answer);
+my $stars = () = $answer =~ /Bearer(%20| )\*\*\*/gi;
+cmp_ok($stars, '>=', 4, 'but each of them was');
+# A secret's URL is of no other protocol.
+secret('alice', 'mailurl', "url = smtp://127.0.0.1:$http->{port}/\n");
+settings("http://127.0.0.1:$http->{port}, smtp://127.0.0.1:$http->{port}", '');
+outcomes([ "$base/x", 'a webhook speaks no SMTP', 'dead|1|-|its URL is of smtp', secret => 'mailurl' ]);
+settings("http://127.0.0.1:$http->{port}", '');
 
 # CRLF in every field that a peer might take for its own.
 my $crlf = "x\\r\\nX-Injected: yes\\r\\n\\r\\nGET /injected HTTP/1.1\\r\\n";
@@ -187,6 +211,18 @@ is($node->safe_psql('postgres', 'SELECT count(*) FROM pipeline.notifications WHE
 is($node->safe_psql('postgres', 'SELECT count(*) FROM pipeline.deliveries WHERE owner <> $$mallory$$::regrole', @as_mallory), '0', 'nor their deliveries');
 is(scalar(grep { $_->{path} =~ /mallory/ } requests($http)), 0, 'and nothing was sent');
 
+# A channel of another owner that has taken a name over is told nothing of the first's.
+alice($node, "SELECT pipeline.create_channel('taken over', 'webhook', '{\"url\": \"$base/never\"}')");
+$id = alice($node, "SELECT pipeline.test_channel('taken over')");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $id", 'sending', 'it is under way');
+alice($node, "SELECT pipeline.drop_channel('taken over')");
+$node->safe_psql('postgres', "SELECT pipeline.create_channel('taken over', 'webhook', '{\"url\": \"$base/status/200?mallory\"}')", @as_mallory);
+wait_for($node, "SELECT state || ' ' || last_error FROM pipeline.notifications WHERE notification_id = $id", 'dead the channel was dropped', 'what was under way ends with its channel');
+my ($rc, $out, $err) = $node->psql('postgres', "SELECT pipeline.redeliver($id)", extra_params => [ '-U', 'alice' ]);
+like($err, qr/channel "taken over" is not for the owner of notification $id any more/, 'and is not redelivered to that of another');
+is(scalar(grep { $_->{path} =~ /mallory/ } requests($http)), 0, 'nothing was sent there');
+$node->safe_psql('postgres', "SELECT pipeline.drop_channel('taken over')", @as_mallory);
+
 # ---- nothing of a secret anywhere ------------------------------------------------------------
 
 my @planted = ('planted-bearer-token', 'planted-token-that-is-echoed', 'planted-path-of-the-url', 'planted-signature', 'planted-in-a-bad-line',
@@ -202,20 +238,95 @@ for my $place (sort keys %where)
 
 # ---- undeliverable is told on another channel ---------------------------------------------------
 
-alice($node, "SELECT pipeline.drop_channel(name) FROM pipeline.channels WHERE owner = 'alice'::regrole");
-alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/404?broken\"}')");
-alice($node, "SELECT pipeline.create_channel('works', 'webhook', '{\"url\": \"$base/status/200?works\"}')");
-alice($node, q{SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable,channel=~broken|}', '{broken,works}', group_by => '{...}', group_wait => '0', group_interval => '1 s')});
+# From nothing, for what else is open would be told along with it, and in one
+# transaction: an alert that a new route takes is told in the group of that anew.
+sub nothing_left
+{
+	alice($node, "SELECT pipeline.drop_route(name) FROM pipeline.routes WHERE owner = 'alice'::regrole");
+	alice($node, "SELECT pipeline.drop_channel(name) FROM pipeline.channels WHERE owner = 'alice'::regrole");
+	# What is under way may still fail, which raises an alert.
+	wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE state NOT IN ('sent', 'dead')", '0', 'nothing is under way');
+	alice($node, "SELECT pipeline.resolve_alert(alert_id) FROM pipeline.firing_alerts");
+	wait_for($node, "SELECT (SELECT count(*) FROM pipeline.alert_events WHERE dispatched_at IS NULL) + (SELECT count(*) FROM pipeline.notifications WHERE state NOT IN ('sent', 'dead'))", '0', 'nothing is left to tell');
+	return;
+}
+# What the other channel was told of an alert of ours that a channel does not work.
+sub told_of_broken
+{
+	my ($channel) = @_;
+	return $node->safe_psql('postgres', "SELECT string_agg(event || ' ' || state || ' ' || attempts, ', ' ORDER BY notification_id) FROM pipeline.notifications"
+		. " WHERE channel = '$channel' AND alert_ids && ARRAY(SELECT alert_id FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken')");
+}
+sub gone
+{
+	$node->safe_psql('postgres', "DELETE FROM pipeline.notifications WHERE channel IN ('broken', 'works')");
+	$node->safe_psql('postgres', "UPDATE pipeline.alerts SET source = 'gone' WHERE alertname = 'NotificationUndeliverable' AND source = 'broken' AND state = 'resolved'");
+	return;
+}
+my $broken = "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/404?broken\"}');";
+my $works = "SELECT pipeline.create_channel('works', 'webhook', '{\"url\": \"$base/status/200?works\"}');";
+my $undeliverable = "SELECT state FROM pipeline.firing_alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'";
+
+# Both hear of it by themselves, each at its time.
+nothing_left();
+alice($node, "BEGIN; $broken $works
+	SELECT pipeline.create_route('first', '{}', '{broken}', group_by => '{...}', group_wait => '0', continue_matching => true);
+	SELECT pipeline.create_route('second', '{}', '{works}', priority => 1, group_by => '{...}', group_wait => '700 ms'); COMMIT");
 alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
-wait_for($node, "SELECT state FROM pipeline.firing_alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'", 'firing', 'a dead notification is an alert');
-wait_for($node, "SELECT count(*) > 0 FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent' AND event = 'firing' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable' AND message -> 'alerts' -> 0 ->> 'source' = 'broken'", 't', 'it is told on the other channel');
-wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'broken' AND state NOT IN ('dead')", '0', 'and not on its own');
-is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'"), '1', 'once');
+wait_for($node, $undeliverable, 'firing', 'a dead notification is an alert');
+wait_for($node, "SELECT last_error FROM pipeline.notifications WHERE channel = 'broken' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable'",
+	'it tells that this channel does not work, and is told on channel "works"', 'it is not told on its own channel');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent'", '2', 'the other hears of it by itself');
+is(told_of_broken('works'), 'firing sent 1', 'once');
+
+# Told along with another alert, which is tried where it belongs first.
+nothing_left();
+gone();
+alice($node, "BEGIN; $broken SELECT pipeline.create_route('all in one', '{}', '{broken}', group_by => '{}', group_wait => '0', group_interval => '1 s'); COMMIT");
+alice($node, "BEGIN; $works SELECT pipeline.create_route('nothing', '{alertname=Nothing}', '{works}'); COMMIT");
+alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent'", '1', 'one that tells of another alert as well');
+is(told_of_broken('works'), 'firing sent 1', 'is told on the other channel');
+is($node->safe_psql('postgres', "SELECT string_agg(jsonb_array_length(message -> 'alerts') || ' ' || last_error, ', ' ORDER BY notification_id) FROM pipeline.notifications WHERE channel = 'broken'"),
+	'1 the peer answered 404, 2 the peer answered 404', 'after its own has been tried');
+
+# Only the broken one hears of it by itself.
+nothing_left();
+gone();
+alice($node, "BEGIN; $broken SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable}', '{broken}', group_by => '{...}', group_wait => '0', group_interval => '1 s', repeat_interval => '1 s'); COMMIT");
+alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
+wait_for($node, "SELECT max(last_error) FROM pipeline.notifications WHERE channel = 'broken' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable'",
+	'it tells that this channel does not work, and its owner has no other', 'there may be no other channel');
+alice($node, "BEGIN; $works SELECT pipeline.create_route('nothing', '{alertname=Nothing}', '{works}'); COMMIT");
+wait_for($node, "SELECT count(*) >= 2 FROM pipeline.notifications WHERE channel = 'works' AND event = 'repeat' AND state = 'sent'", 't', 'a channel that hears nothing by itself is told, and again with each repeat');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.notifications w WHERE channel = 'works' AND event = 'repeat'"
+	. " AND (SELECT count(*) FROM pipeline.notifications b WHERE channel = 'broken' AND event = 'repeat' AND group_key = w.group_key AND b.notification_id < w.notification_id)"
+	. " < (SELECT count(*) FROM pipeline.notifications o WHERE channel = 'works' AND event = 'repeat' AND group_key = w.group_key AND o.notification_id <= w.notification_id)"),
+	'0', 'never more often than the repeats');
+
+# A route names both.
+nothing_left();
+gone();
+alice($node, "BEGIN; $broken $works SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable,channel=~broken|}', '{broken,works}', group_by => '{...}', group_wait => '0', group_interval => '1 s'); COMMIT");
+alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
+wait_for($node, $undeliverable, 'firing', 'a dead notification is an alert');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'works' AND state = 'sent'", '2', 'it is told on the other channel');
+wait_for($node, "SELECT string_agg(state, ' ') FROM pipeline.notifications WHERE channel = 'broken'", 'dead dead', 'and not on its own');
+is(told_of_broken('works'), 'firing sent 1', 'once');
+is(scalar(grep { $_->{path} eq '/status/200?works' && $_->{body} =~ /"NotificationUndeliverable"/ && decode_json(Encode::encode_utf8($_->{body}))->{id} eq
+		$node->safe_psql('postgres', "SELECT idempotency_key FROM pipeline.notifications WHERE channel = 'works' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable'") } requests($http)),
+	1, 'in one request');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'"), '1', 'it is one alert');
 alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/200?mended\"}', or_replace => true)");
 alice($node, "SELECT pipeline.redeliver(notification_id) FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'");
 wait_for($node, "SELECT state FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'", 'sent', 'mended, it is delivered again');
 wait_for($node, "SELECT state FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'", 'resolved', 'and the alert is over');
 is($node->safe_psql('postgres', "SELECT state FROM pipeline.channel_status WHERE name = 'broken'"), 'working', 'as the status says');
+
+$holder->finish;
+wait_for($node, "SELECT state || ' ' || (SELECT count(*) FROM pipeline.deliveries d WHERE d.notification_id = n.notification_id) FROM pipeline.notifications n WHERE notification_id = $held", 'dead 1', 'what was locked is recorded in the end');
+like($node->safe_psql('postgres', "SELECT last_error FROM pipeline.notifications WHERE notification_id = $held"), qr/^[^(]* timed out [^(]*\(given up after 1 attempt\)$/i, 'as it was');
+like(slurp_file($node->logfile), qr/could not record the delivery of notification $held: canceling statement due to lock timeout/, 'and the log says why not at once');
 
 # ---- rate, circuit, heartbeat -------------------------------------------------------------------
 

@@ -62,7 +62,7 @@ sub message
 		omitted => $more{omitted} // 0, alerts => [ map { {
 			alert_id => $_, fingerprint => "f$_", alertname => "TaskFailed$nasty", severity => 'error', state => 'firing',
 			summary => "summary $_ $nasty" . ($more{long} ? "&\x{4e2d}" x 2000 : ''), source => "sales/load$nasty" . ($more{long} ? 'y' x 2000 : ''),
-			labels => { alertname => 'TaskFailed', severity => 'error', team => $nasty . ($more{long} ? 'z' x 2000 : '') },
+			labels => { alertname => 'TaskFailed', severity => 'error', team => $nasty . ($more{long} ? 'z' x 2000 : '') . ($more{label} // '') },
 			detail => { rows => [ ($more{detail} // 'x') ] }, occurrences => 2, started_at => '2026-11-25T10:00:00.5+00:00',
 			resolved_at => undef, note => "note $nasty", owner => 'alice' } } 1 .. $n ],
 		%{ $more{add} // {} } };
@@ -113,6 +113,11 @@ cmp_ok(length(Encode::encode_utf8($bodies[1]{body})), '<', 256 * 1024, 'of which
 my $much = decode_json(Encode::encode_utf8($bodies[1]{body}));
 is(scalar(@{ $much->{data}{alerts} }), 100, 'the alerts are not');
 ok($much->{data}{truncated}, 'and it says so');
+is(told('hook', 'firing', 'g endless', message(30, label => 'z' x 50_000, omitted => 5)), 'sent', 'of labels without end');
+@bodies = grep { $_->{path} =~ /\?hook$/ } requests($http);
+cmp_ok(length(Encode::encode_utf8($bodies[2]{body})), '<', 256 * 1024, 'of which the first are told, cut');
+$much = decode_json(Encode::encode_utf8($bodies[2]{body}));
+is(join(' ', scalar(@{ $much->{data}{alerts} }), $much->{data}{omitted}, $much->{data}{alerts}[9]{alert_id}, length($much->{data}{alerts}[0]{labels}{team})), '10 25 10 200', 'and how many are not');
 
 # ---- PagerDuty ----------------------------------------------------------------------
 
@@ -130,6 +135,8 @@ is($pager[3]{payload}{severity}, 'warning', 'its severity is known to PagerDuty'
 is($pager[0]{payload}{$_->[0]}, $_->[1], "$_->[0]") for [ 'component', 'load' ], [ 'group', 'sales' ], [ 'timestamp', '2026-11-25T10:00:00.5+00:00' ];
 is(told('pager', 'firing', 'g2', message(100, detail => 'd' x 9000)), 'sent', 'of much');
 cmp_ok(length(Encode::encode_utf8((grep { $_->{path} =~ /\?pager$/ } requests($http))[-1]{body})), '<', 512 * 1024, 'in no more than 512 KB');
+is(told('pager', 'firing', 'g2', message(30, label => 'z' x 50_000)), 'sent', 'of labels without end');
+cmp_ok(length(Encode::encode_utf8((grep { $_->{path} =~ /\?pager$/ } requests($http))[-1]{body})), '<', 512 * 1024, 'in no more than that');
 my $test = alice($node, "SELECT pipeline.test_channel('pager')");
 wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $test", 'sent', 'a test');
 is(join(' ', map { $_->{event_action} } (got('pager'))[-2, -1]), 'trigger resolve', 'is triggered and resolved');

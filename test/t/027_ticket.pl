@@ -30,9 +30,10 @@ my %config = (github => { system => 'github', url => "$base/", repository => 'ac
 	trello => { system => 'trello', url => $base, board => 'a' x 24, list => 'b' x 24 });
 sub channel
 {
-	my ($name, $config, $secret) = @_;
+	my ($name, $config, $secret, $more) = @_;
+	$more //= '';
 	my $json = encode_json($config);
-	$node->safe_psql('postgres', "SET ROLE alice; SELECT pipeline.create_channel('$name', 'ticket', \$c\$$json\$c\$, secret_ref => '$secret', rate_per_minute => 0, max_attempts => 4)");
+	$node->safe_psql('postgres', "SET ROLE alice; SELECT pipeline.create_channel('$name', 'ticket', \$c\$$json\$c\$, secret_ref => '$secret', rate_per_minute => 0, max_attempts => 4$more)");
 	return;
 }
 channel($_, $config{$_}, $_) for keys %config;
@@ -121,8 +122,17 @@ channel('nodone', { %{ $config{jira} }, done => 'No such transition' }, 'jira');
 is(told('nodone', 'firing', 'nodone'), 'sent 1', 'a transition that is not there');
 is(told('nodone', 'resolved', 'nodone', %over), 'dead 1: the peer answered what cannot be understood: it has no transition to a status that is done', 'is said');
 
+# A key with an underscore; an organization may have such projects.
+channel('underscore', { %{ $config{jira} }, project => 'OPS_X' }, 'jira');
+is(join(', ', map { told('underscore', @$_) } [ 'firing', 'underscore' ], [ 'resolved', 'underscore', %over ]), 'sent 1, sent 1', 'the key of a project may have an underscore');
+# A board on which others have much.
+append_to_file("$peer->{log}.many", '');
+is(join(', ', map { told('trello', @$_) } [ 'firing', 'many' ], [ 'repeat', 'many' ], [ 'resolved', 'many', %over ]), 'sent 1, sent 1, sent 1', 'a board with many cards');
+is(join(' ', map { scalar(@{ $_->{comments} }) . ($_->{open} ? ' open' : ' closed') } (tickets('trello'))[-1]), '2 closed', 'is read to the end');
+unlink "$peer->{log}.many";
+
 # People close a ticket while it fires.
-my $client = HTTP::Tiny->new(default_headers => { Authorization => 'Bearer planted-token' });
+my $client = HTTP::Tiny->new(default_headers => { Authorization => 'Bearer planted-token', 'X-GitHub-Api-Version' => '2022-11-28' });
 is(told('github', 'firing', 'closed'), 'sent 1', 'a ticket');
 my $number = (tickets('github'))[-1]{id};
 $client->request('PATCH', "$base/repos/acme/ops/issues/$number", { content => '{"state": "closed"}' });
@@ -146,6 +156,17 @@ channel('wrong', $config{github}, 'wrong');
 is(told('wrong', 'firing', 'w'), 'dead 1: the peer answered 401', 'a wrong token');
 channel('readonly', { %{ $config{github} }, repository => 'acme/readonly' }, 'github');
 is(told('readonly', 'firing', 'r'), 'dead 1: the peer answered what cannot be understood: the issue was created without its label: the token needs write access to the repository', 'a token that may not set labels');
+channel('nolabels', { %{ $config{github} }, repository => 'acme/nolabels' }, 'github');
+is(told('nolabels', 'firing', 'r'), 'dead 1: the peer answered 403', 'a token that may not make labels');
+# Too much, in words.
+append_to_file("$peer->{log}.fail", '403 API rate limit exceeded for user ID 1.');
+my $limited = $node->safe_psql('postgres', "SELECT coalesce(max(notification_id), 0) + 1 FROM pipeline.notifications");
+alice($node, "SELECT pipeline.test_channel('github')");
+wait_for($node, "SELECT state || ' ' || (paused_until - now() BETWEEN '50 s' AND '60 s') || ' ' || paused_for FROM pipeline.notifications JOIN pipeline.channel_health USING (channel) WHERE notification_id = $limited",
+	'pending true retry_after', 'too many requests are no final answer, whatever the status');
+unlink "$peer->{log}.fail";
+channel('github', $config{github}, 'github', ', or_replace => true');
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $limited", 'sent', 'and the next attempt is later');
 for ([ '403', 'dead 1: the peer answered 403' ], [ '404', 'dead 1: the peer answered 404' ], [ '301 Location=http://169.254.169.254/', qr/^dead 1: the peer answered 301/ ], [ '500', qr/^dead 4: the peer answered 500/ ], [ '403 Retry-After=1', undef ])
 {
 	my ($answer, $expected) = @$_;

@@ -16,6 +16,8 @@
 #define MAX_HEADERS 65536
 /* An answer is read no farther than this beyond what is kept. */
 #define MAX_DISCARD 65536
+/* Room for an answer at first. */
+#define FIRST_ROOM 4096
 
 struct Transfer
 {
@@ -31,6 +33,7 @@ struct Transfer
 	char		host[256];
 
 	char	   *answer;
+	size_t		room;			/* of it, without the zero at the end */
 	size_t		kept;
 	size_t		max_answer;
 	size_t		discarded;
@@ -66,12 +69,32 @@ open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	return socket(address->family, type, address->protocol);
 }
 
+/* Make room for so much more of the answer, if that is wanted and can be. */
+static void
+make_room(Transfer *x, size_t size)
+{
+	size_t		room = x->room;
+	char	   *more;
+
+	while (room < x->kept + size && room < x->max_answer)
+		room = room * 2 < x->max_answer ? room * 2 : x->max_answer;
+	more = room > x->room ? realloc(x->answer, room + 1) : NULL;
+	if (more == NULL)
+		return;
+	x->answer = more;
+	x->room = room;
+}
+
 /* Keep as much of the answer as is wanted. */
 static void
 keep(Transfer *x, const char *data, size_t size)
 {
-	size_t		room = x->max_answer - x->kept;
-	size_t		n = size < room ? size : room;
+	size_t		room;
+	size_t		n;
+
+	make_room(x, size);
+	room = x->room - x->kept;
+	n = size < room ? size : room;
 
 	memcpy(x->answer + x->kept, data, n);
 	x->kept += n;
@@ -239,7 +262,11 @@ set_safety(Transfer *x, const TransportRequest *r, bool fresh)
 	curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
 	curl_easy_setopt(e, CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
 	if (r->ca_file)
+	{
 		curl_easy_setopt(e, CURLOPT_CAINFO, r->ca_file);
+		/* The system's directory counts as well, unless it is taken away. */
+		curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+	}
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, r->timeout_ms);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, r->timeout_ms * 2 / 3);
 	/* libcurl takes a connection of a mail in plain text for one that asks for STARTTLS. */
@@ -316,14 +343,15 @@ set_up(Transfer *x, const TransportRequest *r, bool fresh)
 {
 	x->easy = curl_easy_init();
 	x->body = malloc(r->length + 1);
-	x->answer = malloc(r->max_answer + 1);
+	x->max_answer = r->max_answer;
+	x->room = r->max_answer < FIRST_ROOM ? r->max_answer : FIRST_ROOM;
+	x->answer = malloc(x->room + 1);
 	x->networks = malloc(sizeof(TransportNetwork) * (r->nnetworks + 1));
 	if (!x->easy || !x->body || !x->answer || !x->networks)
 		return false;
 	if (r->body)
 		memcpy(x->body, r->body, r->length);
 	x->length = r->body ? r->length : 0;
-	x->max_answer = r->max_answer;
 	if (r->nnetworks > 0)
 		memcpy(x->networks, r->networks, sizeof(TransportNetwork) * r->nnetworks);
 	x->nnetworks = r->nnetworks;

@@ -75,7 +75,7 @@ note_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 
 	for (i = 0; i < t->nsockets && t->sockets[i].fd != fd; i++)
 		;
-	if (what == CURL_POLL_REMOVE)
+	if (what == CURL_POLL_REMOVE || what == CURL_POLL_NONE)
 	{
 		if (i < t->nsockets)
 			t->sockets[i] = t->sockets[--t->nsockets];
