@@ -66,7 +66,7 @@ pipeline_value_double(Oid typid, Datum value)
 		case FLOAT8OID:
 			return DatumGetFloat8(value);
 		default:
-			return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+			return pipeline_numeric_double((struct varlena *) DatumGetPointer(value));
 	}
 }
 
@@ -231,25 +231,22 @@ compile_check(Distribution *d, DistributionCheck *check, const Jsonb *plan)
 	}
 }
 
-/* Compile the plan into a new state, in the current context. */
-static Distribution *
-start(FunctionCallInfo fcinfo)
+/* Compile the plan for values of a type, into a new state, in the current context. */
+void
+pipeline_distribution_begin(Distribution *d, Oid typid, const Jsonb *plan)
 {
-	Distribution *d = palloc0(sizeof(Distribution));
-	Jsonb	   *plan;
 	int64		collation = InvalidOid;
 
-	if (PG_ARGISNULL(1))
+	if (plan == NULL || !JB_ROOT_IS_ARRAY(plan) || JB_ROOT_IS_SCALAR(plan) || JB_ROOT_COUNT(plan) == 0)
 		bad_plan();
-	plan = PG_GETARG_JSONB_P_COPY(1);
-	if (!JB_ROOT_IS_ARRAY(plan) || JB_ROOT_IS_SCALAR(plan) || JB_ROOT_COUNT(plan) == 0)
-		bad_plan();
+	d->plan = palloc(VARSIZE(plan));
+	memcpy(d->plan, plan, VARSIZE(plan));
 	d->context = CurrentMemoryContext;
 	d->nchecks = JB_ROOT_COUNT(plan);
 	d->checks = palloc0_array(DistributionCheck, d->nchecks);
 	for (int i = 0; i < d->nchecks; i++)
 	{
-		JsonbValue *v = getIthJsonbValueFromContainer(&plan->root, i);
+		JsonbValue *v = getIthJsonbValueFromContainer(&d->plan->root, i);
 		Jsonb	   *check;
 
 		if (v->type != jbvBinary)
@@ -258,11 +255,10 @@ start(FunctionCallInfo fcinfo)
 		if (i == 0)
 		{
 			pipeline_kwarg_int(check, "collation", &collation);
-			prepare_type(d, get_fn_expr_argtype(fcinfo->flinfo, 2), (Oid) collation);
+			prepare_type(d, typid, (Oid) collation);
 		}
 		compile_check(d, &d->checks[i], check);
 	}
-	return d;
 }
 
 /* ---- values --------------------------------------------------------------------- */
@@ -399,7 +395,9 @@ pipeline_distribution_step(PG_FUNCTION_ARGS)
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
-		d = start(fcinfo);
+		d = palloc0(sizeof(Distribution));
+		pipeline_distribution_begin(d, get_fn_expr_argtype(fcinfo->flinfo, 2),
+									PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
 		MemoryContextSwitchTo(old);
 		AggRegisterCallback(fcinfo, end_sort, PointerGetDatum(d));
 	}
