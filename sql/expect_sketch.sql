@@ -92,6 +92,25 @@ SELECT e -> 'kwargs' ->> 'column' AS "column" FROM jsonb_array_elements(pipeline
 SELECT e -> 'kwargs' ->> 'column' AS "column" FROM jsonb_array_elements(pipeline.suggest('SELECT nullif(id, 7) AS id, hash, CASE WHEN id = 23000 THEN 1 ELSE id END AS twice FROM t') -> 'expectations') e WHERE e ->> 'type' = 'expect_column_values_to_be_unique' ORDER BY 1;
 SELECT bool_and(r.success) AS holds, count(*) > 60 AS many FROM pipeline.check_now('t', pipeline.suggest('t') -> 'expectations') r;
 SELECT bool_and(r.success) AS holds FROM pipeline.check_now('t', pipeline.suggest('t', exact => true) -> 'expectations') r;
+-- Checks that allow an error: by a sketch where that is good enough, and where
+-- nothing else sorts the column anyway.
+CREATE FUNCTION near(kwargs text, type text DEFAULT 'unique_value_count_to_be_between', more jsonb DEFAULT '[]') RETURNS text LANGUAGE sql AS $$
+  SELECT concat_ws(' ', r.success, r.details ->> 'approximate', coalesce(r.error, '')) FROM pipeline.check_now('t', jsonb_build_array(jsonb_build_object('type', 'expect_column_' || type, 'kwargs', kwargs::jsonb)) || more) r LIMIT 1 $$;
+SELECT e, near(format('{"column": "hash", "min_value": 23400, "max_value": 24600, "allow_relative_error": %s}', e)) AS count, near(format('{"column": "hash", "min_value": 0.97, "allow_relative_error": %s}', e), 'proportion_of_unique_values_to_be_between') AS proportion,
+  near(format('{"column": "id", "min_value": 11700, "max_value": 12300, "allow_relative_error": %s}', e), 'median_to_be_between') AS median,
+  near(format('{"column": "id", "quantile_ranges": {"quantiles": [0.1, 0.9], "value_ranges": [[2160, 2640], [21360, 21840]]}, "allow_relative_error": %s}', e), 'quantile_values_to_be_between') AS quantiles
+FROM unnest('{false,true,0,0.009,0.01,0.024,0.025,1,"\"lower\""}'::text[]) AS e;
+SELECT near('{"column": "hash", "allow_relative_error": 2}');
+SELECT near('{"column": "hash", "allow_relative_error": -0.1}');
+SELECT near('{"column": "hash", "allow_relative_error": []}');
+SELECT near('{"column": "hash", "min_value": 1, "allow_relative_error": true}', more => '[{"type": "expect_column_values_to_be_unique", "kwargs": {"column": "hash"}}]') AS sorted_anyway,
+  near('{"column": "few", "min_value": 3, "max_value": 3, "allow_relative_error": true}') AS few, near('{"column": "nothing", "allow_relative_error": true}') AS nothing,
+  near('{"column": "hash", "min_value": 11700, "max_value": 12300, "allow_relative_error": true, "row_condition": "id % 2 = 0"}') AS condition;
+SELECT near('{"column": "d", "allow_relative_error": true, "min_value": "2019-01-01"}', 'median_to_be_between') AS d;
+SELECT s.observed_value IS NOT DISTINCT FROM p.observed_value AS same, p.details FROM pipeline.check_now('t', '[{"type": "expect_column_unique_value_count_to_be_between", "kwargs": {"column": "u", "allow_relative_error": true}}]') s,
+  (SELECT set_config('parallel_setup_cost', '0', true), set_config('parallel_tuple_cost', '0', true), set_config('min_parallel_table_scan_size', '0', true)) c,
+  LATERAL (SELECT * FROM pipeline.check_now('t', '[{"type": "expect_column_unique_value_count_to_be_between", "kwargs": {"column": "u", "allow_relative_error": true}}]')) p;
+
 -- No rows, no columns' worth, errors.
 SELECT "column", distinct_count, exact FROM pipeline.profile('SELECT * FROM t WHERE false') WHERE ordinal < 3;
 SELECT * FROM pipeline.profile(NULL);

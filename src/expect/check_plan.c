@@ -19,7 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 
-#include "expect/check.h"
+#include "expect/sketch.h"
 
 /* One _check call in the making. */
 typedef struct Call
@@ -258,8 +258,28 @@ typedef struct Member
 {
 	Check	   *check;
 	char	   *arguments;
+	bool		sketched;		/* nearly is enough */
 	bool		done;
 } Member;
+
+/*
+ * May the verdict come from a sketch?  Of quantiles the rank is then off by one
+ * percent of the rows, the number of distinct values by 2.5 percent of itself:
+ * who allows less gets what is exact.
+ */
+bool
+pipeline_is_sketched(const ScanTarget *target, const Check *check)
+{
+	JsonbValue	buf;
+	JsonbValue *v = check->type->kind == CHECK_DISTRIBUTION ?
+		pipeline_kwarg(check->kwargs, "allow_relative_error", &buf) : NULL;
+	bool		ranks = check->type->sub == SUB_MEDIAN || check->type->sub == SUB_QUANTILES;
+
+	if (v == NULL || (v->type == jbvBool && !v->val.boolean) || v->type == jbvString ||
+		(v->type == jbvNumeric && pipeline_json_number(v) < (ranks ? SKETCH_RANK_ERROR : SKETCH_DISTINCT_ERROR)))
+		return false;
+	return pipeline_is_sketchable(pipeline_column_attribute(target, pipeline_kwarg_text(check->kwargs, "column"))->atttypid);
+}
 
 /* One call for the members of the same arguments, from the i-th on. */
 static void
@@ -268,6 +288,7 @@ add_distribution(Statement *s, Member *members, int n, int i)
 	StringInfoData plan;
 	List	   *checks = NIL;
 	const char *arguments = members[i].arguments;
+	bool		sketched = members[i].sketched;
 
 	initStringInfo(&plan);
 	for (; i < n; i++)
@@ -275,7 +296,7 @@ add_distribution(Statement *s, Member *members, int n, int i)
 		Check	   *check = members[i].check;
 		Jsonb	   *kwargs = check->reference ? check->reference : check->kwargs;
 
-		if (members[i].done || strcmp(members[i].arguments, arguments) != 0)
+		if (members[i].done || members[i].sketched != sketched || strcmp(members[i].arguments, arguments) != 0)
 			continue;
 		members[i].done = true;
 		appendStringInfoString(&plan, checks ? ", {\"type\": " : "{\"type\": ");
@@ -286,7 +307,7 @@ add_distribution(Statement *s, Member *members, int n, int i)
 		checks = lappend(checks, check);
 	}
 	add_column(s, 'd', checks);
-	appendStringInfo(&s->list, "pipeline._distribution(%s::pg_catalog.jsonb, %s)",
+	appendStringInfo(&s->list, "pipeline.%s(%s::pg_catalog.jsonb, %s)", sketched ? "_sketch" : "_distribution",
 					 quote_literal_cstr(psprintf("[%s]", plan.data)), arguments);
 }
 
@@ -304,8 +325,14 @@ add_distributions(Statement *s, const List *checks)
 		if (check->type->kind != CHECK_DISTRIBUTION || check->expression != NULL)
 			continue;
 		members[n].check = check;
+		members[n].sketched = pipeline_is_sketched(s->target, check);
 		members[n++].arguments = distribution_arguments(s->target, check);
 	}
+	/* Where the values are sorted anyway, what is exact costs no more. */
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < n; j++)
+			if (!members[j].sketched && strcmp(members[i].arguments, members[j].arguments) == 0)
+				members[i].sketched = false;
 	for (int i = 0; i < n; i++)
 		if (!members[i].done)
 			add_distribution(s, members, n, i);

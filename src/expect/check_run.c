@@ -286,9 +286,9 @@ is_big(const ScanTarget *target)
 
 /* Does it hold rows or values of one process back until the end? */
 static bool
-sorts(const Check *check)
+sorts(const ScanTarget *target, const Check *check)
 {
-	return (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL) ||
+	return (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL && !pipeline_is_sketched(target, check)) ||
 		check->type->sub == SUB_OUTLIERS;
 }
 
@@ -336,7 +336,7 @@ scan_target(Run *run, const List *checks)
 	}
 	foreach(lc, checks)
 	{
-		if (sorts(lfirst(lc)))
+		if (sorts(run->target, lfirst(lc)))
 			sorting = lappend(sorting, lfirst(lc));
 		else
 			others = lappend(others, lfirst(lc));

@@ -49,6 +49,11 @@ extern void pipeline_quantiles_receive(StringInfo buf, Quantiles *q);
 extern void pipeline_datum_send(StringInfo buf, Datum value, int16 typlen, bool typbyval);
 extern Datum pipeline_datum_receive(StringInfo buf, int16 typlen, bool typbyval);
 
+/* How far an estimate may be off: the rank of a quantile, a part of the rows; the
+ * number of distinct values, a part of itself. */
+#define SKETCH_RANK_ERROR 0.01
+#define SKETCH_DISTINCT_ERROR 0.025
+
 /* ---- sketch_distinct.c ----------------------------------------------------------- */
 
 extern double pipeline_distinct_estimate(const hyperLogLogState *h);

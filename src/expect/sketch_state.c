@@ -215,6 +215,11 @@ append_found(StringInfo buf, Sketch *s, const double *fractions, int n)
 	Datum	   *values = palloc_array(Datum, n + 1);
 	bool		found = s->quantiles && pipeline_quantiles_find(s->quantiles, fractions, n, values);
 
+	if (!found && s->d.elements > s->d.missing)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("quantiles of values of more than %d bytes, or without an order, cannot be estimated", MAX_ITEM_BYTES),
+				 errhint("Leave allow_relative_error out.")));
 	appendStringInfoString(buf, ", \"values\": [");
 	for (int i = 0; i < n; i++)
 	{
