@@ -19,7 +19,7 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 
-#include "expect/sketch.h"
+#include "expect/check.h"
 
 /* One _check call in the making. */
 typedef struct Call
@@ -261,25 +261,6 @@ typedef struct Member
 	bool		sketched;		/* nearly is enough */
 	bool		done;
 } Member;
-
-/*
- * May the verdict come from a sketch?  Of quantiles the rank is then off by one
- * percent of the rows, the number of distinct values by 2.5 percent of itself:
- * who allows less gets what is exact.
- */
-bool
-pipeline_is_sketched(const ScanTarget *target, const Check *check)
-{
-	JsonbValue	buf;
-	JsonbValue *v = check->type->kind == CHECK_DISTRIBUTION ?
-		pipeline_kwarg(check->kwargs, "allow_relative_error", &buf) : NULL;
-	bool		ranks = check->type->sub == SUB_MEDIAN || check->type->sub == SUB_QUANTILES;
-
-	if (v == NULL || (v->type == jbvBool && !v->val.boolean) || v->type == jbvString ||
-		(v->type == jbvNumeric && pipeline_json_number(v) < (ranks ? SKETCH_RANK_ERROR : SKETCH_DISTINCT_ERROR)))
-		return false;
-	return pipeline_is_sketchable(pipeline_column_attribute(target, pipeline_kwarg_text(check->kwargs, "column"))->atttypid);
-}
 
 /* One call for the members of the same arguments, from the i-th on. */
 static void

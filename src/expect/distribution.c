@@ -9,8 +9,9 @@
  * Values are counted in a hash while they are few.  When every other value is
  * new, or the hash has outgrown its share of work_mem, what is not in it goes
  * to a tuplesort, which spills to disk; a hash that answers next to nothing is
- * not asked any more.  There is no combine function: a sort does not travel
- * between processes.
+ * not asked any more.  Where only bins are to be counted, no value is kept.  On
+ * its way from a worker (distribution_state.c) a sort is a list of its values,
+ * so that a parallel scan pays for columns of few values, and for bins.
  */
 #include "postgres.h"
 
@@ -259,6 +260,9 @@ pipeline_distribution_begin(Distribution *d, Oid typid, const Jsonb *plan)
 		}
 		compile_check(d, &d->checks[i], check);
 	}
+	d->binned = true;
+	for (int i = 0; i < d->nchecks; i++)
+		d->binned = d->binned && d->checks[i].nbins > 0;
 }
 
 /* ---- values --------------------------------------------------------------------- */
@@ -288,7 +292,7 @@ grow(Distribution *d)
 }
 
 static void
-add_to_sort(Distribution *d, Datum value)
+add_to_sort(Distribution *d, Datum value, int64 count)
 {
 	if (d->sort == NULL)
 	{
@@ -298,53 +302,50 @@ add_to_sort(Distribution *d, Datum value)
 										work_mem, NULL, TUPLESORT_NONE);
 		MemoryContextSwitchTo(old);
 	}
-	tuplesort_putdatum(d->sort, value, false);
+	for (int64 i = 0; i < count; i++)
+		tuplesort_putdatum(d->sort, value, false);
 }
 
-/* Is the hash worth its while?  Asked after every TRIAL values. */
+/* Is the hash worth its while?  Asked after every TRIAL rows. */
 static void
 review(Distribution *d)
 {
-	if (!OidIsValid(d->less))
-		return;
-	if (d->hits * 2 < d->probes)
+	if (OidIsValid(d->less) && d->hits * 2 < d->probes)
 		d->frozen = d->unused = true;
-	else if (d->bytes + d->nslots * sizeof(HashSlot) > work_mem * (Size) 1024 / 2)
-		d->frozen = true;
 	d->probes = d->hits = 0;
 }
 
-/* Count one value. */
-static void
-add_value(Distribution *d, Datum value)
+/* Count a value that some rows have. */
+void
+pipeline_distribution_add(Distribution *d, Datum value, int64 count)
 {
 	uint32		hash;
 	uint32		at;
 
 	if (d->unused || !d->has_hash)
 	{
-		add_to_sort(d, value);
+		add_to_sort(d, value, count);
 		return;
 	}
 	if (d->nvalues * 4 >= d->nslots * 3)
 		grow(d);
 	hash = hash_value(d, value);
 	at = hash & (d->nslots - 1);
-	if (++d->probes >= TRIAL)
-		review(d);
 	while (d->slots[at].used)
 	{
 		if (d->slots[at].hash == hash && pipeline_values_equal(d, d->slots[at].value, value))
 		{
-			d->slots[at].count++;
+			d->slots[at].count += count;
 			d->hits++;
 			return;
 		}
 		at = (at + 1) & (d->nslots - 1);
 	}
+	if (!d->frozen && OidIsValid(d->less))
+		d->frozen = d->bytes + d->nslots * sizeof(HashSlot) > work_mem * (Size) 1024 / 2;
 	if (d->frozen)
 	{
-		add_to_sort(d, value);
+		add_to_sort(d, value, count);
 		return;
 	}
 	if (!d->typbyval)
@@ -355,12 +356,32 @@ add_value(Distribution *d, Datum value)
 		value = datumCopy(value, false, d->typlen);
 		MemoryContextSwitchTo(old);
 	}
-	d->slots[at] = (HashSlot) {.hash = hash, .used = true, .count = 1, .value = value};
+	d->slots[at] = (HashSlot) {.hash = hash, .used = true, .count = count, .value = value};
 	d->nvalues++;
 }
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
+/* Count a value: in its bin, or for itself. */
+static inline void
+add_value(Distribution *d, Datum value)
+{
+	if (d->binned)
+	{
+		double		number = pipeline_value_double(d->base, value);
+
+		for (int i = 0; i < d->nchecks; i++)
+			pipeline_distribution_bin(&d->checks[i], number, 1);
+	}
+	else
+	{
+		pipeline_distribution_add(d, value, 1);
+		if (++d->probes >= TRIAL)
+			review(d);
+	}
+}
+
+/* Where the state lives; an error when nobody aggregates. */
+MemoryContext
+pipeline_distribution_context(FunctionCallInfo fcinfo)
 {
 	MemoryContext context;
 
@@ -382,13 +403,19 @@ end_sort(Datum arg)
 	d->sort = NULL;
 }
 
+void
+pipeline_distribution_register(FunctionCallInfo fcinfo, Distribution *d)
+{
+	AggRegisterCallback(fcinfo, end_sort, PointerGetDatum(d));
+}
+
 PG_FUNCTION_INFO_V1(pipeline_distribution_step);
 
 /* Transition: one value. */
 Datum
 pipeline_distribution_step(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo);
+	MemoryContext context = pipeline_distribution_context(fcinfo);
 	Distribution *d;
 
 	if (PG_ARGISNULL(0))
@@ -399,7 +426,7 @@ pipeline_distribution_step(PG_FUNCTION_ARGS)
 		pipeline_distribution_begin(d, get_fn_expr_argtype(fcinfo->flinfo, 2),
 									PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
 		MemoryContextSwitchTo(old);
-		AggRegisterCallback(fcinfo, end_sort, PointerGetDatum(d));
+		pipeline_distribution_register(fcinfo, d);
 	}
 	else
 		d = (Distribution *) PG_GETARG_POINTER(0);
@@ -421,7 +448,7 @@ PG_FUNCTION_INFO_V1(pipeline_distribution_final);
 Datum
 pipeline_distribution_final(PG_FUNCTION_ARGS)
 {
-	aggregate_context(fcinfo);
+	pipeline_distribution_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(pipeline_distribution_walk((Distribution *) PG_GETARG_POINTER(0)));

@@ -68,6 +68,7 @@ typedef struct Distribution
 	uint32		nslots;			/* a power of two */
 	uint32		nvalues;
 	Size		bytes;
+	bool		binned;			/* its checks want counts of bins only: no value is kept */
 	bool		frozen;			/* no new values in the hash */
 	bool		unused;			/* nor is it asked */
 	int64		probes;
@@ -97,6 +98,12 @@ extern void pipeline_profile_send(StringInfo buf, const struct Profile *profile)
 extern void pipeline_profile_receive(StringInfo buf, struct Profile *profile);
 
 extern void pipeline_distribution_begin(Distribution *d, Oid typid, const Jsonb *plan);
+extern void pipeline_distribution_add(Distribution *d, Datum value, int64 count);
+extern MemoryContext pipeline_distribution_context(FunctionCallInfo fcinfo);
+extern void pipeline_distribution_register(FunctionCallInfo fcinfo, Distribution *d);
+extern void pipeline_distribution_bin(DistributionCheck *check, double value, int64 count);
+extern void pipeline_distribution_runs(Distribution *d, void (*visit) (void *arg, Datum value, int64 count), void *arg);
+
 extern bool pipeline_values_equal(Distribution *d, Datum a, Datum b);
 extern Jsonb *pipeline_distribution_walk(Distribution *d);
 extern double pipeline_value_double(Oid typid, Datum value);

@@ -72,18 +72,34 @@ COMMENT ON FUNCTION pipeline._unexpected(integer, jsonb, VARIADIC "any") IS
 CREATE OR REPLACE FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean) RETURNS internal
   LANGUAGE c IMMUTABLE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'pipeline_distribution_step';
+CREATE OR REPLACE FUNCTION pipeline._distribution_combine(internal, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_combine';
+CREATE OR REPLACE FUNCTION pipeline._distribution_serialize(internal) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_serialize';
+CREATE OR REPLACE FUNCTION pipeline._distribution_deserialize(bytea, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_deserialize';
 CREATE OR REPLACE FUNCTION pipeline._distribution_final(internal) RETURNS jsonb
   LANGUAGE c IMMUTABLE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'pipeline_distribution_final';
 COMMENT ON FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean) IS 'Transition of the aggregate _distribution: one value.';
+COMMENT ON FUNCTION pipeline._distribution_combine(internal, internal) IS 'Combines two partial states of _distribution.';
+COMMENT ON FUNCTION pipeline._distribution_serialize(internal) IS 'A partial state of _distribution, as a parallel worker sends it.';
+COMMENT ON FUNCTION pipeline._distribution_deserialize(bytea, internal) IS 'The reverse of _distribution_serialize.';
 COMMENT ON FUNCTION pipeline._distribution_final(internal) IS 'What the checks of _distribution want to know, as JSON.';
 REVOKE ALL ON FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean),
-  pipeline._distribution_final(internal) FROM PUBLIC;
+  pipeline._distribution_combine(internal, internal), pipeline._distribution_serialize(internal),
+  pipeline._distribution_deserialize(bytea, internal), pipeline._distribution_final(internal) FROM PUBLIC;
 /* Granted to all, as _check is. */
 CREATE OR REPLACE AGGREGATE pipeline._distribution(jsonb, "any", boolean) (
   SFUNC = pipeline._distribution_step,
   STYPE = internal,
   SSPACE = 65536,
+  COMBINEFUNC = pipeline._distribution_combine,
+  SERIALFUNC = pipeline._distribution_serialize,
+  DESERIALFUNC = pipeline._distribution_deserialize,
   FINALFUNC = pipeline._distribution_final,
   FINALFUNC_MODIFY = READ_WRITE,
   PARALLEL = SAFE
