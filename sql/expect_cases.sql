@@ -71,5 +71,21 @@ WHERE v.t = c ->> 'table' AND r.validation_id = v.validation_id AND r.name = c -
 SELECT count(*) = (SELECT count(*) FROM cases) AS every_case FROM cases, v, pipeline.expectation_results r
 WHERE v.t = c ->> 'table' AND r.validation_id = v.validation_id AND r.name = c ->> 'id';
 SELECT count(*) >= 600 AS enough, count(DISTINCT c ->> 'type') AS types FROM cases;
+-- What is written for Great Expectations has the members, and the types of them,
+-- that the tool's own schemas allow, and no others: test/data/ge_schemas.jsonl.
+\set schemas :srcdir '/test/data/ge_schemas.jsonl'
+\setenv SCHEMAS :schemas
+\set lines `cat "$SCHEMAS"`
+CREATE TABLE documents AS SELECT s.line::jsonb ->> 'document' AS document, s.line::jsonb ->> 'version' AS version, s.line::jsonb -> 'schema' AS schema, t,
+  CASE s.line::jsonb ->> 'document' WHEN 'report' THEN pipeline.validation_report(v.validation_id, s.line::jsonb ->> 'version') ELSE pipeline.export_suite('cases ' || t, s.line::jsonb ->> 'version') END AS doc
+FROM v, string_to_table(:'lines', E'\n') AS s(line) WHERE s.line <> '';
+CREATE FUNCTION follows(document text, version text, schema jsonb) RETURNS text LANGUAGE sql AS $$
+  SELECT success || ' ' || element_count FROM pipeline.check_now(format('SELECT doc FROM expect_cases.documents WHERE document = %L AND version = %L', document, version),
+    jsonb_build_array(jsonb_build_object('type', 'expect_column_values_to_match_json_schema', 'kwargs', jsonb_build_object('column', 'doc', 'json_schema', schema))))
+$$;
+SELECT document, version, follows(document, version, schema), sum(jsonb_array_length(doc -> CASE document WHEN 'report' THEN 'results' ELSE 'expectations' END)) AS checks
+FROM documents GROUP BY document, version, schema ORDER BY 1, 2;
+-- The schemas do look: a document of the other version is refused.
+SELECT document, version, follows(document, CASE version WHEN '1.0' THEN '0.18' ELSE '1.0' END, schema) FROM documents GROUP BY document, version, schema ORDER BY 1, 2;
 DO $$ BEGIN PERFORM pipeline.drop_suite('cases ' || t) FROM unnest('{va,vempty,vnull}'::text[]) AS t; END $$;
 DROP SCHEMA expect_cases CASCADE;

@@ -43,6 +43,47 @@ SELECT success, element_count, error FROM pipeline.check_now('t', '[
  {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "a"}}]');
 RESET parallel_leader_participation;
 
+-- Distributions: the same JSON from one process and from several, whatever they
+-- send: a hash, a sort, bins.
+CREATE TABLE v AS SELECT i AS id, i * 7919 % 20000 AS many, i % 50 AS few, CASE WHEN i % 9 > 0 THEN (i * 31 % 700)::numeric / 7 END AS n, 'k' || i % 1500 AS t, md5((i % 15000)::text) AS hash,
+  CASE i % 400 WHEN 3 THEN 'NaN' WHEN 4 THEN '-Infinity' ELSE (i * 13 % 977) / 3.0 END AS f, date '2024-01-01' + i % 365 AS d, ARRAY[i % 30] AS a, B'101' | (i % 8)::bit(3) AS b FROM generate_series(1, 20000) i;
+ANALYZE v;
+CREATE FUNCTION found(column_name text, work text) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE r jsonb; bins text := CASE WHEN column_name IN ('id', 'many', 'few', 'n', 'f') THEN ', {"type": "expect_column_drift", "kwargs": {"partition_object": {"bins": ["-Infinity", 3, 10.5, 200, 10000], "weights": [0.25, 0.25, 0.25, 0.25]}}}' ELSE '' END;
+BEGIN
+  PERFORM set_config('work_mem', work, true);
+  EXECUTE format('SELECT pipeline._distribution(%L, %I, id %% 3 > 0) || CASE WHEN %L <> '''' THEN pipeline._distribution(%L, %2$I, true) ELSE ''[]'' END FROM v',
+    '[{"type": "expect_column_values_to_be_unique", "limit": 3, "collation": 100, "kwargs": {}}, {"type": "expect_column_median_to_be_between", "kwargs": {"column": "x"}}, {"type": "profile", "kwargs": {}},
+      {"type": "expect_column_distinct_values_to_be_in_set", "kwargs": {"column": "x", "value_set": null}}, {"type": "expect_column_most_common_value_to_be_in_set", "kwargs": {"column": "x", "value_set": null}}' || bins || ']',
+    column_name, bins, '[' || substr(bins, 3) || ']') INTO r;
+  RETURN jsonb_path_query_array(r, '$[*]') #- '{2,mean}' #- '{2,stddev}';
+END $$;
+CREATE TABLE columns AS SELECT c, w FROM unnest('{id,many,few,n,t,hash,f,d,a,b}'::text[]) c, unnest('{64kB,4MB}'::text[]) w;
+EXPLAIN (COSTS OFF) SELECT pipeline._distribution('[]', hash, true) FROM v;
+SET max_parallel_workers_per_gather = 0;
+CREATE TABLE serial_found AS SELECT c, w, found(c, w) AS f FROM columns;
+SET max_parallel_workers_per_gather = 2;
+CREATE TABLE parallel_found AS SELECT c, w, found(c, w) AS f FROM columns;
+SELECT c, w, s.f, p.f FROM serial_found s JOIN parallel_found p USING (c, w) WHERE s.f IS DISTINCT FROM p.f;
+SET parallel_leader_participation = off;
+SELECT c, w FROM serial_found s WHERE s.f IS DISTINCT FROM found(c, w);
+RESET parallel_leader_participation;
+SELECT count(*), count(f) FROM serial_found;
+-- The checks: bins, and columns that have few values by their statistics, take
+-- part in the parallel scan; the results are those of a serial one.
+TRUNCATE checks;
+INSERT INTO checks SELECT jsonb_agg(jsonb_build_object('type', 'expect_column_' || t, 'kwargs', jsonb_build_object('column', c) || k::jsonb)) FROM unnest('{id,few,n,many}'::text[]) c, (VALUES
+  ('median_to_be_between', '{}'), ('unique_value_count_to_be_between', '{"max_value": 60}'), ('proportion_of_unique_values_to_be_between', '{}'), ('quantile_values_to_be_between', '{"quantile_ranges": {"quantiles": [0.1, 0.9], "value_ranges": [[0, 10], [5, 90]]}}'),
+  ('distinct_values_to_equal_set', '{"value_set": [1, 2]}'), ('most_common_value_to_be_in_set', '{"value_set": [0]}'), ('kl_divergence_to_be_less_than', '{"threshold": 1, "partition_object": {"bins": [0, 10, 30, 50], "weights": [0.2, 0.4, 0.3], "tail_weights": [0.05, 0.05]}}'),
+  ('drift', '{"threshold": 0.1, "reference_table": "v"}'), ('drift', '{"threshold": 0.1, "reference_table": "v", "method": "ks", "bins": 20}'), ('drift', '{"threshold": 0.1, "reference_table": "v", "method": "chi_square"}'), ('values_to_be_unique', '{}')) AS x(t, k);
+CREATE VIEW distributions AS SELECT r.* FROM checks c, pipeline.check_now('v', c.doc) r;
+SET max_parallel_workers_per_gather = 0;
+CREATE TABLE serial_checks AS TABLE distributions;
+SET max_parallel_workers_per_gather = 2;
+CREATE TABLE parallel_checks AS TABLE distributions;
+TABLE serial_checks EXCEPT ALL TABLE parallel_checks;
+SELECT count(*), count(*) FILTER (WHERE success), count(error) FROM parallel_checks;
+
 -- 250 columns, each with a condition of its own: several calls, one scan.
 DO $$ BEGIN
   EXECUTE 'CREATE TABLE wide AS SELECT ' || (SELECT string_agg(format('(g + %s) %% 10 AS c%s', i, i), ', ') FROM generate_series(1, 250) i) || ' FROM generate_series(1, 100) g';

@@ -126,6 +126,10 @@ extern Jsonb *pipeline_jsonb_object(int npairs, const char *const *keys,
 
 /* ---- timezone.c: clocks on walls ------------------------------------------ */
 
+/* numeric_double.c */
+extern double pipeline_numeric_double(const struct varlena *number);
+extern uint64 pipeline_numeric_hash(const struct varlena *number);
+
 extern pg_tz *pipeline_timezone(const char *name);
 extern pg_time_t pipeline_wall_to_instant(pg_time_t wall, pg_tz *tz);
 extern pg_time_t pipeline_instant_to_wall(pg_time_t instant, pg_tz *tz);

@@ -347,6 +347,9 @@ extern char *pipeline_scan_statement(const ScanTarget *target, const char *from,
 extern List *pipeline_unexpected_calls(const ScanTarget *target, const List *checks,
 									   List **members);
 extern bool pipeline_is_row_expression(const Check *check);
+extern bool pipeline_is_binned(const Check *check);
+extern bool pipeline_has_few_values(const ScanTarget *target, const char *column);
+extern bool pipeline_is_sketched(const ScanTarget *target, const Check *check);
 
 /* ---- partition.c: distributions against what is expected ---------------------- */
 

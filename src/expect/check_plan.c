@@ -258,6 +258,7 @@ typedef struct Member
 {
 	Check	   *check;
 	char	   *arguments;
+	bool		sketched;		/* nearly is enough */
 	bool		done;
 } Member;
 
@@ -268,6 +269,7 @@ add_distribution(Statement *s, Member *members, int n, int i)
 	StringInfoData plan;
 	List	   *checks = NIL;
 	const char *arguments = members[i].arguments;
+	bool		sketched = members[i].sketched;
 
 	initStringInfo(&plan);
 	for (; i < n; i++)
@@ -275,7 +277,7 @@ add_distribution(Statement *s, Member *members, int n, int i)
 		Check	   *check = members[i].check;
 		Jsonb	   *kwargs = check->reference ? check->reference : check->kwargs;
 
-		if (members[i].done || strcmp(members[i].arguments, arguments) != 0)
+		if (members[i].done || members[i].sketched != sketched || strcmp(members[i].arguments, arguments) != 0)
 			continue;
 		members[i].done = true;
 		appendStringInfoString(&plan, checks ? ", {\"type\": " : "{\"type\": ");
@@ -286,7 +288,7 @@ add_distribution(Statement *s, Member *members, int n, int i)
 		checks = lappend(checks, check);
 	}
 	add_column(s, 'd', checks);
-	appendStringInfo(&s->list, "pipeline._distribution(%s::pg_catalog.jsonb, %s)",
+	appendStringInfo(&s->list, "pipeline.%s(%s::pg_catalog.jsonb, %s)", sketched ? "_sketch" : "_distribution",
 					 quote_literal_cstr(psprintf("[%s]", plan.data)), arguments);
 }
 
@@ -304,8 +306,14 @@ add_distributions(Statement *s, const List *checks)
 		if (check->type->kind != CHECK_DISTRIBUTION || check->expression != NULL)
 			continue;
 		members[n].check = check;
+		members[n].sketched = pipeline_is_sketched(s->target, check);
 		members[n++].arguments = distribution_arguments(s->target, check);
 	}
+	/* Where the values are sorted anyway, what is exact costs no more. */
+	for (int i = 0; i < n; i++)
+		for (int j = 0; j < n; j++)
+			if (!members[j].sketched && strcmp(members[i].arguments, members[j].arguments) == 0)
+				members[i].sketched = false;
 	for (int i = 0; i < n; i++)
 		if (!members[i].done)
 			add_distribution(s, members, n, i);

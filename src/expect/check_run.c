@@ -2,9 +2,10 @@
  * check_run.c
  *	  From definitions to results.
  *
- * First each check is prepared by itself (check_prepare.c).  Then all that look at single rows or at single
- * columns share one scan (two, where the table is big enough for a parallel one,
- * which sorts do not take part in).  If that errs (a condition that divides by
+ * First each check is prepared by itself (check_prepare.c).  Then all that look
+ * at single rows or at single columns share one scan (two, where the table is
+ * big enough for a parallel one and a column has too many values for workers to
+ * send; see check_way.c).  If that errs (a condition that divides by
  * zero, say) they run again half by half, until only the check at fault has no
  * verdict.  Checks of deviations share a second scan, with the constants of the
  * first; the keys of duplicates, checks over windows and queries have statements
@@ -36,6 +37,8 @@ typedef struct Run
 	const ScanTarget *target;
 	MemoryContext context;		/* of the results */
 	int64		rows;			/* of the target; -1: not known */
+	int			sqlstate;		/* of the last error */
+	bool		serial;			/* no parallel scan any more */
 } Run;
 
 typedef void (*Attempt) (Run *run, void *arg);
@@ -81,6 +84,7 @@ attempt(Attempt function, Run *run, void *arg)
 		return NULL;
 	if (must_propagate(edata->sqlerrcode))
 		ReThrowError(edata);
+	run->sqlstate = edata->sqlerrcode;
 	error = MemoryContextStrdup(run->context,
 								psprintf("%s (%s)", edata->message,
 										 unpack_sql_state(edata->sqlerrcode)));
@@ -236,7 +240,13 @@ run_statement(Run *run, List *checks, const char *from)
 static void
 scan(Run *run, void *arg)
 {
+	int			guc_level = NewGUCNestLevel();
+
+	if (run->serial)
+		(void) set_config_option("max_parallel_workers_per_gather", "0", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
 	run_statement(run, arg, NULL);
+	AtEOXact_GUC(true, guc_level);
 }
 
 /*
@@ -258,6 +268,13 @@ scan_shared(Run *run, List *checks)
 	CHECK_FOR_INTERRUPTS();
 	foreach(lc, checks)
 		memset(&((Check *) lfirst(lc))->result, 0, sizeof(CheckResult));
+	/* More distinct values than workers can send: see distribution_state.c. */
+	if (run->sqlstate == ERRCODE_PROGRAM_LIMIT_EXCEEDED && !run->serial)
+	{
+		run->serial = true;
+		scan_shared(run, checks);
+		return;
+	}
 	if (half == 0)
 	{
 		set_error(linitial(checks), error);
@@ -284,12 +301,17 @@ is_big(const ScanTarget *target)
 	return big;
 }
 
-/* Does it hold rows or values of one process back until the end? */
+/*
+ * Does it hold more values back until the end than a worker of a parallel scan
+ * should send?
+ */
 static bool
-sorts(const Check *check)
+sorts(const ScanTarget *target, const Check *check)
 {
-	return (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL) ||
-		check->type->sub == SUB_OUTLIERS;
+	if (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL)
+		return !pipeline_is_sketched(target, check) && !pipeline_is_binned(check) &&
+			!pipeline_has_few_values(target, pipeline_kwarg_text(check->kwargs, "column"));
+	return check->type->sub == SUB_OUTLIERS;
 }
 
 /* Columns that a check may add to a statement. */
@@ -336,7 +358,7 @@ scan_target(Run *run, const List *checks)
 	}
 	foreach(lc, checks)
 	{
-		if (sorts(lfirst(lc)))
+		if (sorts(run->target, lfirst(lc)))
 			sorting = lappend(sorting, lfirst(lc));
 		else
 			others = lappend(others, lfirst(lc));

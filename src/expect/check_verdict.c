@@ -114,6 +114,13 @@ count_of(const Jsonb *found, const char *key)
 	return value;
 }
 
+/* Does what was found come from a sketch? */
+static bool
+is_estimate(const Jsonb *found)
+{
+	return found != NULL && pipeline_kwarg_bool(found, "approximate");
+}
+
 /* The i-th value of an array, or NULL. */
 static JsonbValue *
 ith(const Jsonb *array, int i)
@@ -299,7 +306,8 @@ quantiles_verdict(Check *check, const Jsonb *found, Oid typid)
 	}
 	r->observed = pipeline_jsonb_from(psprintf("{\"quantiles\": %s, \"values\": %s}", json_string(quantiles),
 											   values ? json_string(values) : "null"));
-	r->details = pipeline_jsonb_from(psprintf("{\"success_details\": [%s]}", details.data));
+	r->details = pipeline_jsonb_from(psprintf("{\"success_details\": [%s]%s}", details.data,
+											  is_estimate(found) ? ", \"approximate\": true" : ""));
 }
 
 /*
@@ -315,6 +323,8 @@ pipeline_distribution_verdict(Check *check, const Jsonb *found, Oid typid)
 	r->has_counts = r->has_missing = true;
 	r->elements = found ? count_of(found, "elements") : 0;
 	r->missing = found ? count_of(found, "missing") : 0;
+	if (is_estimate(found))
+		r->details = pipeline_jsonb_from("{\"approximate\": true}");
 	switch (check->type->sub)
 	{
 		case SUB_UNIQUE_COUNT:

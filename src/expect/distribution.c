@@ -9,8 +9,9 @@
  * Values are counted in a hash while they are few.  When every other value is
  * new, or the hash has outgrown its share of work_mem, what is not in it goes
  * to a tuplesort, which spills to disk; a hash that answers next to nothing is
- * not asked any more.  There is no combine function: a sort does not travel
- * between processes.
+ * not asked any more.  Where only bins are to be counted, no value is kept.  On
+ * its way from a worker (distribution_state.c) a sort is a list of its values,
+ * so that a parallel scan pays for columns of few values, and for bins.
  */
 #include "postgres.h"
 
@@ -66,7 +67,7 @@ pipeline_value_double(Oid typid, Datum value)
 		case FLOAT8OID:
 			return DatumGetFloat8(value);
 		default:
-			return DatumGetFloat8(DirectFunctionCall1(numeric_float8_no_overflow, value));
+			return pipeline_numeric_double((struct varlena *) DatumGetPointer(value));
 	}
 }
 
@@ -231,25 +232,22 @@ compile_check(Distribution *d, DistributionCheck *check, const Jsonb *plan)
 	}
 }
 
-/* Compile the plan into a new state, in the current context. */
-static Distribution *
-start(FunctionCallInfo fcinfo)
+/* Compile the plan for values of a type, into a new state, in the current context. */
+void
+pipeline_distribution_begin(Distribution *d, Oid typid, const Jsonb *plan)
 {
-	Distribution *d = palloc0(sizeof(Distribution));
-	Jsonb	   *plan;
 	int64		collation = InvalidOid;
 
-	if (PG_ARGISNULL(1))
+	if (plan == NULL || !JB_ROOT_IS_ARRAY(plan) || JB_ROOT_IS_SCALAR(plan) || JB_ROOT_COUNT(plan) == 0)
 		bad_plan();
-	plan = PG_GETARG_JSONB_P_COPY(1);
-	if (!JB_ROOT_IS_ARRAY(plan) || JB_ROOT_IS_SCALAR(plan) || JB_ROOT_COUNT(plan) == 0)
-		bad_plan();
+	d->plan = palloc(VARSIZE(plan));
+	memcpy(d->plan, plan, VARSIZE(plan));
 	d->context = CurrentMemoryContext;
 	d->nchecks = JB_ROOT_COUNT(plan);
 	d->checks = palloc0_array(DistributionCheck, d->nchecks);
 	for (int i = 0; i < d->nchecks; i++)
 	{
-		JsonbValue *v = getIthJsonbValueFromContainer(&plan->root, i);
+		JsonbValue *v = getIthJsonbValueFromContainer(&d->plan->root, i);
 		Jsonb	   *check;
 
 		if (v->type != jbvBinary)
@@ -258,11 +256,13 @@ start(FunctionCallInfo fcinfo)
 		if (i == 0)
 		{
 			pipeline_kwarg_int(check, "collation", &collation);
-			prepare_type(d, get_fn_expr_argtype(fcinfo->flinfo, 2), (Oid) collation);
+			prepare_type(d, typid, (Oid) collation);
 		}
 		compile_check(d, &d->checks[i], check);
 	}
-	return d;
+	d->binned = true;
+	for (int i = 0; i < d->nchecks; i++)
+		d->binned = d->binned && d->checks[i].nbins > 0;
 }
 
 /* ---- values --------------------------------------------------------------------- */
@@ -292,7 +292,7 @@ grow(Distribution *d)
 }
 
 static void
-add_to_sort(Distribution *d, Datum value)
+add_to_sort(Distribution *d, Datum value, int64 count)
 {
 	if (d->sort == NULL)
 	{
@@ -302,53 +302,50 @@ add_to_sort(Distribution *d, Datum value)
 										work_mem, NULL, TUPLESORT_NONE);
 		MemoryContextSwitchTo(old);
 	}
-	tuplesort_putdatum(d->sort, value, false);
+	for (int64 i = 0; i < count; i++)
+		tuplesort_putdatum(d->sort, value, false);
 }
 
-/* Is the hash worth its while?  Asked after every TRIAL values. */
+/* Is the hash worth its while?  Asked after every TRIAL rows. */
 static void
 review(Distribution *d)
 {
-	if (!OidIsValid(d->less))
-		return;
-	if (d->hits * 2 < d->probes)
+	if (OidIsValid(d->less) && d->hits * 2 < d->probes)
 		d->frozen = d->unused = true;
-	else if (d->bytes + d->nslots * sizeof(HashSlot) > work_mem * (Size) 1024 / 2)
-		d->frozen = true;
 	d->probes = d->hits = 0;
 }
 
-/* Count one value. */
-static void
-add_value(Distribution *d, Datum value)
+/* Count a value that some rows have. */
+void
+pipeline_distribution_add(Distribution *d, Datum value, int64 count)
 {
 	uint32		hash;
 	uint32		at;
 
 	if (d->unused || !d->has_hash)
 	{
-		add_to_sort(d, value);
+		add_to_sort(d, value, count);
 		return;
 	}
 	if (d->nvalues * 4 >= d->nslots * 3)
 		grow(d);
 	hash = hash_value(d, value);
 	at = hash & (d->nslots - 1);
-	if (++d->probes >= TRIAL)
-		review(d);
 	while (d->slots[at].used)
 	{
 		if (d->slots[at].hash == hash && pipeline_values_equal(d, d->slots[at].value, value))
 		{
-			d->slots[at].count++;
+			d->slots[at].count += count;
 			d->hits++;
 			return;
 		}
 		at = (at + 1) & (d->nslots - 1);
 	}
+	if (!d->frozen && OidIsValid(d->less))
+		d->frozen = d->bytes + d->nslots * sizeof(HashSlot) > work_mem * (Size) 1024 / 2;
 	if (d->frozen)
 	{
-		add_to_sort(d, value);
+		add_to_sort(d, value, count);
 		return;
 	}
 	if (!d->typbyval)
@@ -359,12 +356,32 @@ add_value(Distribution *d, Datum value)
 		value = datumCopy(value, false, d->typlen);
 		MemoryContextSwitchTo(old);
 	}
-	d->slots[at] = (HashSlot) {.hash = hash, .used = true, .count = 1, .value = value};
+	d->slots[at] = (HashSlot) {.hash = hash, .used = true, .count = count, .value = value};
 	d->nvalues++;
 }
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
+/* Count a value: in its bin, or for itself. */
+static inline void
+add_value(Distribution *d, Datum value)
+{
+	if (d->binned)
+	{
+		double		number = pipeline_value_double(d->base, value);
+
+		for (int i = 0; i < d->nchecks; i++)
+			pipeline_distribution_bin(&d->checks[i], number, 1);
+	}
+	else
+	{
+		pipeline_distribution_add(d, value, 1);
+		if (++d->probes >= TRIAL)
+			review(d);
+	}
+}
+
+/* Where the state lives; an error when nobody aggregates. */
+MemoryContext
+pipeline_distribution_context(FunctionCallInfo fcinfo)
 {
 	MemoryContext context;
 
@@ -386,22 +403,30 @@ end_sort(Datum arg)
 	d->sort = NULL;
 }
 
+void
+pipeline_distribution_register(FunctionCallInfo fcinfo, Distribution *d)
+{
+	AggRegisterCallback(fcinfo, end_sort, PointerGetDatum(d));
+}
+
 PG_FUNCTION_INFO_V1(pipeline_distribution_step);
 
 /* Transition: one value. */
 Datum
 pipeline_distribution_step(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo);
+	MemoryContext context = pipeline_distribution_context(fcinfo);
 	Distribution *d;
 
 	if (PG_ARGISNULL(0))
 	{
 		MemoryContext old = MemoryContextSwitchTo(context);
 
-		d = start(fcinfo);
+		d = palloc0(sizeof(Distribution));
+		pipeline_distribution_begin(d, get_fn_expr_argtype(fcinfo->flinfo, 2),
+									PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P(1));
 		MemoryContextSwitchTo(old);
-		AggRegisterCallback(fcinfo, end_sort, PointerGetDatum(d));
+		pipeline_distribution_register(fcinfo, d);
 	}
 	else
 		d = (Distribution *) PG_GETARG_POINTER(0);
@@ -423,7 +448,7 @@ PG_FUNCTION_INFO_V1(pipeline_distribution_final);
 Datum
 pipeline_distribution_final(PG_FUNCTION_ARGS)
 {
-	aggregate_context(fcinfo);
+	pipeline_distribution_context(fcinfo);
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(pipeline_distribution_walk((Distribution *) PG_GETARG_POINTER(0)));

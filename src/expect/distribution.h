@@ -50,6 +50,7 @@ typedef struct HashSlot
  */
 typedef struct Distribution
 {
+	Jsonb	   *plan;
 	Oid			typid;			/* of the argument */
 	Oid			base;			/* its base type */
 	int16		typlen;
@@ -67,6 +68,7 @@ typedef struct Distribution
 	uint32		nslots;			/* a power of two */
 	uint32		nvalues;
 	Size		bytes;
+	bool		binned;			/* its checks want counts of bins only: no value is kept */
 	bool		frozen;			/* no new values in the hash */
 	bool		unused;			/* nor is it asked */
 	int64		probes;
@@ -80,10 +82,27 @@ typedef struct Distribution
 } Distribution;
 
 /* distribution_profile.c: all there is to say of a column */
+#define PROFILE_QUANTILES 5
+
+extern const double pipeline_profile_quantiles[PROFILE_QUANTILES];
 extern struct Profile *pipeline_profile_begin(void);
 extern void pipeline_profile_visit(Distribution *d, struct Profile *profile, Datum value,
 								   int64 count, int64 before, int64 present);
+extern void pipeline_profile_value(Distribution *d, struct Profile *profile, Datum value, int64 count);
+extern void pipeline_profile_top(Distribution *d, struct Profile *profile, Datum value, int64 count);
+extern void pipeline_profile_ends(Distribution *d, struct Profile *profile, Datum min, Datum max);
+extern void pipeline_profile_set_quantiles(Distribution *d, struct Profile *profile, const Datum *values);
 extern void pipeline_profile_append(StringInfo buf, Distribution *d, struct Profile *profile);
+extern void pipeline_profile_merge(struct Profile *profile, const struct Profile *other);
+extern void pipeline_profile_send(StringInfo buf, const struct Profile *profile);
+extern void pipeline_profile_receive(StringInfo buf, struct Profile *profile);
+
+extern void pipeline_distribution_begin(Distribution *d, Oid typid, const Jsonb *plan);
+extern void pipeline_distribution_add(Distribution *d, Datum value, int64 count);
+extern MemoryContext pipeline_distribution_context(FunctionCallInfo fcinfo);
+extern void pipeline_distribution_register(FunctionCallInfo fcinfo, Distribution *d);
+extern void pipeline_distribution_bin(DistributionCheck *check, double value, int64 count);
+extern void pipeline_distribution_runs(Distribution *d, void (*visit) (void *arg, Datum value, int64 count), void *arg);
 
 extern bool pipeline_values_equal(Distribution *d, Datum a, Datum b);
 extern Jsonb *pipeline_distribution_walk(Distribution *d);

@@ -147,10 +147,9 @@ visit_quantiles(Walk *w, DistributionCheck *check, Datum value, int64 count)
 }
 
 /* Bins are closed below and open above, save the last, which is closed. */
-static void
-visit_bins(Walk *w, DistributionCheck *check, Datum value, int64 count)
+void
+pipeline_distribution_bin(DistributionCheck *check, double v, int64 count)
 {
-	double		v = pipeline_value_double(w->d->base, value);
 	int			low = 0;
 	int			high = check->nbins;
 
@@ -192,8 +191,10 @@ visit_members(Walk *w, DistributionCheck *check, Datum value, int64 count)
 }
 
 static void
-visit(Walk *w, Datum value, int64 count)
+visit(void *arg, Datum value, int64 count)
 {
+	Walk	   *w = arg;
+
 	w->distinct++;
 	for (int i = 0; i < w->d->nchecks; i++)
 	{
@@ -224,7 +225,7 @@ visit(Walk *w, Datum value, int64 count)
 			case SUB_KL:
 			case SUB_DRIFT:
 				if (check->nbins > 0)
-					visit_bins(w, check, value, count);
+					pipeline_distribution_bin(check, pipeline_value_double(w->d->base, value), count);
 				else
 					visit_members(w, check, value, count);
 				break;
@@ -305,14 +306,19 @@ next_run(Runs *r)
 	}
 }
 
-/* Merge the values of the hash with those of the sort. */
-static void
-walk_values(Walk *w, SortSupport sort)
+/* Visit the values in order: those of the hash merged with those of the sort. */
+void
+pipeline_distribution_runs(Distribution *d, void (*visit_value) (void *arg, Datum value, int64 count), void *arg)
 {
-	Distribution *d = w->d;
+	SortSupportData sort = {0};
 	Runs		runs = {.d = d};
 	uint32		i = 0;
 
+	sort.ssup_cxt = CurrentMemoryContext;
+	sort.ssup_collation = d->collation;
+	if (OidIsValid(d->less))
+		PrepareSortSupportFromOrderingOp(d->less, &sort);
+	pack_slots(d, &sort);
 	if (d->sort)
 	{
 		tuplesort_performsort(d->sort);
@@ -322,24 +328,24 @@ walk_values(Walk *w, SortSupport sort)
 	while (i < d->nvalues || runs.count > 0)
 	{
 		int			order = i == d->nvalues ? 1 : runs.count == 0 ? -1 :
-			ApplySortComparator(d->slots[i].value, false, runs.value, false, sort);
+			ApplySortComparator(d->slots[i].value, false, runs.value, false, &sort);
 
 		CHECK_FOR_INTERRUPTS();
 		/* Equal to the hash's and yet sorted: the hash was not asked. */
 		if (order == 0 && pipeline_values_equal(d, d->slots[i].value, runs.value))
 		{
-			visit(w, d->slots[i].value, d->slots[i].count + runs.count);
+			visit_value(arg, d->slots[i].value, d->slots[i].count + runs.count);
 			i++;
 			next_run(&runs);
 		}
 		else if (order <= 0)
 		{
-			visit(w, d->slots[i].value, d->slots[i].count);
+			visit_value(arg, d->slots[i].value, d->slots[i].count);
 			i++;
 		}
 		else
 		{
-			visit(w, runs.value, runs.count);
+			visit_value(arg, runs.value, runs.count);
 			next_run(&runs);
 		}
 	}
@@ -416,15 +422,9 @@ Jsonb *
 pipeline_distribution_walk(Distribution *d)
 {
 	Walk		w = {.d = d, .present = d->elements - d->missing};
-	SortSupportData sort = {0};
 	StringInfoData buf;
 
-	sort.ssup_cxt = CurrentMemoryContext;
-	sort.ssup_collation = d->collation;
-	if (OidIsValid(d->less))
-		PrepareSortSupportFromOrderingOp(d->less, &sort);
-	pack_slots(d, &sort);
-	walk_values(&w, &sort);
+	pipeline_distribution_runs(d, visit, &w);
 	initStringInfo(&buf);
 	appendStringInfoChar(&buf, '[');
 	for (int i = 0; i < d->nchecks; i++)

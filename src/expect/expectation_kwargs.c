@@ -370,6 +370,8 @@ check_value(const ExpectationType *type, const Kwarg *kwarg, const Jsonb *kwargs
 		case KWARG_RELATIVE:
 			if (v->type != jbvBool && v->type != jbvString && v->type != jbvNumeric)
 				bad_kwarg(kwargs, kwarg->name, "true, false, a number or the name of a method");
+			if (v->type == jbvNumeric && !(pipeline_json_number(v) >= 0 && pipeline_json_number(v) <= 1))
+				bad_kwarg(kwargs, kwarg->name, "a number between 0 and 1");
 			break;
 	}
 }

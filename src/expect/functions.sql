@@ -72,24 +72,93 @@ COMMENT ON FUNCTION pipeline._unexpected(integer, jsonb, VARIADIC "any") IS
 CREATE OR REPLACE FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean) RETURNS internal
   LANGUAGE c IMMUTABLE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'pipeline_distribution_step';
+CREATE OR REPLACE FUNCTION pipeline._distribution_combine(internal, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_combine';
+CREATE OR REPLACE FUNCTION pipeline._distribution_serialize(internal) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_serialize';
+CREATE OR REPLACE FUNCTION pipeline._distribution_deserialize(bytea, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_distribution_deserialize';
 CREATE OR REPLACE FUNCTION pipeline._distribution_final(internal) RETURNS jsonb
   LANGUAGE c IMMUTABLE PARALLEL SAFE
   AS 'MODULE_PATHNAME', 'pipeline_distribution_final';
 COMMENT ON FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean) IS 'Transition of the aggregate _distribution: one value.';
+COMMENT ON FUNCTION pipeline._distribution_combine(internal, internal) IS 'Combines two partial states of _distribution.';
+COMMENT ON FUNCTION pipeline._distribution_serialize(internal) IS 'A partial state of _distribution, as a parallel worker sends it.';
+COMMENT ON FUNCTION pipeline._distribution_deserialize(bytea, internal) IS 'The reverse of _distribution_serialize.';
 COMMENT ON FUNCTION pipeline._distribution_final(internal) IS 'What the checks of _distribution want to know, as JSON.';
 REVOKE ALL ON FUNCTION pipeline._distribution_step(internal, jsonb, "any", boolean),
-  pipeline._distribution_final(internal) FROM PUBLIC;
+  pipeline._distribution_combine(internal, internal), pipeline._distribution_serialize(internal),
+  pipeline._distribution_deserialize(bytea, internal), pipeline._distribution_final(internal) FROM PUBLIC;
 /* Granted to all, as _check is. */
 CREATE OR REPLACE AGGREGATE pipeline._distribution(jsonb, "any", boolean) (
   SFUNC = pipeline._distribution_step,
   STYPE = internal,
   SSPACE = 65536,
+  COMBINEFUNC = pipeline._distribution_combine,
+  SERIALFUNC = pipeline._distribution_serialize,
+  DESERIALFUNC = pipeline._distribution_deserialize,
   FINALFUNC = pipeline._distribution_final,
   FINALFUNC_MODIFY = READ_WRITE,
   PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE pipeline._distribution(jsonb, "any", boolean) IS
 'Internal: evaluates the checks of a column''s distinct or ordered values with one hash and one sort, for validate() and check_now().';
+
+CREATE OR REPLACE FUNCTION pipeline._sketch_step(internal, jsonb, "any", boolean) RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_sketch_step';
+CREATE OR REPLACE FUNCTION pipeline._sketch_unique_step(internal, jsonb, "any", boolean) RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_sketch_unique_step';
+CREATE OR REPLACE FUNCTION pipeline._sketch_combine(internal, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_sketch_combine';
+CREATE OR REPLACE FUNCTION pipeline._sketch_serialize(internal) RETURNS bytea
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_sketch_serialize';
+CREATE OR REPLACE FUNCTION pipeline._sketch_deserialize(bytea, internal) RETURNS internal
+  LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_sketch_deserialize';
+CREATE OR REPLACE FUNCTION pipeline._sketch_final(internal) RETURNS jsonb
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_sketch_final';
+COMMENT ON FUNCTION pipeline._sketch_step(internal, jsonb, "any", boolean) IS 'Transition of the aggregate _sketch: one value.';
+COMMENT ON FUNCTION pipeline._sketch_unique_step(internal, jsonb, "any", boolean) IS 'Transition of the aggregate _sketch_unique: one value.';
+COMMENT ON FUNCTION pipeline._sketch_combine(internal, internal) IS 'Combines two partial states of _sketch.';
+COMMENT ON FUNCTION pipeline._sketch_serialize(internal) IS 'A partial state of _sketch, as a parallel worker sends it.';
+COMMENT ON FUNCTION pipeline._sketch_deserialize(bytea, internal) IS 'The reverse of _sketch_serialize.';
+COMMENT ON FUNCTION pipeline._sketch_final(internal) IS 'What _sketch has found, as JSON.';
+REVOKE ALL ON FUNCTION pipeline._sketch_step(internal, jsonb, "any", boolean),
+  pipeline._sketch_unique_step(internal, jsonb, "any", boolean),
+  pipeline._sketch_combine(internal, internal), pipeline._sketch_serialize(internal),
+  pipeline._sketch_deserialize(bytea, internal), pipeline._sketch_final(internal) FROM PUBLIC;
+/* Granted to all, as _check is. */
+CREATE OR REPLACE AGGREGATE pipeline._sketch(jsonb, "any", boolean) (
+  SFUNC = pipeline._sketch_step,
+  STYPE = internal,
+  SSPACE = 262144,
+  COMBINEFUNC = pipeline._sketch_combine,
+  SERIALFUNC = pipeline._sketch_serialize,
+  DESERIALFUNC = pipeline._sketch_deserialize,
+  FINALFUNC = pipeline._sketch_final,
+  FINALFUNC_MODIFY = READ_WRITE,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pipeline._sketch(jsonb, "any", boolean) IS
+'Internal: distinct values, quantiles, common values and the profile of a column in bounded memory, for profile(), validate() and check_now().';
+CREATE OR REPLACE AGGREGATE pipeline._sketch_unique(jsonb, "any", boolean) (
+  SFUNC = pipeline._sketch_unique_step,
+  STYPE = internal,
+  SSPACE = 262144,
+  FINALFUNC = pipeline._sketch_final,
+  FINALFUNC_MODIFY = READ_WRITE,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pipeline._sketch_unique(jsonb, "any", boolean) IS
+'Internal: the same, which tells for certain whether all values differ, for suggest().';
 
 /* Definitions. */
 
@@ -146,17 +215,17 @@ COMMENT ON FUNCTION pipeline.check_now(text, jsonb) IS
 
 /* What a table holds. */
 
-CREATE OR REPLACE FUNCTION pipeline.profile(target text) RETURNS SETOF pipeline.column_profile
+CREATE OR REPLACE FUNCTION pipeline.profile(target text, exact boolean DEFAULT false) RETURNS SETOF pipeline.column_profile
   LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 20
   AS 'MODULE_PATHNAME', 'pipeline_profile';
-COMMENT ON FUNCTION pipeline.profile(text) IS
-'Statistics of each column of a table, view or query, exact, in one scan and with the rights of the caller: type, rows, percentage of NULLs, distinct values, least and greatest, mean and sample deviation of numbers, quantiles (0.05, 0.25, 0.5, 0.75, 0.95), lengths in characters, the ten most common values with their counts, the commonest patterns of texts (a and A for letters, 9 for digits, + for a run of four or more letters). What a type has no operators for is NULL.';
+COMMENT ON FUNCTION pipeline.profile(text, boolean) IS
+'Statistics of each column of a table, view or query, in one scan and with the rights of the caller: type, rows, percentage of NULLs, distinct values, least and greatest, mean and sample deviation of numbers, quantiles (0.05, 0.25, 0.5, 0.75, 0.95), lengths in characters, the ten most common values with their counts, the commonest patterns of texts (a and A for letters, 9 for digits, + for a run of four or more letters). Of a column with more than some 3,000 distinct values the count of these (within 2.5 percent, 99 times of 100), the quantiles (whose rank is within one percent of the rows) and the counts of common values (too low by at most a thousandth of the rows) are estimated, and the column exact is false; exact => true computes them by sorting, in several times the time. What a type has no operators for is NULL.';
 
-CREATE OR REPLACE FUNCTION pipeline.suggest(target text) RETURNS jsonb
+CREATE OR REPLACE FUNCTION pipeline.suggest(target text, exact boolean DEFAULT false) RETURNS jsonb
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_suggest';
-COMMENT ON FUNCTION pipeline.suggest(text) IS
-'A suite for a table, view or query, learned from its profile: every expectation in it holds today. It is the JSON of a Great Expectations suite, for import_suite(): edit what must not be a rule.';
+COMMENT ON FUNCTION pipeline.suggest(text, boolean) IS
+'A suite for a table, view or query, learned from its profile: every expectation in it holds today. exact: that of profile(); it changes hardly anything here, since limits, lengths, patterns, sets of values and uniqueness are known exactly anyway. It is the JSON of a Great Expectations suite, for import_suite(): edit what must not be a rule.';
 
 /* Great Expectations' JSON. */
 

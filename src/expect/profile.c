@@ -4,6 +4,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -11,13 +12,22 @@
 #include "funcapi.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 #include "utils/typcache.h"
 
-#include "expect/check.h"
+#include "expect/sketch.h"
 
-#define PROFILE_COLUMNS 15
+#define PROFILE_COLUMNS 16
+
+/* How a table is looked at. */
+typedef enum ProfileMode
+{
+	PROFILE_SKETCHED,			/* nearly, and fast */
+	PROFILE_UNIQUE,				/* the same, but know which columns are unique */
+	PROFILE_EXACT
+} ProfileMode;
 
 /* Can values of the type be told apart, so that they can be counted? */
 static bool
@@ -28,9 +38,20 @@ is_countable(Oid typid)
 	return OidIsValid(type->eq_opr) && (OidIsValid(type->hash_proc) || OidIsValid(type->lt_opr));
 }
 
-/* One statement for all columns: a _distribution each, in one scan. */
+/* The aggregate for a column, or NULL if its values cannot be counted. */
+static const char *
+aggregate_of(Oid typid, ProfileMode mode)
+{
+	if (!is_countable(typid))
+		return NULL;
+	if (mode == PROFILE_EXACT || !pipeline_is_sketchable(typid))
+		return "_distribution";
+	return mode == PROFILE_UNIQUE ? "_sketch_unique" : "_sketch";
+}
+
+/* One statement for all columns: an aggregate each, in one scan. */
 static char *
-profile_statement(const ScanTarget *target)
+profile_statement(const ScanTarget *target, ProfileMode mode)
 {
 	TupleDesc	columns = target->source->columns;
 	StringInfoData sql;
@@ -41,10 +62,11 @@ profile_statement(const ScanTarget *target)
 	{
 		Form_pg_attribute att = TupleDescAttr(columns, i);
 		char	   *column = psprintf("%s.%s", target->alias, quote_identifier(NameStr(att->attname)));
+		const char *aggregate = aggregate_of(att->atttypid, mode);
 
-		if (is_countable(att->atttypid))
-			appendStringInfo(&sql, ", pipeline._distribution('[{\"type\": \"profile\", \"kwargs\": {}, \"collation\": %u}]'::pg_catalog.jsonb, %s, true)",
-							 att->attcollation, column);
+		if (aggregate)
+			appendStringInfo(&sql, ", pipeline.%s('[{\"type\": \"profile\", \"kwargs\": {}, \"collation\": %u}]'::pg_catalog.jsonb, %s, true)",
+							 aggregate, att->attcollation, column);
 		else
 			appendStringInfo(&sql, ", pg_catalog.jsonb_build_array(pg_catalog.jsonb_build_object('elements', pg_catalog.count(*),"
 							 " 'missing', pg_catalog.count(*) OPERATOR(pg_catalog.-) pg_catalog.count(%s)))", column);
@@ -115,26 +137,24 @@ profile_row(Form_pg_attribute att, int number, int64 rows, const Jsonb *found,
 	set_count(values, nulls, 12, found, "max_length");
 	set_json(values, nulls, 13, found, "top_values");
 	set_json(values, nulls, 14, found, "patterns");
+	values[15] = BoolGetDatum(found == NULL || !pipeline_kwarg_bool(found, "approximate"));
 }
 
-PG_FUNCTION_INFO_V1(pipeline_profile);
+typedef void (*ProfileSink) (void *arg, Datum *values, bool *nulls);
 
-/* SQL: profile(target) */
-Datum
-pipeline_profile(PG_FUNCTION_ARGS)
+/* Profile a target, row by row into a sink; inside an SPI connection. */
+static void
+profile(const char *text, ProfileMode mode, ProfileSink sink, void *arg)
 {
-	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
-	ScanTarget *target;
+	ScanTarget *target = pipeline_open_target(text, NULL);
+	SPITupleTable *table;
 	int64		rows;
 
-	pipeline_not_null(fcinfo, 0, "target");
-	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect();
-	target = pipeline_open_target(pipeline_arg_text(fcinfo, 0), NULL);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
-	pipeline_sql_generated(profile_statement(target), SPI_OK_SELECT, true);
+	pipeline_sql_generated(profile_statement(target, mode), SPI_OK_SELECT, true);
 	PopActiveSnapshot();
+	table = SPI_tuptable;
 	rows = pipeline_sql_int8(0, 1);
 	for (int i = 0; i < target->source->columns->natts; i++)
 	{
@@ -151,32 +171,77 @@ pipeline_profile(PG_FUNCTION_ARGS)
 			found = JsonbValueToJsonb(getIthJsonbValueFromContainer(&list->root, 0));
 		}
 		profile_row(TupleDescAttr(target->source->columns, i), i + 1, rows, found, values, nulls);
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		sink(arg, values, nulls);
+		SPI_tuptable = table;
 	}
+}
+
+static void
+put_row(void *arg, Datum *values, bool *nulls)
+{
+	ReturnSetInfo *rsinfo = arg;
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+}
+
+PG_FUNCTION_INFO_V1(pipeline_profile);
+
+/* SQL: profile(target, exact) */
+Datum
+pipeline_profile(PG_FUNCTION_ARGS)
+{
+	pipeline_not_null(fcinfo, 0, "target");
+	pipeline_not_null(fcinfo, 1, "exact");
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	profile(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_SKETCHED,
+			put_row, fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
 }
 
+/* ---- suggest ---------------------------------------------------------------------- */
+
+/* Rows of a profile as an array of JSON objects, in the making. */
+typedef struct RowList
+{
+	TupleDesc	columns;
+	FmgrInfo	to_json;
+	StringInfoData json;
+} RowList;
+
+static void
+list_row(void *arg, Datum *values, bool *nulls)
+{
+	RowList    *list = arg;
+	Datum		row = heap_copy_tuple_as_datum(heap_form_tuple(list->columns, values, nulls), list->columns);
+
+	appendStringInfo(&list->json, "%s%s", list->json.len > 1 ? ", " : "",
+					 TextDatumGetCString(FunctionCall1(&list->to_json, row)));
+}
+
 PG_FUNCTION_INFO_V1(pipeline_suggest);
 
-/* SQL: suggest(target): from the profile, by rules that the table meets today. */
+/* SQL: suggest(target, exact): from the profile, by rules that the table meets today. */
 Datum
 pipeline_suggest(PG_FUNCTION_ARGS)
 {
 	UserScope	scope;
-	Jsonb	   *profile;
+	RowList		rows;
+	Oid			type;
 	Jsonb	   *suite;
-	Datum		target;
-	Oid			type = TEXTOID;
 	bool		isnull;
 
 	pipeline_not_null(fcinfo, 0, "target");
-	target = PG_GETARG_DATUM(0);
+	pipeline_not_null(fcinfo, 1, "exact");
+	type = DatumGetObjectId(DirectFunctionCall1(regtypein, CStringGetDatum("pipeline.column_profile")));
+	rows.columns = lookup_rowtype_tupdesc_copy(type, -1);
+	pipeline_prepare_to_json(&rows.to_json, type);
+	initStringInfo(&rows.json);
+	appendStringInfoChar(&rows.json, '[');
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT pg_catalog.jsonb_agg(pg_catalog.to_jsonb(p)) FROM pipeline.profile($1) AS p",
-							  1, &type, &target, NULL, false, 0) != SPI_OK_SELECT)
-		elog(ERROR, "the target could not be profiled");
-	profile = DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+	profile(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_UNIQUE, list_row, &rows);
+	appendStringInfoChar(&rows.json, ']');
 	pipeline_extension_begin(&scope);
 	pipeline_sql("WITH p AS (SELECT * FROM jsonb_to_recordset(coalesce($1, '[]')) AS x(ordinal int, \"column\" text, type text, rows bigint,"
 				 " null_percent float8, distinct_count bigint, min text, max text, mean float8, stddev float8, quantiles jsonb,"
@@ -203,7 +268,7 @@ pipeline_suggest(PG_FUNCTION_ARGS)
 				 " 'expectations', coalesce((SELECT jsonb_agg(jsonb_build_object('type', e.t, 'kwargs', jsonb_build_object('column', p.\"column\") || e.k) ORDER BY e.ordinal, e.n)"
 				 " FROM e JOIN p USING (ordinal)), '[]') || jsonb_build_array(jsonb_build_object('type', 'expect_table_row_count_to_be_between',"
 				 " 'kwargs', jsonb_build_object('min_value', coalesce((SELECT (max(rows) * 0.5)::bigint FROM p), 0)))))",
-				 SPI_OK_SELECT, sql_jsonb(profile));
+				 SPI_OK_SELECT, sql_jsonb(pipeline_jsonb_from(rows.json.data)));
 	suite = DatumGetJsonbP(pipeline_sql_datum(0, 1, &isnull));
 	suite = (Jsonb *) memcpy(SPI_palloc(VARSIZE(suite)), suite, VARSIZE(suite));
 	pipeline_scope_end(&scope);

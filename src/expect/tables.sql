@@ -209,7 +209,8 @@ CREATE TYPE pipeline.column_profile AS (
   min_length bigint,
   max_length bigint,
   top_values jsonb,
-  patterns jsonb
+  patterns jsonb,
+  exact boolean
 );
 COMMENT ON TYPE pipeline.column_profile IS 'What profile() returns, a row per column.';
 COMMENT ON COLUMN pipeline.column_profile.ordinal IS 'Position of the column, from 1.';
@@ -226,7 +227,8 @@ COMMENT ON COLUMN pipeline.column_profile.quantiles IS 'Quantiles 0.05, 0.25, 0.
 COMMENT ON COLUMN pipeline.column_profile.min_length IS 'Characters of the shortest text.';
 COMMENT ON COLUMN pipeline.column_profile.max_length IS 'Characters of the longest text.';
 COMMENT ON COLUMN pipeline.column_profile.top_values IS 'The ten most common values, each with its count.';
-COMMENT ON COLUMN pipeline.column_profile.patterns IS 'The commonest patterns of texts with their counts: a and A for letters, 9 for digits, + for a run of four or more letters.';
+COMMENT ON COLUMN pipeline.column_profile.patterns IS 'The commonest patterns of texts with their counts: a and A for letters, 9 for digits, + for a run of four or more letters. Empty where texts have no pattern in common.';
+COMMENT ON COLUMN pipeline.column_profile.exact IS 'Are distinct_count, quantiles and top_values exact? The other columns always are.';
 
 CREATE TYPE pipeline.release_result AS (
   released bigint,

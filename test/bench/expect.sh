@@ -98,7 +98,9 @@ CALL measure('distinct values of a few', $$SELECT count(*) FROM pipeline.check_n
 SELECT format('SELECT count(*) FROM pipeline.check_now(''t'', %L)', jsonb_agg(jsonb_build_object('type', format('expect_column_%s_to_be_between', f), 'kwargs', jsonb_build_object('column', c)))) AS aggregates
   FROM unnest('{min,max,mean,sum}'::text[]) f, unnest('{id,customer,price,weekday}'::text[]) c \gset
 CALL measure('min, max, mean, sum of four columns', :'aggregates', :runs);
-CALL measure('profile of 12 columns', $$SELECT count(*) FROM pipeline.profile('t')$$, 0);
+CALL measure('profile of 12 columns', $$SELECT count(*) FROM pipeline.profile('t')$$, :runs);
+CALL measure('profile of 12 columns, exact', $$SELECT count(*) FROM pipeline.profile('t', exact => true)$$, 0);
+CALL measure('a suite suggested for 12 columns', $$SELECT pipeline.suggest('t')$$, 0);
 
 SELECT pipeline.create_suite('expect_bench', 't', row_key => '{id}', or_replace => true) \g /dev/null
 SELECT pipeline.expect('expect_bench', c ->> 'type', c -> 'kwargs', 'error', 'c' || n) FROM jsonb_array_elements(:'twenty_four') WITH ORDINALITY AS x(c, n) \g /dev/null
