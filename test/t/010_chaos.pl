@@ -46,6 +46,20 @@ sub postmaster
 	return $pid;
 }
 
+# All its processes; none is started any more while it is stopped.
+sub children
+{
+	my ($parent) = @_;
+	my @pids;
+	foreach my $file (glob '/proc/[0-9]*/stat')
+	{
+		open my $f, '<', $file or next;
+		my $line = <$f> // '';
+		push @pids, $1 if $line =~ /^(\d+) \(.*\) \S+ $parent /;
+	}
+	return @pids;
+}
+
 # Wait until the server lets somebody in; returns the answer.
 sub ask
 {
@@ -74,8 +88,9 @@ while ($kills < 40 && time() < $until)
 		# The server and all of it, as when the machine stops.
 		my $pid = postmaster();
 		next unless $pid;
-		my @all = split /\n/, ask('SELECT pid FROM pg_stat_activity');
-		kill 'KILL', $pid, @all;
+		# One that waits for what another held when it was killed never ends by itself.
+		kill 'STOP', $pid;
+		kill 'KILL', children($pid), $pid;
 		usleep(10_000) while kill(0, $pid);
 		$node->{_pid} = undef;
 		# Its children may live on for a moment, and hold the memory.
