@@ -69,6 +69,10 @@ class Peer(BaseHTTPRequestHandler):
     def handle_request(self):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
+        if len(body) < length:
+            # Who sent it has gone away, and tries again.
+            self.close_connection = True
+            return
         url = urlparse(self.path)
         query = parse_qs(url.query)
         with lock:
