@@ -20,6 +20,9 @@
 /* Above that, the arrays themselves cost more than they are worth. */
 #define MAX_LOOKUPS 10000
 
+/* No lookup is planned for less, in the planner's units. */
+#define LEAST_COST 0.25
+
 /* A row of a lookup costs so many times what one of a scan past the executor does. */
 #define LOOKUP_COST 4
 
@@ -36,10 +39,13 @@ is_served(Oid indexed, Oid value)
 }
 
 static bool
-is_possible(const FeatureRun *run, const Stream *stream)
+is_possible(const FeatureRun *run, const StreamScan *scan)
 {
+	const Stream *stream = scan->stream;
+
 	if (run->nkeys > MAX_LOOKUPS || run->range->entity != NIL ||
-		!key_table_has_values(run->keys))
+		!key_table_has_values(run->keys) ||
+		scan->stmt->planTree->total_cost < LEAST_COST * LOOKUP_COST * run->nkeys)
 		return false;
 	for (int i = 0; i < run->plan->nkeys; i++)
 	{
@@ -73,7 +79,7 @@ lookup_instead(FeatureRun *run, StreamScan *scan)
 	PlannedStmt *stmt;
 	char	   *sql;
 
-	if (!is_possible(run, scan->stream))
+	if (!is_possible(run, scan))
 		return;
 	params = scan_params(&scan->bounds, run->plan->nkeys);
 	for (int i = 0; i < run->plan->nkeys; i++)
