@@ -135,6 +135,17 @@ SELECT matchers, labels, pipeline.match_labels(matchers, labels::jsonb) AS match
 SELECT pipeline.match_labels(NULL, '{}') IS NULL AS null_matchers, pipeline.match_labels('a=b', NULL) IS NULL AS null_labels;
 -- Parsed once for a query.
 SELECT count(*) FROM generate_series(1, 2000) i WHERE pipeline.match_labels('{n=~"1.*", m!="x"}', jsonb_build_object('n', i::text));
+-- Each value of a parameter anew.
+DO $$ DECLARE m text; found text := ''; BEGIN FOREACH m IN ARRAY '{a=b,a=c,"a=~\"b|c\"",a!=b}'::text[] LOOP found := found || ' ' || pipeline.match_labels(m, '{"a": "b"}'); END LOOP; RAISE NOTICE '%', found; END $$;
+-- Regular expressions are Go's.
+SELECT re, value, pipeline.match_labels('a=~"' || replace(replace(re, '\', '\\'), '"', '\"') || '"', jsonb_build_object('a', value)) AS matches FROM (VALUES
+  ('(?i:err)or', 'ERRor'), ('(?i:err)or', 'ERROR'), ('a(?i)b|c', 'aB'), ('a(?i)b|c', 'C'), ('(a(?i)b)c', 'aBC'), ('(?i)a(?-i:b)', 'Ab'), ('(?i)a(?-i:b)', 'AB'),
+  ('(?i)[a-c]+', 'aBC'), ('(?i)[^a-c]', 'B'), ('(?i)[[:lower:]]', 'X'), ('(?i)\x61', 'A'), ('(?P<level>err|warn)\d', 'warn1'), ('(?<level>err|warn)', 'err'),
+  ('\x41\x{42}\x{FC}', 'ABü'), ('\x41b', 'Ab'), ('\Qa.b|c\E', 'a.b|c'), ('\Qa.b|c\E', 'axb|c'), ('\Qa.b', 'a.b'), ('a\.b\_\ c', 'a.b_ c'), ('[]a]+', ']a'), ('[\]\-^]+', '-^]'), ('[a\-c]', 'b'),
+  ('[^x]', E'\n'), ('.', E'\n'), ('(?s:.)', E'\n'), ('\D', E'\n'), ('a$', E'a\n'), ('\s', E'\v'), ('[[:space:]]', E'\v'), ('[\s]', ' '), ('[\d_]+', '1_2'), ('a{,2}', 'a{,2}'), ('a{2}', 'aa'), ('a|', ''),
+  ('(?U)a+', 'aaa'), ('a+?', 'aaa'), ('\Aa\z', 'a'), ('\w', 'é'), ('(?i)é', 'É'), ('(a|b)*c|(d|e)*f', 'abac')) v (re, value);
+SELECT re, substring(public.raises(format('SELECT pipeline.match_labels(%L, ''{}'')', 'a=~"' || replace(re, '\', '\\') || '"')) FROM 'is (invalid: .*) \| A matcher') AS why FROM unnest(ARRAY['a)|(b', '(a', 'a)', '[a', '[b-a]', '\pL', '\p{Greek}', '(?m)^a$', '(?=a)', '(?<=a)b', '(?<!a)b',
+  '(?#x)', '(?x)a', '(?i', '(a)\1', 'a\', '\y', '\xZ', '\x{}', '\x{110000}', '\x00', '[[:nothing:]]', '[\S]', '[a-\d]', '*', 'a**', 'a{2,1}', 'a{1,300}', '***=a']) re;
 SET ROLE pipeline_alice;
 SELECT pipeline.match_labels('{a="b"}', '{"a": "b"}');
 SELECT pipeline._read_matchers('a=b', '');

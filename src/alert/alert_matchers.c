@@ -5,15 +5,9 @@
  * Where Alertmanager's two readers disagree, or only one of them can read a
  * text, it does what its fallback mode does: the classic one wins a
  * disagreement, and what only one can read is what that one reads.
- *
- * Regular expressions are Go's (RE2) there and the server's own here, made to
- * behave alike: anchored at both ends, "." is no line feed, \b is the edge of
- * a word; what RE2 refuses because its time would not be linear, references
- * back and looking around, is refused.
  */
 #include "postgres.h"
 
-#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
@@ -25,111 +19,7 @@
 
 #include "alert/alert_matchers.h"
 
-/* No label is that long, and each costs the notifier time. */
-#define MAX_PATTERN 1000
-
-/* ---- regular expressions ------------------------------------------------------- */
-
-static void
-free_regex(void *arg)
-{
-	pg_regfree((regex_t *) arg);
-}
-
-/* Flags at the beginning, as in (?i)error; returns what follows them. */
-static const char *
-read_flags(const char *s, int *cflags)
-{
-	const char *end;
-
-	if (strncmp(s, "(?", 2) != 0)
-		return s;
-	end = s + 2 + strspn(s + 2, "is");
-	if (*end != ')' || end == s + 2)
-		return s;
-	for (const char *c = s + 2; c < end; c++)
-	{
-		if (*c == 'i')
-			*cflags |= REG_ICASE;
-		else
-			*cflags &= ~REG_NLSTOP;
-	}
-	return end + 1;
-}
-
-/* Say in the server's syntax what RE2 writes otherwise. */
-static char *
-server_pattern(const char *s, int *cflags)
-{
-	StringInfoData buf;
-	bool		bracket = false;
-
-	*cflags = REG_ADVANCED | REG_NOSUB | REG_NLSTOP;
-	s = read_flags(s, cflags);
-	initStringInfo(&buf);
-	appendStringInfoString(&buf, "^(?:");
-	for (; *s; s++)
-	{
-		if (*s != '\\' || s[1] == '\0')
-		{
-			if (*s == '[')
-				bracket = true;
-			else if (*s == ']')
-				bracket = false;
-			appendStringInfoChar(&buf, *s);
-			continue;
-		}
-		s++;
-		if (*s == 'b' && !bracket)
-			appendStringInfoString(&buf, "\\y");
-		else if (*s == 'B' && !bracket)
-			appendStringInfoString(&buf, "\\Y");
-		else if (*s == 'z' && !bracket)
-			appendStringInfoString(&buf, "\\Z");
-		else
-		{
-			appendStringInfoChar(&buf, '\\');
-			appendStringInfoChar(&buf, *s);
-		}
-	}
-	appendStringInfoString(&buf, ")$");
-	return buf.data;
-}
-
-/* Compile a matcher's regular expression; the reason when it cannot be. */
-static char *
-compile_regex(Matcher *matcher)
-{
-	int			cflags;
-	char	   *pattern = server_pattern(matcher->value, &cflags);
-	int			len = strlen(pattern);
-	pg_wchar   *wide = palloc_array(pg_wchar, len + 1);
-	regex_t    *re = palloc0(sizeof(regex_t));
-	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
-	int			code;
-
-	if (matcher->value_len > MAX_PATTERN)
-		return psprintf("A regular expression has at most %d bytes, this has %d.",
-						MAX_PATTERN, matcher->value_len);
-	len = pg_mb2wchar_with_len(pattern, wide, len);
-	code = pg_regcomp(re, wide, len, cflags, C_COLLATION_OID);
-	if (code != REG_OKAY)
-	{
-		char		message[100];
-
-		pg_regerror(code, re, message, sizeof(message));
-		return psprintf("The regular expression \"%s\" is invalid: %s.", matcher->value, message);
-	}
-	callback->func = free_regex;
-	callback->arg = re;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	if (re->re_info & (REG_UBACKREF | REG_ULOOKAROUND))
-		return psprintf("The regular expression \"%s\" looks around or refers back, which Alertmanager's do not.",
-						matcher->value);
-	matcher->re = re;
-	pfree(wide);
-	return NULL;
-}
+/* ---- parsing ------------------------------------------------------------------- */
 
 static char *
 compile_all(List *matchers)
@@ -142,14 +32,12 @@ compile_all(List *matchers)
 		char	   *why = NULL;
 
 		if (matcher->type == MATCH_REGEX || matcher->type == MATCH_NOT_REGEX)
-			why = compile_regex(matcher);
+			why = pipeline_matcher_compile(matcher);
 		if (why)
 			return why;
 	}
 	return NULL;
 }
-
-/* ---- parsing ------------------------------------------------------------------- */
 
 static bool
 same_matchers(const List *a, const List *b)
@@ -325,36 +213,54 @@ pipeline_matcher_text(const Matcher *matcher)
 
 /* ---- SQL ----------------------------------------------------------------------- */
 
+/* The last text of a call site, parsed; its memory is its own. */
+typedef struct ParsedMatchers
+{
+	MemoryContext context;
+	char	   *text;
+	List	   *matchers;
+} ParsedMatchers;
+
+/*
+ * Parse, but the same text for every row of a query once.  A parameter may have
+ * another value at the next call, however stable it is said to be.
+ */
+static List *
+parse_once(FmgrInfo *flinfo, const char *text)
+{
+	ParsedMatchers *parsed = flinfo->fn_extra;
+	MemoryContext context;
+	MemoryContext old;
+
+	if (parsed != NULL && strcmp(parsed->text, text) == 0)
+		return parsed->matchers;
+	if (parsed != NULL)
+	{
+		flinfo->fn_extra = NULL;
+		MemoryContextDelete(parsed->context);
+	}
+	context = AllocSetContextCreate(flinfo->fn_mcxt, "matchers", ALLOCSET_SMALL_SIZES);
+	old = MemoryContextSwitchTo(context);
+	parsed = palloc_object(ParsedMatchers);
+	parsed->context = context;
+	parsed->text = pstrdup(text);
+	parsed->matchers = pipeline_matchers_parse(text, "matchers");
+	MemoryContextSwitchTo(old);
+	flinfo->fn_extra = parsed;
+	return parsed->matchers;
+}
+
 PG_FUNCTION_INFO_V1(pipeline_match_labels);
 
 /* SQL: match_labels(matchers, labels) */
 Datum
 pipeline_match_labels(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "matchers",
-												  ALLOCSET_SMALL_SIZES);
-	MemoryContext old;
-	List	  **cache = fcinfo->flinfo->fn_extra;
 	Jsonb	   *labels = PG_GETARG_JSONB_P(1);
-	bool		result;
 
 	pipeline_check_labels(labels, "labels");
-	/* The same text for every row of a query is parsed once. */
-	if (cache == NULL && get_fn_expr_arg_stable(fcinfo->flinfo, 0))
-	{
-		old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-		cache = palloc_object(List *);
-		*cache = pipeline_matchers_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)), "matchers");
-		fcinfo->flinfo->fn_extra = cache;
-		MemoryContextSwitchTo(old);
-	}
-	old = MemoryContextSwitchTo(context);
-	result = pipeline_matchers_match(cache ? *cache :
-									 pipeline_matchers_parse(text_to_cstring(PG_GETARG_TEXT_PP(0)), "matchers"),
-									 labels);
-	MemoryContextSwitchTo(old);
-	MemoryContextDelete(context);
-	PG_RETURN_BOOL(result);
+	PG_RETURN_BOOL(pipeline_matchers_match(parse_once(fcinfo->flinfo, text_to_cstring(PG_GETARG_TEXT_PP(0))),
+										   labels));
 }
 
 PG_FUNCTION_INFO_V1(pipeline_read_matchers);

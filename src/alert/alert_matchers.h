@@ -34,6 +34,9 @@ extern List *pipeline_matchers_read_classic(const char *text, char **why);
 extern Matcher *pipeline_matcher_make(MatcherType type, const char *name, int name_len,
 									  const char *value);
 
+/* alert_regex.c */
+extern char *pipeline_matcher_compile(Matcher *matcher);
+
 /* alert_matchers.c */
 extern List *pipeline_matchers_try(const char *text, char **why);
 extern List *pipeline_matchers_parse(const char *text, const char *argument);
