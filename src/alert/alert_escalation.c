@@ -230,22 +230,16 @@ pipeline_drop_escalation(PG_FUNCTION_ARGS)
 {
 	UserScope	scope;
 	char	   *name;
-	char	   *route = NULL;
 
 	pipeline_not_null(fcinfo, 0, "name");
 	name = pipeline_arg_text(fcinfo, 0);
 	SPI_connect();
 	(void) pipeline_object_lock(&escalation_object, name, true, NULL);
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT name FROM pipeline.routes WHERE escalation = $1 ORDER BY name LIMIT 1",
-					 SPI_OK_SELECT, sql_text(name)) > 0)
-		route = pipeline_sql_text(0, 1);
+	pipeline_check_unnamed(pipeline_sql("SELECT 'route', name, owner::oid FROM pipeline.routes WHERE escalation = $1 ORDER BY name",
+										SPI_OK_SELECT, sql_text(name)),
+						   &escalation_object, name, scope.userid, pipeline_escalation_usable_by, "revoke_escalation");
 	pipeline_scope_end(&scope);
-	if (route)
-		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot drop escalation \"%s\" because route \"%s\" names it", name, route),
-				 errhint("Alter or drop that first.")));
 	(void) pipeline_object_drop(&escalation_object, name);
 	SPI_finish();
 	PG_RETURN_VOID();

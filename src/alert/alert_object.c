@@ -51,6 +51,49 @@ pipeline_object_lock(const AlertObject *object, const char *name,
 }
 
 /*
+ * Raise 2BP01 if one of the rows of the last result, (kind, name, owner), names
+ * the object that `user` drops.  What its owner may not use any more is as if it
+ * did not: nobody can keep another's by having named it once.  In the scope of
+ * the extension.
+ */
+void
+pipeline_check_unnamed(uint64 n, const AlertObject *object, const char *name, Oid user,
+					   bool (*usable) (const char *name, Oid role), const char *revoke)
+{
+	typedef struct Naming
+	{
+		char	   *kind;
+		char	   *name;
+		Oid			owner;
+	} Naming;
+	Naming	   *naming = palloc_array(Naming, n + 1);
+	bool		isnull;
+
+	for (uint64 i = 0; i < n; i++)
+	{
+		naming[i].kind = pipeline_sql_text(i, 1);
+		naming[i].name = pipeline_sql_text(i, 2);
+		naming[i].owner = DatumGetObjectId(pipeline_sql_datum(i, 3, &isnull));
+	}
+	for (uint64 i = 0; i < n; i++)
+	{
+		if (!usable(name, naming[i].owner))
+			continue;
+		if (pipeline_is_owner(user, naming[i].owner))
+			ereport(ERROR,
+					(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+					 errmsg("cannot drop %s \"%s\" because %s \"%s\" names it", object->kind, name,
+							naming[i].kind, naming[i].name),
+					 errhint("Alter or drop that first.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
+				 errmsg("cannot drop %s \"%s\" because role \"%s\" uses it", object->kind, name,
+						GetUserNameFromId(naming[i].owner, true)),
+				 errhint("That role can alter what names it, or pipeline.%s() takes back what it was granted.", revoke)));
+	}
+}
+
+/*
  * Write an object by a statement that inserts it or, if its last parameter is
  * true, replaces the one of that name, and returns it as JSON.  `before` is
  * what pipeline_object_lock() returned: only what was locked is replaced.

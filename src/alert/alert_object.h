@@ -24,6 +24,8 @@ extern void pipeline_object_write(const AlertObject *object, const char *name,
 								  const Jsonb *before, const char *sql, int nargs,
 								  const SqlArg *args);
 extern Jsonb *pipeline_object_drop(const AlertObject *object, const char *name);
+extern void pipeline_check_unnamed(uint64 n, const AlertObject *object, const char *name, Oid user,
+								   bool (*usable) (const char *name, Oid role), const char *revoke);
 extern void pipeline_alert_lock(const char *table);
 extern void pipeline_routes_changed(Oid owner);
 

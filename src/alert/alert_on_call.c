@@ -277,22 +277,16 @@ pipeline_drop_on_call(PG_FUNCTION_ARGS)
 {
 	UserScope	scope;
 	char	   *name;
-	char	   *escalation = NULL;
 
 	pipeline_not_null(fcinfo, 0, "name");
 	name = pipeline_arg_text(fcinfo, 0);
 	SPI_connect();
 	(void) pipeline_object_lock(&on_call_object, name, true, NULL);
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT name FROM pipeline.escalations WHERE $1 = ANY (on_calls) ORDER BY name LIMIT 1",
-					 SPI_OK_SELECT, sql_text(name)) > 0)
-		escalation = pipeline_sql_text(0, 1);
+	pipeline_check_unnamed(pipeline_sql("SELECT 'escalation', name, owner::oid FROM pipeline.escalations WHERE $1 = ANY (on_calls) ORDER BY name",
+										SPI_OK_SELECT, sql_text(name)),
+						   &on_call_object, name, scope.userid, pipeline_on_call_usable_by, "revoke_on_call");
 	pipeline_scope_end(&scope);
-	if (escalation)
-		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot drop on-call schedule \"%s\" because escalation \"%s\" names it", name, escalation),
-				 errhint("Alter or drop that first.")));
 	(void) pipeline_object_drop(&on_call_object, name);
 	SPI_finish();
 	PG_RETURN_VOID();

@@ -73,19 +73,15 @@ pipeline_check_channels(const List *channels, Oid owner, const char *argument)
 void
 pipeline_check_channel_unused(const char *channel)
 {
+	const AlertObject object = {.kind = "channel"};
 	UserScope	scope;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT format('route \"%s\"', name) FROM pipeline.routes WHERE channels @> ARRAY[$1]"
-					 " UNION ALL SELECT format('escalation \"%s\"', name) FROM pipeline.escalations WHERE channels @> ARRAY[$1]"
-					 " UNION ALL SELECT format('on-call schedule \"%s\"', name) FROM pipeline.on_calls WHERE channels @> ARRAY[$1]"
-					 " ORDER BY 1 LIMIT 1",
-					 SPI_OK_SELECT, sql_text(channel)) > 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST),
-				 errmsg("cannot drop channel \"%s\" because %s names it", channel,
-						pipeline_sql_text(0, 1)),
-				 errhint("Alter or drop that first.")));
+	pipeline_check_unnamed(pipeline_sql("SELECT 'route', name, owner::oid FROM pipeline.routes WHERE channels @> ARRAY[$1]"
+										" UNION ALL SELECT 'escalation', name, owner::oid FROM pipeline.escalations WHERE channels @> ARRAY[$1]"
+										" UNION ALL SELECT 'on-call schedule', name, owner::oid FROM pipeline.on_calls WHERE channels @> ARRAY[$1]"
+										" ORDER BY 1, 2", SPI_OK_SELECT, sql_text(channel)),
+						   &object, channel, scope.userid, pipeline_channel_usable_by, "revoke_channel");
 	pipeline_scope_end(&scope);
 }
 
