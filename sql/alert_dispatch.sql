@@ -238,3 +238,15 @@ SELECT route, cardinality(alert_ids), jsonb_array_length(message -> 'alerts') AS
 FROM pipeline.notifications WHERE channel LIKE 'd "%';
 ROLLBACK;
 SELECT count(*) FROM pipeline.alert_groups WHERE route LIKE 'd %';
+
+-- An alert and the routes change before one dispatch: it is routed once, by the new ones.
+BEGIN;
+SELECT pipeline.create_channel('d old', 'log'), pipeline.create_channel('d new', 'log');
+SELECT pipeline.create_route('d r', '{}', '{d old}', group_wait => '0', group_by => '{}');
+SELECT pg_temp.raise('0', 'A', '{}') AS a, pg_temp.raise('0', 'B', '{}') AS b \gset
+SELECT sent, "to", what FROM pg_temp.dispatch('1 s');
+SELECT pg_temp.raise('2 s', 'A', '{}', 'critical'), pg_temp.raise('2 s', 'C', '{}'), pipeline.acknowledge(:b) \gset ignored
+SELECT pipeline.create_route('d q', '{}', '{d new}', priority => -1, group_wait => '0', group_by => '{}');
+SELECT sent, "to", what FROM pg_temp.dispatch('2 s');
+SELECT sent, "to", what FROM pg_temp.dispatch('6 min');
+ROLLBACK;

@@ -195,13 +195,27 @@ take_events(TimestampTz now, bool *more)
 	return read_changed(n);
 }
 
-/* All open alerts of owners whose routes changed; of everybody, for an administrator. */
+/* Is it an alert of one of these owners?  Then its place may have changed. */
+static void
+note_route_change(Changed *alert, bool all, List *owners)
+{
+	if (!alert->resolved && (all || list_member_oid(owners, alert->owner)))
+		alert->route = true;
+}
+
+/*
+ * All open alerts of owners whose routes changed, of everybody for an
+ * administrator: those among `taken` are marked, the others returned.
+ */
 static List *
-take_route_changes(TimestampTz now)
+take_route_changes(List *taken, TimestampTz now)
 {
 	uint64		n = pipeline_sql("WITH gone AS (DELETE FROM pipeline.route_changes RETURNING owner)"
 								 " SELECT DISTINCT owner::oid FROM gone", SPI_OK_SELECT);
 	Column		owners = {OIDOID};
+	Column		ids = {INT8OID};
+	List	   *changed = NIL;
+	ListCell   *lc;
 	bool		all = false;
 
 	if (n == 0)
@@ -212,7 +226,13 @@ take_route_changes(TimestampTz now)
 		Datum		owner = pipeline_sql_datum(i, 1, &isnull);
 
 		column_add(&owners, owner, false);
+		changed = lappend_oid(changed, DatumGetObjectId(owner));
 		all = all || pipeline_is_admin(DatumGetObjectId(owner));
+	}
+	foreach(lc, taken)
+	{
+		note_route_change(lfirst(lc), all, changed);
+		column_add(&ids, Int64GetDatum(((Changed *) lfirst(lc))->alert_id), false);
 	}
 	/* A time interval may have changed: look at what one holds back. */
 	pipeline_sql("UPDATE pipeline.alert_groups SET next_flush_at = $3"
@@ -224,7 +244,8 @@ take_route_changes(TimestampTz now)
 					 " FROM pipeline.alerts a WHERE state <> 'resolved' AND ($1 OR owner::oid = ANY ($2))"
 					 " AND NOT EXISTS (SELECT FROM pipeline.alert_events e WHERE e.alert_id = a.alert_id AND e.event = 'fired'"
 					 "                 AND e.dispatched_at IS NULL)"
-					 " ORDER BY a.alert_id", SPI_OK_SELECT, sql_bool(all), column_arg(&owners));
+					 " AND NOT EXISTS (SELECT FROM unnest($3::bigint[]) t WHERE t = a.alert_id)"
+					 " ORDER BY a.alert_id", SPI_OK_SELECT, sql_bool(all), column_arg(&owners), column_arg(&ids));
 	return read_changed(n);
 }
 
@@ -498,7 +519,8 @@ pipeline_alert_dispatch_at(TimestampTz now)
 	long		next;
 
 	pipeline_alert_lock("alert_groups");
-	alerts = list_concat(take_events(now, &more), take_route_changes(now));
+	alerts = take_events(now, &more);
+	alerts = list_concat(alerts, take_route_changes(alerts, now));
 	if (alerts)
 	{
 		routing = dispatch_routing(&dispatch);

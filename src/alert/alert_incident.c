@@ -428,9 +428,7 @@ pipeline_reopen_incident(PG_FUNCTION_ARGS)
 		pipeline_sql("UPDATE pipeline.incidents SET state = 'acknowledged', resolved_at = NULL, reviewed_at = NULL,"
 					 "   mitigated_at = NULL, alerts_resolved_at = NULL"
 					 " WHERE incident_id = $1", SPI_OK_UPDATE, sql_int8(incident->incident_id));
-		pipeline_sql("UPDATE pipeline.incident_alerts m SET is_open = true WHERE incident_id = $1 AND NOT EXISTS ("
-					 "  SELECT FROM pipeline.incident_alerts o WHERE o.alert_id = m.alert_id AND o.is_open)",
-					 SPI_OK_UPDATE, sql_int8(incident->incident_id));
+		pipeline_incident_claim_alerts(incident->incident_id);
 		pipeline_incident_changed(incident, "reopen_incident", "reopened", pipeline_arg_text(fcinfo, 1), NULL);
 		pipeline_scope_end(&scope);
 	}

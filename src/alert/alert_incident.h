@@ -55,6 +55,7 @@ typedef struct NewIncident
 extern int64 pipeline_incident_open(const NewIncident *incident, int *added);
 extern int	pipeline_incident_add(int64 incident_id, const ArrayType *alert_ids,
 								  Oid by);
+extern void pipeline_incident_claim_alerts(int64 incident_id);
 extern void pipeline_incident_event(int64 incident_id, const char *event,
 									Oid role, const char *note,
 									const Jsonb *detail);

@@ -69,6 +69,35 @@ pipeline_incident_add(int64 incident_id, const ArrayType *alert_ids, Oid by)
 	return (int) n;
 }
 
+static bool
+claim_alerts(void *arg)
+{
+	pipeline_sql("UPDATE pipeline.incident_alerts m SET is_open = true WHERE incident_id = $1 AND NOT is_open AND NOT EXISTS ("
+				 "  SELECT FROM pipeline.incident_alerts o WHERE o.alert_id = m.alert_id AND o.is_open)",
+				 SPI_OK_UPDATE, sql_int8(*(int64 *) arg));
+	return true;
+}
+
+/*
+ * Let an incident that is open (again) have its alerts, but those that belong to
+ * another such incident.  One that another session has just taken is seen to be
+ * taken at the next try.
+ */
+void
+pipeline_incident_claim_alerts(int64 incident_id)
+{
+	for (int tries = 1;; tries++)
+	{
+		ErrorData  *error = pipeline_try(claim_alerts, &incident_id);
+
+		if (error == NULL)
+			return;
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || tries == 10)
+			ReThrowError(error);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
 /*
  * Open an incident.  What is not given comes from the alerts: when it began,
  * the labels that they have in common, the pipeline of the first.  *added is

@@ -129,6 +129,8 @@ merge(const Incident *into, const Incident *from, const char *note)
 				 " SELECT $2, alert_id, owner FROM pipeline.incident_alerts WHERE incident_id = $1"
 				 " ORDER BY alert_id ON CONFLICT DO NOTHING", SPI_OK_INSERT,
 				 sql_int8(from->incident_id), sql_int8(into->incident_id));
+	/* It may have had them before, until the other took them. */
+	pipeline_incident_claim_alerts(into->incident_id);
 	/* As bad and as old as the worst and the oldest. */
 	pipeline_sql("UPDATE pipeline.incidents i SET started_at = least(i.started_at, f.started_at),"
 				 "   acknowledged_at = least(i.acknowledged_at, f.acknowledged_at),"
