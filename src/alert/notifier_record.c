@@ -118,9 +118,9 @@ tells_only_of(const Message *m, const char *channel)
 /*
  * That a channel does not work is told on another: one of the same owner that
  * works as far as is known.  Where that one hears of the alert by a group of its
- * own, or has been told the same since this one was last told of the group (by
- * its route, or by us before we died), it is not told again.  Returns the name of
- * that channel, NULL when there is none.
+ * own, or was told the same along with this one (by its route; or by us, before we
+ * died), it is not told again.  Returns the name of that channel, NULL when there
+ * is none.
  */
 static char *
 tell_other(const Sending *s)
@@ -139,8 +139,7 @@ tell_other(const Sending *s)
 				 "    WHERE m.alert_id = ANY (n.alert_ids) AND m.left_at IS NULL AND (g.channel = o.name OR r.channels @> ARRAY[o.name]))"
 				 "  AND NOT EXISTS (SELECT FROM pipeline.notifications x"
 				 "    WHERE x.channel = o.name AND x.event = n.event AND x.alert_ids && n.alert_ids"
-				 "    AND x.notification_id > coalesce((SELECT max(p.notification_id) FROM pipeline.notifications p"
-				 "      WHERE p.channel = n.channel AND p.group_key = n.group_key AND p.notification_id < n.notification_id), 0)))"
+				 "    AND (x.notification_id > n.notification_id OR x.created_at > n.created_at - interval '5 seconds')))"
 				 " SELECT (SELECT name FROM other)", SPI_OK_SELECT, sql_int8(s->notification_id),
 				 sql_role(s->channel_owner), sql_text(s->channel));
 	return pipeline_sql_text(0, 1);

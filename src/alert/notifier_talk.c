@@ -10,6 +10,7 @@
 
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "utils/memutils.h"
 #include "utils/wait_event.h"
@@ -27,6 +28,13 @@ static Transport *transport = NULL;
 static TimestampTz not_before = 0;
 
 /* ---- the library ------------------------------------------------------------------ */
+
+/* Threads of the library must not outlive the process. */
+static void
+end_library(int code, Datum arg)
+{
+	api->end(transport);
+}
 
 static bool
 load(void *arg)
@@ -46,6 +54,7 @@ load(void *arg)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("libcurl cannot be used")));
+	before_shmem_exit(end_library, (Datum) 0);
 	return true;
 }
 

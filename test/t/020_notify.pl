@@ -293,12 +293,18 @@ is($node->safe_psql('postgres', "SELECT string_agg(jsonb_array_length(message ->
 # Only the broken one hears of it by itself.
 nothing_left();
 gone();
-alice($node, "BEGIN; $broken SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable}', '{broken}', group_by => '{...}', group_wait => '0', group_interval => '1 s', repeat_interval => '1 s'); COMMIT");
+alice($node, "BEGIN; $broken SELECT pipeline.create_route('trouble', '{alertname=~Trouble|NotificationUndeliverable}', '{broken}', group_by => '{...}', group_wait => '0', group_interval => '1 s', repeat_interval => '10 minutes'); COMMIT");
 alice($node, "SELECT pipeline.raise_alert('Trouble', 'something is wrong')");
 wait_for($node, "SELECT max(last_error) FROM pipeline.notifications WHERE channel = 'broken' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable'",
 	'it tells that this channel does not work, and its owner has no other', 'there may be no other channel');
 alice($node, "BEGIN; $works SELECT pipeline.create_route('nothing', '{alertname=Nothing}', '{works}'); COMMIT");
-wait_for($node, "SELECT count(*) >= 2 FROM pipeline.notifications WHERE channel = 'works' AND event = 'repeat' AND state = 'sent'", 't', 'a channel that hears nothing by itself is told, and again with each repeat');
+for my $repeat (1, 2)
+{
+	# As if it had been told long ago.
+	$node->safe_psql('postgres', "UPDATE pipeline.notifications SET created_at = created_at - interval '1 hour' WHERE channel = 'works'; UPDATE pipeline.alert_group_channels SET at = at - interval '1 hour'; UPDATE pipeline.alert_groups SET next_flush_at = now(), flushed_at = flushed_at - interval '1 hour'");
+	$node->safe_psql('postgres', "SELECT pipeline.create_channel('waker', 'log', or_replace => true); SELECT pipeline.drop_channel('waker')");
+	wait_for($node, "SELECT count(*) >= $repeat FROM pipeline.notifications WHERE channel = 'works' AND event = 'repeat' AND state = 'sent'", 't', "a channel that hears nothing by itself is told, and with repeat $repeat");
+}
 is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.notifications w WHERE channel = 'works' AND event = 'repeat'"
 	. " AND (SELECT count(*) FROM pipeline.notifications b WHERE channel = 'broken' AND event = 'repeat' AND group_key = w.group_key AND b.notification_id < w.notification_id)"
 	. " < (SELECT count(*) FROM pipeline.notifications o WHERE channel = 'works' AND event = 'repeat' AND group_key = w.group_key AND o.notification_id <= w.notification_id)"),

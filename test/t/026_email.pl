@@ -78,19 +78,29 @@ outcomes(
 	[ 'no room for it now', 'dead 2: the mail server answered 452 (given up after 2 attempts)', $base, 'data452@example.com', %none ],
 	[ 'a server that refuses everybody', 'dead 1: the mail server answered 554', "smtp://127.0.0.1:$port{greet}", 'bob@example.com', %none ],
 );
-my $failing = sub { my ($what, $pattern, $url, $to, %more) = @_;
-	my $config = encode_json({ url => $url, from => 'alerts@example.com', to => $to, starttls => JSON::PP::false, %{ $more{config} // {} } });
-	my $name = 'mail ' . ++$n;
-	alice($node, "SELECT pipeline.create_channel('$name', 'email', '$config', max_attempts => 2); SELECT pipeline.test_channel('$name')");
-	$node->poll_query_until('postgres', "SELECT state IN ('sent', 'dead') FROM pipeline.notifications WHERE channel = '$name'");
-	like($node->safe_psql('postgres', "SELECT state || ' ' || attempts || ': ' || last_error FROM pipeline.notifications WHERE channel = '$name'"), $pattern, $what); };
-$failing->('a server that hangs', qr/^dead 2: .*imed? ?out/i, $base, 'hang@example.com');
-$failing->('a server that says nothing', qr/^dead 2: .*imed? ?out/i, "smtp://127.0.0.1:$port{silent}", 'bob@example.com');
-$failing->('one that goes away after the mail', qr/^dead 2: /, "smtp://127.0.0.1:$port{drop}", 'bob@example.com');
-$failing->('nobody there', qr/^dead 2: .*connect/i, "smtp://127.0.0.1:$port{nobody}", 'bob@example.com');
-# Nor is a connection that an earlier mail has left open.
-$failing->('a mail in plain text, over the same server', qr/^$/, "smtp://127.0.0.1:$port{plain}", 'earlier@example.com');
-$failing->('STARTTLS that is not offered is no reason to go on without', qr/^dead 2: .*(TLS|SSL)/i, "smtp://127.0.0.1:$port{plain}", 'starttls@example.com', config => { starttls => JSON::PP::true });
+# The same, with a pattern for what becomes of it: those of one call are tried together.
+sub failing
+{
+	my (@cases) = @_;
+	my $first = $n;
+	for my $case (@cases)
+	{
+		my ($what, $pattern, $url, $to, %more) = @$case;
+		my $config = encode_json({ url => $url, from => 'alerts@example.com', to => $to, starttls => JSON::PP::false, %{ $more{config} // {} } });
+		$n++;
+		alice($node, "SELECT pipeline.create_channel('mail $n', 'email', '$config', max_attempts => 2); SELECT pipeline.test_channel('mail $n')");
+	}
+	$node->poll_query_until('postgres', "SELECT count(*) = 0 FROM pipeline.notifications WHERE state NOT IN ('sent', 'dead')") or diag('not all is sent');
+	like($node->safe_psql('postgres', "SELECT state || ' ' || attempts || ': ' || coalesce(last_error, '') FROM pipeline.notifications WHERE channel = 'mail " . ++$first . "'"), $_->[1], $_->[0]) for @cases;
+	return;
+}
+failing([ 'a server that hangs', qr/^dead 2: .*imed? ?out/i, $base, 'hang@example.com' ],
+	[ 'a server that says nothing', qr/^dead 2: .*imed? ?out/i, "smtp://127.0.0.1:$port{silent}", 'bob@example.com' ],
+	[ 'one that goes away after the mail', qr/^dead 2: /, "smtp://127.0.0.1:$port{drop}", 'bob@example.com' ],
+	[ 'nobody there', qr/^dead 2: .*connect/i, "smtp://127.0.0.1:$port{nobody}", 'bob@example.com' ],
+	[ 'a mail in plain text', qr/^sent 1: $/, "smtp://127.0.0.1:$port{plain}", 'earlier@example.com' ]);
+# Nor by a connection that an earlier mail has left open.
+failing([ 'STARTTLS that is not offered is no reason to go on without', qr/^dead 2: .*(TLS|SSL)/i, "smtp://127.0.0.1:$port{plain}", 'starttls@example.com', config => { starttls => JSON::PP::true } ]);
 is(scalar(grep { $_->{to}[0] eq 'starttls@example.com' } requests($plain)), 0, 'and nothing was said');
 
 # What arrived where.
@@ -198,5 +208,23 @@ refused({ %ok, $_->[0] => $_->[1] }, $_->[2], "refused: $_->[0] " . (defined $_-
 	[ to => [ map { "a$_\@example.com" } 1 .. 51 ], qr/has 51 addresses/ ], [ to => [ 1 ], qr/array of strings/ ], [ reply_to => 'x', qr/invalid address/ ], [ starttls => 'maybe', qr/not true or false/ ], [ port => '25', qr/unknown key/ ]);
 refused(\%ok, qr/a channel with a password/, 'refused: a password in plain text', 1);
 refused({ %ok, starttls => JSON::PP::true, url => "smtp://10.9.9.9:25" }, qr/not in pipeline.allowed_hosts/, 'refused: a host that is not allowed');
-$node->stop;
+
+# A server that hangs for long holds up neither another mail nor the end of the notifier.
+$node->append_conf('postgresql.conf', "pipeline.notification_timeout = '60s'");
+$node->reload;
+$node->poll_query_until('postgres', "SELECT current_setting('pipeline.notification_timeout') = '1min'") or die;
+alice($node, "SELECT pipeline.create_channel(c, 'email', jsonb_build_object('url', '$base', 'from', 'a\@example.com', 'to', c || '\@example.com', 'starttls', false)) FROM unnest('{hang,other}'::text[]) c");
+my $id = alice($node, "SELECT pipeline.test_channel('hang')");
+wait_for($node, "SELECT state FROM pipeline.notifications WHERE notification_id = $id", 'sending', 'a mail hangs');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'other' AND state = 'sent'", '3', 'others are sent')
+  if alice($node, "SELECT count(pipeline.test_channel('other')) FROM generate_series(1, 3)");
+is($node->safe_psql('postgres', "SELECT state FROM pipeline.notifications WHERE notification_id = $id"), 'sending', 'while it hangs');
+my $since = time();
+my ($pid) = server_pids($node, 'notifier');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
+wait_for($node, "SELECT count(*) FROM pg_stat_activity WHERE pid = $pid", '0', 'the notifier ends');
+cmp_ok(time() - $since, '<', 15, 'soon');
+wait_for($node, "SELECT outcome FROM pipeline.deliveries WHERE notification_id = $id ORDER BY delivery_id LIMIT 1", 'lost', 'the attempt is lost');
+$node->stop('fast');
+unlike(slurp_file($node->logfile), qr/terminated by signal/, 'nothing crashes');
 done_testing();

@@ -269,8 +269,7 @@ set_safety(Transfer *x, const TransportRequest *r, bool fresh)
 	}
 	curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, r->timeout_ms);
 	curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, r->timeout_ms * 2 / 3);
-	/* libcurl takes a connection of a mail in plain text for one that asks for STARTTLS. */
-	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, fresh || r->fresh || r->starttls ? 1L : 0L);
+	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, fresh || r->fresh ? 1L : 0L);
 #if LIBCURL_VERSION_NUM >= 0x075700
 	/* A name that does not resolve must not be waited for at the end. */
 	curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L);
@@ -321,6 +320,12 @@ set_mail(Transfer *x, const TransportRequest *r)
 
 	if (!copy_list(&x->mail_to, r->mail_to))
 		return false;
+	/*
+	 * Say goodbye as part of the exchange: what is left for later is said by a
+	 * handle of libcurl's own, which waits for two minutes whatever happens.
+	 */
+	curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+	curl_easy_setopt(e, CURLOPT_SERVER_RESPONSE_TIMEOUT, (r->timeout_ms + 999) / 1000);
 	curl_easy_setopt(e, CURLOPT_MAIL_FROM, r->mail_from);
 	curl_easy_setopt(e, CURLOPT_MAIL_RCPT, x->mail_to);
 	curl_easy_setopt(e, CURLOPT_USE_SSL, r->starttls ? (long) CURLUSESSL_ALL :
@@ -410,9 +415,9 @@ describe(Transfer *x, TransportOutcome outcome, CURLcode code)
 	return strdup(text);
 }
 
-/* The result of an exchange that is over, which is freed. */
+/* The result of an exchange that is over; the caller frees that. */
 ResultNode *
-transport_transfer_finish(Transfer *x, CURLcode code)
+transport_transfer_result(Transfer *x, CURLcode code)
 {
 	ResultNode *node = x->node;
 	TransportResult *result = &node->result;
@@ -448,7 +453,6 @@ transport_transfer_finish(Transfer *x, CURLcode code)
 		x->answer = NULL;
 	}
 	x->node = NULL;
-	transport_transfer_free(x);
 	return node;
 }
 

@@ -32,7 +32,17 @@ typedef struct ResultNode
 /* NULL: no memory.  Otherwise *easy is the handle to add, or NULL: it is over. */
 extern Transfer *transport_transfer_new(const TransportRequest *request,
 										bool fresh, CURL **easy);
-extern ResultNode *transport_transfer_finish(Transfer *x, CURLcode code);
+extern ResultNode *transport_transfer_result(Transfer *x, CURLcode code);
 extern void transport_transfer_free(Transfer *x);
+
+/* ---- mail.c: mails, each in a thread ---------------------------------------- */
+
+typedef struct Mails Mails;
+
+extern Mails *transport_mail_open(void);
+extern bool transport_mail_start(Mails *mails, Transfer *transfer, CURL *easy);
+extern int	transport_mail_socket(const Mails *mails);
+extern ResultNode *transport_mail_take(Mails *mails);
+extern void transport_mail_end(Mails *mails);
 
 #endif							/* PIPELINE_TRANSFER_H */

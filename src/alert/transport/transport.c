@@ -1,7 +1,7 @@
 /*
  * transport.c
- *	  Many exchanges at once, by the multi interface of libcurl; the library's
- *	  entry.
+ *	  Many exchanges at once, by the multi interface of libcurl, mails by threads
+ *	  (mail.c); the library's entry.
  *
  * libcurl resolves names in threads.  A thread must take no signal that is
  * meant for the server's process, so all are blocked while libcurl is at work:
@@ -28,6 +28,7 @@ PG_MODULE_MAGIC;
 struct Transport
 {
 	CURLM	   *multi;
+	Mails	   *mails;
 	int			max_connections;
 	int			active;
 	bool		stale;			/* the multi handle goes when it is idle */
@@ -99,13 +100,28 @@ note_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *unused)
 	return 0;
 }
 
+/* libcurl wants to go on then; never sooner, though our clock counts in ms. */
 static int
 note_timer(CURLM *multi, long ms, void *arg)
 {
 	Transport  *t = arg;
 
-	t->due = ms < 0 ? -1 : now_ms() + ms;
+	t->due = ms <= 0 ? (ms < 0 ? -1 : now_ms()) : now_ms() + ms + 1;
 	return 0;
+}
+
+/*
+ * Ask when it wants to go on, if we know of nothing.  It says a time only once:
+ * had we come a moment too soon, it would not say it again, and an exchange
+ * would hang until another one moves.
+ */
+static void
+ask_timer(Transport *t)
+{
+	long		ms = -1;
+
+	if (t->due < 0 && curl_multi_timeout(t->multi, &ms) == CURLM_OK)
+		(void) note_timer(t->multi, ms, t);
 }
 
 static CURLM *
@@ -130,10 +146,8 @@ new_multi(Transport *t)
 
 /* Keep a result until it is taken. */
 static void
-finish(Transport *t, Transfer *x, CURLcode code)
+keep_result(Transport *t, ResultNode *node)
 {
-	ResultNode *node = transport_transfer_finish(x, code);
-
 	if (t->last)
 		t->last->next = node;
 	else
@@ -141,12 +155,23 @@ finish(Transport *t, Transfer *x, CURLcode code)
 	t->last = node;
 }
 
+static void
+finish(Transport *t, Transfer *x, CURLcode code)
+{
+	keep_result(t, transport_transfer_result(x, code));
+	transport_transfer_free(x);
+}
+
 /* Collect the exchanges that are over. */
 static void
 collect(Transport *t)
 {
 	CURLMsg    *message;
+	ResultNode *node;
 	int			left;
+
+	while ((node = transport_mail_take(t->mails)) != NULL)
+		keep_result(t, node);
 
 	while ((message = curl_multi_info_read(t->multi, &left)) != NULL)
 	{
@@ -191,7 +216,8 @@ transport_open(int max_connections)
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK)
 		t->multi = new_multi(t);
 	unblock_signals(&before);
-	if (t->multi == NULL)
+	t->mails = transport_mail_open();
+	if (t->multi == NULL || t->mails == NULL)
 	{
 		free(t);
 		return NULL;
@@ -210,6 +236,14 @@ transport_start(Transport *t, const TransportRequest *request)
 	x = transport_transfer_new(request, t->stale, &easy);
 	if (x != NULL && easy == NULL)
 		finish(t, x, CURLE_OK);
+	else if (x != NULL && strncmp(request->scheme, "smtp", 4) == 0)
+	{
+		if (!transport_mail_start(t->mails, x, easy))
+		{
+			transport_transfer_free(x);
+			x = NULL;
+		}
+	}
 	else if (x != NULL && curl_multi_add_handle(t->multi, easy) == CURLM_OK)
 		t->active++;
 	else if (x != NULL)
@@ -224,10 +258,13 @@ transport_start(Transport *t, const TransportRequest *request)
 static int
 transport_sockets(Transport *t, TransportSocket *sockets, int max)
 {
-	int			n = t->nsockets < max ? t->nsockets : max;
+	int			mails = transport_mail_socket(t->mails);
+	int			n = 0;
 
-	if (n > 0)
-		memcpy(sockets, t->sockets, sizeof(TransportSocket) * n);
+	if (mails >= 0 && max > 0)
+		sockets[n++] = (TransportSocket) {.fd = mails, .read = true};
+	for (int i = 0; i < t->nsockets && n < max; i++)
+		sockets[n++] = t->sockets[i];
 	return n;
 }
 
@@ -252,15 +289,19 @@ transport_act(Transport *t, const TransportSocket *ready, int nready)
 
 	block_signals(&before);
 	for (int i = 0; i < nready; i++)
-		curl_multi_socket_action(t->multi, ready[i].fd,
-								 (ready[i].read ? CURL_CSELECT_IN : 0) |
-								 (ready[i].write ? CURL_CSELECT_OUT : 0), &running);
+	{
+		if (ready[i].fd != transport_mail_socket(t->mails))
+			curl_multi_socket_action(t->multi, ready[i].fd,
+									 (ready[i].read ? CURL_CSELECT_IN : 0) |
+									 (ready[i].write ? CURL_CSELECT_OUT : 0), &running);
+	}
 	if (t->due >= 0 && t->due <= now_ms())
 	{
 		t->due = -1;
 		curl_multi_socket_action(t->multi, CURL_SOCKET_TIMEOUT, 0, &running);
 	}
 	collect(t);
+	ask_timer(t);
 	unblock_signals(&before);
 }
 
@@ -296,6 +337,16 @@ transport_forget(Transport *t)
 	unblock_signals(&before);
 }
 
+static void
+transport_end(Transport *t)
+{
+	sigset_t	before;
+
+	block_signals(&before);
+	transport_mail_end(t->mails);
+	unblock_signals(&before);
+}
+
 /* Entry point of the library. */
 const TransportApi *
 pipeline_transport_api(void)
@@ -309,7 +360,8 @@ pipeline_transport_api(void)
 		.act = transport_act,
 		.take = transport_take,
 		.release = transport_release,
-		.forget = transport_forget
+		.forget = transport_forget,
+		.end = transport_end
 	};
 
 	return &api;

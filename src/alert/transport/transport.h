@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define TRANSPORT_VERSION 2
+#define TRANSPORT_VERSION 3
 #define TRANSPORT_LIBRARY "$libdir/pipeline_transport"
 #define TRANSPORT_FUNCTION "pipeline_transport_api"
 
@@ -129,6 +129,9 @@ typedef struct TransportApi
 
 	/* Settings have changed: use no connection or name of before. */
 	void		(*forget) (Transport *t);
+
+	/* Stop what threads are doing; before the process ends, and nothing after it. */
+	void		(*end) (Transport *t);
 } TransportApi;
 
 typedef const TransportApi *(*TransportApiFunction) (void);
