@@ -114,6 +114,8 @@ typedef struct ExpectationType
 } ExpectationType;
 
 extern const ExpectationType *pipeline_expectation_type(const char *name);
+extern void pipeline_check_kwarg_names(const ExpectationType *type,
+									   const Jsonb *kwargs);
 extern void pipeline_check_kwargs(const ExpectationType *type,
 								  const Jsonb *kwargs);
 extern JsonbValue *pipeline_kwarg(const Jsonb *kwargs, const char *name,
@@ -129,6 +131,12 @@ extern double pipeline_kwarg_number(const Jsonb *kwargs, const char *name, doubl
 extern double pipeline_json_number(const JsonbValue *v);
 extern List *pipeline_kwarg_list(const Jsonb *kwargs, const char *name);
 extern Jsonb *pipeline_kwarg_json(const Jsonb *kwargs, const char *name);
+
+/* ---- parameter.c ------------------------------------------------------------- */
+
+extern bool pipeline_has_parameters(const Jsonb *kwargs);
+extern void pipeline_check_parameter_keys(const ExpectationType *type, const Jsonb *kwargs);
+extern Jsonb *pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values);
 
 /* ---- condition.c: row_condition and result_format -------------------------- */
 
@@ -178,6 +186,7 @@ typedef struct Check
 	bool		has_parameters;
 	double		parameters[MAX_AGGREGATES];	/* of a deviation, from the first scan */
 
+	bool		bound;			/* parameters stood in its kwargs */
 	bool		proved;			/* by constraints: no row can fail */
 	bool		placed;			/* the rows that fail are among the target's places */
 	CheckResult result;
@@ -401,6 +410,7 @@ typedef struct Suite
 	char	   *quarantine;		/* none, copy, move */
 	char	   *watermark;		/* column that grows, or NULL */
 	Jsonb	   *labels;
+	Jsonb	   *parameters;		/* values by name */
 	Jsonb	   *definition;		/* the row, for the change log */
 } Suite;
 
@@ -417,7 +427,7 @@ extern int	pipeline_validation_days;
 /* ---- validate.c -------------------------------------------------------------------- */
 
 extern ScanTarget *pipeline_open_target(const char *text, const char *where);
-extern List *pipeline_suite_checks(const Suite *suite);
+extern List *pipeline_suite_checks(const Suite *suite, const Jsonb *parameters);
 extern bool pipeline_check_is_grave(const Check *check);
 
 /* ---- quarantine.c, quarantine_release.c --------------------------------------------- */

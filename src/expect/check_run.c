@@ -561,6 +561,9 @@ prepare_all(Run *run, List *checks)
 		char	   *error;
 
 		CHECK_FOR_INTERRUPTS();
+		/* A parameter without a value, say. */
+		if (check->result.done)
+			continue;
 		check->limit = pipeline_result_format(check->kwargs, run->target->sample_limit);
 		MemoryContextSwitchTo(scratch);
 		error = attempt(prepare, run, check);

@@ -24,6 +24,7 @@
 typedef struct Release
 {
 	int64		validation_id;
+	Jsonb	   *parameters;		/* of the validation */
 	Suite	   *suite;
 	Oid			into;			/* InvalidOid: none */
 	bool		recheck;
@@ -33,19 +34,23 @@ typedef struct Release
 
 /* The suite of a validation, with its owner's rights checked. */
 static Suite *
-suite_of(int64 validation_id)
+suite_of(int64 validation_id, Jsonb **parameters)
 {
 	UserScope	scope;
 	char	   *name;
+	Datum		value;
+	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT suite FROM pipeline.validations WHERE validation_id = $1", SPI_OK_SELECT,
+	if (pipeline_sql("SELECT suite, parameters FROM pipeline.validations WHERE validation_id = $1", SPI_OK_SELECT,
 					 sql_int8(validation_id)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("validation %lld does not exist", (long long) validation_id),
 				 errhint("The table pipeline.validations lists yours.")));
 	name = pipeline_sql_text(0, 1);
+	value = pipeline_sql_datum(0, 2, &isnull);
+	*parameters = isnull ? NULL : DatumGetJsonbPCopy(value);
 	pipeline_scope_end(&scope);
 	return pipeline_suite(name, false, true);
 }
@@ -202,7 +207,7 @@ release(Release *r, bool everything)
 	Datum	   *go;
 	int			n = 0;
 	ArrayType  *ids;
-	List	   *checks = r->recheck ? pipeline_suite_checks(r->suite) : NIL;
+	List	   *checks = r->recheck ? pipeline_suite_checks(r->suite, r->parameters) : NIL;
 
 	pipeline_user_begin(&scope, r->suite->owner, r->suite->search_path);
 	target = pipeline_open_target(r->suite->target, NULL);
@@ -255,7 +260,7 @@ pipeline_release_quarantine(PG_FUNCTION_ARGS)
 	r.into = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
 	r.recheck = PG_GETARG_BOOL(2);
 	SPI_connect();
-	r.suite = suite_of(r.validation_id);
+	r.suite = suite_of(r.validation_id, &r.parameters);
 	ids = release(&r, !PG_ARGISNULL(1));
 	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.quarantined_rows SET released_at = clock_timestamp(),"
