@@ -186,6 +186,8 @@ typedef struct Check
 	bool		has_parameters;
 	double		parameters[MAX_AGGREGATES];	/* of a deviation, from the first scan */
 
+	bool		keyed;			/* a key of several columns: the first scan looks for one twice */
+	bool		in_scan;		/* a check over windows whose expression the first scan evaluates */
 	bool		bound;			/* parameters stood in its kwargs */
 	bool		proved;			/* by constraints: no row can fail */
 	bool		placed;			/* the rows that fail are among the target's places */
@@ -330,8 +332,13 @@ extern char *pipeline_from_where(const ScanTarget *target, const char *condition
 
 /* check_window.c */
 extern void pipeline_prepare_window(const ScanTarget *target, Check *check);
+extern bool pipeline_foreign_key_in_scan(const ScanTarget *target, Check *check);
+extern char *pipeline_key_columns(const ScanTarget *target, const Check *check, int *rule);
 extern char *pipeline_window_from(const ScanTarget *target, const Check *check);
 extern char *pipeline_row_expression(const ScanTarget *target, const Check *check);
+
+/* key_twice.c */
+extern bool pipeline_has_key_hash(const ScanTarget *target, const List *columns);
 
 /* ---- proof.c: what constraints prove --------------------------------------------- */
 
@@ -347,7 +354,7 @@ extern bool pipeline_is_proved(const ScanTarget *target, const Check *check);
 /* A column of the statement: an aggregate's, and whose. */
 typedef struct ScanColumn
 {
-	char		kind;			/* 'c': _check, 'd': _distribution, 'a': of the server */
+	char		kind;			/* 'c': _check, 'd': _distribution, 'k': _key_twice, 'a': of the server */
 	List	   *checks;
 } ScanColumn;
 

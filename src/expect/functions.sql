@@ -160,6 +160,28 @@ CREATE OR REPLACE AGGREGATE pipeline._sketch_unique(jsonb, "any", boolean) (
 COMMENT ON AGGREGATE pipeline._sketch_unique(jsonb, "any", boolean) IS
 'Internal: the same, which tells for certain whether all values differ, for suggest().';
 
+CREATE OR REPLACE FUNCTION pipeline._key_twice_step(internal, integer, boolean, VARIADIC "any") RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_key_twice_step';
+CREATE OR REPLACE FUNCTION pipeline._key_twice_final(internal) RETURNS jsonb
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_key_twice_final';
+COMMENT ON FUNCTION pipeline._key_twice_step(internal, integer, boolean, VARIADIC "any") IS 'Transition of the aggregate _key_twice: the key of one row.';
+COMMENT ON FUNCTION pipeline._key_twice_final(internal) IS 'What _key_twice has found, as JSON.';
+REVOKE ALL ON FUNCTION pipeline._key_twice_step(internal, integer, boolean, VARIADIC "any"),
+  pipeline._key_twice_final(internal) FROM PUBLIC;
+/* Granted to all, as _check is. */
+CREATE OR REPLACE AGGREGATE pipeline._key_twice(integer, boolean, VARIADIC "any") (
+  SFUNC = pipeline._key_twice_step,
+  STYPE = internal,
+  SSPACE = 65536,
+  FINALFUNC = pipeline._key_twice_final,
+  FINALFUNC_MODIFY = READ_WRITE,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pipeline._key_twice(integer, boolean, VARIADIC "any") IS
+'Internal: whether a key of several columns is there twice, for validate() and check_now().';
+
 /* Definitions. */
 
 CREATE OR REPLACE FUNCTION pipeline.create_suite(
