@@ -339,7 +339,7 @@ CREATE OR REPLACE FUNCTION pipeline.release_quarantine(
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_release_quarantine';
 COMMENT ON FUNCTION pipeline.release_quarantine(bigint, regclass, boolean) IS
-'Release the rows that a validation put into quarantine. Rows that were moved are inserted into the target again; into_table: all of them are inserted there. recheck: only rows that pass the suite''s row-level checks of severity error and critical now; a key must be free in the table they go to. Checks of deviations, dependencies and order are not made again. Returns how many were released, how many are held, how many were inserted. Unknown: 42704; someone else''s: 42501.';
+'Release the rows that a validation put into quarantine. Rows that were moved are inserted into the target again; into_table: all of them are inserted there. recheck: only rows that pass the suite''s row-level checks of severity error and critical now; a key must be free in the table they go to (there once, for rows that were copied), a dependency must hold with its rows, a value in order must fit between its neighbours, deviations are from the target as it is now. A check of the order in which rows lie, without order_by, refuses the release of rows that go into a table: 55000, as does one that cannot be evaluated. Returns how many were released, how many are held, how many were inserted. Unknown: 42704; someone else''s: 42501.';
 
 CREATE OR REPLACE FUNCTION pipeline.repair_quarantined(quarantine_id bigint, changes jsonb) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
