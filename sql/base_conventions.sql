@@ -41,7 +41,7 @@ SELECT is_empty('SELECT signature FROM functions f JOIN pg_language l ON l.oid =
       AND NOT coalesce(f.proconfig @> ''{"search_path=pg_catalog, pg_temp"}'', false)',
   'every function that is not C pins search_path');
 SELECT is_empty('SELECT signature FROM functions WHERE prosecdef', 'no function is SECURITY DEFINER');
--- The aggregates _check, _distribution and _sketch, and _unexpected, run in queries of
+-- The aggregates _check, _distribution, _sketch and _key_twice, and _unexpected, run in queries of
 -- whoever reads the checked table; they believe nothing that their plan says.
 SELECT is_empty('SELECT signature FROM functions WHERE left(proname, 1) = ''_'' AND prokind <> ''a'' AND proname <> ''_unexpected''
     AND has_function_privilege(''pipeline_alice'', oid, ''EXECUTE'')',

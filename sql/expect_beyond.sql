@@ -127,7 +127,7 @@ SELECT pipeline.import_suite('json', 'legacy', '{"expectations": []}');
 SELECT pipeline.import_suite('json x', 'legacy', '{}');
 SELECT pipeline.import_suite('json x', 'legacy', '{"expectations": [1]}');
 SELECT pipeline.import_suite('json x', 'legacy', '{"expectations": [{"kwargs": {}}]}');
-SELECT pipeline.import_suite('json x', 'legacy', '{"expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": {"$PARAMETER": "p"}}}]}');
+SELECT pipeline.import_suite('json x', 'legacy', '{"expectations": [{"type": "expect_column_to_exist", "kwargs": {"column": {"$PARAMETER": "p +"}}}]}');
 SELECT pipeline.import_suite('json x', 'legacy', '{"expectations": [{"type": "expect_column_bootstrapped_ks_test_p_value_to_be_greater_than", "kwargs": {}}]}');
 SELECT pipeline.export_suite('nope');
 SELECT pipeline.export_suite('json', '0.7');

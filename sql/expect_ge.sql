@@ -26,20 +26,6 @@ BEGIN
      FROM jsonb_array_elements(d -> 'columns') WITH ORDINALITY AS x(c, i))) USING d;
 END $$;
 
--- What Python computes for an evaluation parameter.
-CREATE FUNCTION expect_ge.parameter(p text) RETURNS jsonb LANGUAGE sql AS $$
-  SELECT to_jsonb(CASE
-    WHEN p = 'now()' THEN now()::timestamp
-    WHEN p LIKE 'now() - timedelta(weeks=%' THEN now()::timestamp - interval '1 week' * substring(p FROM 'weeks=(\d+)')::int * coalesce(substring(p FROM '\*(\d+)')::int, 1)
-    WHEN p LIKE 'datetime(%' THEN make_timestamp(substring(p FROM '\((\d+)')::int, substring(p FROM ', (\d+),')::int, substring(p FROM '(\d+)\)')::int, 0, 0, 0)
-  END)
-$$;
-
-CREATE FUNCTION expect_ge.kwargs(k jsonb) RETURNS jsonb LANGUAGE sql AS $$
-  SELECT coalesce(jsonb_object_agg(key, CASE WHEN value ? '$PARAMETER' THEN expect_ge.parameter(value ->> '$PARAMETER') ELSE value END), '{}')
-  FROM jsonb_each(k)
-$$;
-
 -- Lists compare as bags of values; numbers by value, to one part in 1e9.
 CREATE FUNCTION expect_ge.sorted(a jsonb) RETURNS jsonb LANGUAGE sql AS $$
   SELECT coalesce(jsonb_agg(e ORDER BY e), '[]') FROM jsonb_array_elements(a) AS e
@@ -57,7 +43,7 @@ END $$;
 CREATE FUNCTION expect_ge.observe(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE
   pk text := (SELECT d.doc ->> 'pk' FROM expect_ge.datasets d WHERE d.doc ->> 'dataset' = c ->> 'dataset');
-  k jsonb := expect_ge.kwargs(c -> 'kwargs');
+  k jsonb := coalesce(nullif(c -> 'kwargs', 'null'), '{}');
   t text; d text;
   v pipeline.validation_result;
   r pipeline.expectation_results;

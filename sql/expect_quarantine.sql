@@ -184,5 +184,87 @@ SELECT pipeline.retry(:run_id) IS NOT NULL AS retried;
 SELECT pipeline.wait_for_run(:run_id, '30 s');
 SELECT pipeline.drop_pipeline('gate');
 SELECT pipeline.drop_suite('orders');
+-- What a row says together with others is judged again at release: dependencies,
+-- deviations, order, keys of a condition, keys of copies. Counts add up.
+CREATE TABLE cities (id int, zip text, city text, height numeric, day date, n int);
+CREATE FUNCTION refill() RETURNS void LANGUAGE sql BEGIN ATOMIC
+  DELETE FROM cities;
+  INSERT INTO cities SELECT i, 'z' || i % 4, 'c' || i % 4, 10 + i % 7, date '2024-01-01' + i, i FROM generate_series(1, 40) i;
+END;
+SELECT refill();
+CREATE FUNCTION again(mode text, VARIADIC changes jsonb[]) RETURNS TABLE (quarantined bigint, released text) LANGUAGE plpgsql SET client_min_messages = warning AS $$
+DECLARE v pipeline.validation_result; r pipeline.release_result; c jsonb;
+BEGIN
+  v := pipeline.validate('cities');
+  RETURN QUERY SELECT v.quarantined, NULL::text;
+  FOREACH c IN ARRAY changes LOOP
+    PERFORM pipeline.repair_quarantined(q.quarantine_id, c - 'row') FROM pipeline.quarantined_rows q WHERE q.validation_id = v.validation_id AND q."row" -> 'id' = c -> 'row' AND q.released_at IS NULL;
+    r := pipeline.release_quarantine(v.validation_id);
+    RETURN QUERY SELECT count(*) FILTER (WHERE q.released_at IS NULL), format('%s released, %s held, %s inserted', r.released, r.held, r.inserted) FROM pipeline.quarantined_rows q WHERE q.validation_id = v.validation_id;
+  END LOOP;
+  RETURN QUERY SELECT NULL::bigint, format('%s rows, then %s', (SELECT count(*) FROM cities), (pipeline.validate('cities')).success);
+EXCEPTION WHEN OTHERS THEN RETURN QUERY SELECT NULL::bigint, SQLSTATE || ' ' || SQLERRM;
+END $$;
+CREATE FUNCTION one_check(type text, kwargs jsonb, mode text DEFAULT 'move', condition text DEFAULT NULL) RETURNS void LANGUAGE plpgsql SET client_min_messages = warning AS $$
+BEGIN
+  PERFORM pipeline.drop_suite(name) FROM pipeline.suites WHERE name = 'cities';
+  PERFORM pipeline.create_suite('cities', 'cities', row_key => '{id}', quarantine => mode);
+  PERFORM pipeline.expect('cities', type, kwargs, row_condition => condition);
+END $$;
+SELECT one_check('expect_functional_dependency', '{"determinant": ["zip"], "dependent": ["city"]}');
+UPDATE cities SET city = 'wrong' WHERE id = 3;
+SELECT * FROM again('move', '{"row": 7, "city": "c3"}', '{"row": 3, "city": "c3"}');
+SELECT refill();
+SELECT one_check('expect_functional_dependency', '{"determinant": ["zip"], "dependent": ["city"]}', condition => 'id > 8');
+UPDATE cities SET city = NULL WHERE id IN (3, 9);
+UPDATE cities SET zip = NULL WHERE id = 10;
+SELECT * FROM again('move', '{"row": 9, "zip": null}', '{"row": 9, "city": "c2"}');
+SELECT refill();
+SELECT one_check('expect_column_values_without_outliers', '{"column": "height"}');
+UPDATE cities SET height = 1000 WHERE id IN (5, 6);
+SELECT * FROM again('move', '{"row": 5, "height": 900}', '{"row": 5, "height": 12}', '{"row": 6, "height": null}');
+SELECT refill();
+SELECT one_check('expect_column_value_z_scores_to_be_less_than', '{"column": "height", "threshold": 4, "double_sided": true}');
+UPDATE cities SET height = -1000 WHERE id = 5;
+SELECT * FROM again('move', '{"row": 5, "height": 500}', '{"row": 5, "height": 12}');
+SELECT refill();
+SELECT one_check('expect_column_values_without_outliers', '{"column": "height", "method": "mad"}', 'copy');
+UPDATE cities SET height = 1000 WHERE id = 5;
+SELECT * FROM again('copy', '{"row": 5}', '{"row": 5, "height": 12}');
+-- Order quarantines no row, and is looked at when others come back.
+SELECT refill();
+SELECT one_check('expect_column_values_to_be_between', '{"column": "height", "max_value": 100}');
+SELECT pipeline.expect('cities', 'expect_column_values_to_be_increasing', '{"column": "n", "order_by": ["day"], "strictly": true}') > 0 AS defined;
+UPDATE cities SET height = 1000 WHERE id IN (5, 40);
+SELECT * FROM again('move', '{"row": 5, "height": 10, "n": 6}', '{"row": 5, "n": 4}', '{"row": 5, "n": 5}', '{"row": 40, "height": 10, "n": 30}', '{"row": 40, "n": null}');
+SELECT refill();
+SELECT one_check('expect_column_values_to_be_between', '{"column": "height", "max_value": 100}');
+SELECT pipeline.expect('cities', 'expect_column_values_to_be_decreasing', '{"column": "height", "mostly": 0.1}') > 0 AS defined;
+UPDATE cities SET height = 1000 WHERE id IN (5, 40);
+SELECT success, quarantined, validation_id FROM pipeline.validate('cities') \gset
+SELECT pipeline.release_quarantine(:validation_id);
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id, recheck => false);
+SELECT count(*) FROM cities;
+-- A copy is still in the table: its key may be there once.
+SELECT refill();
+SELECT one_check('expect_compound_columns_to_be_unique', '{"column_list": ["zip", "n"]}', 'copy');
+UPDATE cities SET n = 1, zip = NULL WHERE id IN (5, 9);
+SELECT success, quarantined, validation_id FROM pipeline.validate('cities') \gset
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+UPDATE cities SET n = 5 WHERE id = 5;
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+SELECT refill();
+SELECT one_check('expect_compound_columns_to_be_unique', '{"column_list": ["zip", "n"]}', 'move', 'height < 100');
+UPDATE cities SET n = 1, zip = NULL WHERE id IN (5, 9);
+SELECT * FROM again('move', '{"row": 5, "n": 5}', '{"row": 9}');
+-- A check that cannot be evaluated lets no row go.
+SELECT refill();
+SELECT one_check('expect_column_values_to_be_between', '{"column": "height", "max_value": {"$PARAMETER": "top"}}');
+UPDATE cities SET height = 1000 WHERE id = 5;
+SELECT success, quarantined, validation_id FROM pipeline.validate('cities', parameters => '{"top": 100}') \gset
+SELECT released, held, inserted FROM pipeline.release_quarantine(:validation_id);
+SELECT pipeline.expect('cities', 'expect_column_values_to_be_between', '{"column": "n", "max_value": {"$PARAMETER": "other"}}') > 0 AS defined;
+SELECT pipeline.release_quarantine(:validation_id);
+SELECT pipeline.drop_suite('cities');
 RESET SESSION AUTHORIZATION;
 DROP SCHEMA expect_quarantine CASCADE;

@@ -114,6 +114,8 @@ typedef struct ExpectationType
 } ExpectationType;
 
 extern const ExpectationType *pipeline_expectation_type(const char *name);
+extern void pipeline_check_kwarg_names(const ExpectationType *type,
+									   const Jsonb *kwargs);
 extern void pipeline_check_kwargs(const ExpectationType *type,
 								  const Jsonb *kwargs);
 extern JsonbValue *pipeline_kwarg(const Jsonb *kwargs, const char *name,
@@ -129,6 +131,12 @@ extern double pipeline_kwarg_number(const Jsonb *kwargs, const char *name, doubl
 extern double pipeline_json_number(const JsonbValue *v);
 extern List *pipeline_kwarg_list(const Jsonb *kwargs, const char *name);
 extern Jsonb *pipeline_kwarg_json(const Jsonb *kwargs, const char *name);
+
+/* ---- parameter.c ------------------------------------------------------------- */
+
+extern bool pipeline_has_parameters(const Jsonb *kwargs);
+extern void pipeline_check_parameter_keys(const ExpectationType *type, const Jsonb *kwargs);
+extern Jsonb *pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values);
 
 /* ---- condition.c: row_condition and result_format -------------------------- */
 
@@ -178,6 +186,9 @@ typedef struct Check
 	bool		has_parameters;
 	double		parameters[MAX_AGGREGATES];	/* of a deviation, from the first scan */
 
+	bool		keyed;			/* a key of several columns: the first scan looks for one twice */
+	bool		in_scan;		/* a check over windows whose expression the first scan evaluates */
+	bool		bound;			/* parameters stood in its kwargs */
 	bool		proved;			/* by constraints: no row can fail */
 	bool		placed;			/* the rows that fail are among the target's places */
 	CheckResult result;
@@ -321,8 +332,13 @@ extern char *pipeline_from_where(const ScanTarget *target, const char *condition
 
 /* check_window.c */
 extern void pipeline_prepare_window(const ScanTarget *target, Check *check);
+extern bool pipeline_foreign_key_in_scan(const ScanTarget *target, Check *check);
+extern char *pipeline_key_columns(const ScanTarget *target, const Check *check, int *rule);
 extern char *pipeline_window_from(const ScanTarget *target, const Check *check);
 extern char *pipeline_row_expression(const ScanTarget *target, const Check *check);
+
+/* key_twice.c */
+extern bool pipeline_has_key_hash(const ScanTarget *target, const List *columns);
 
 /* ---- proof.c: what constraints prove --------------------------------------------- */
 
@@ -338,7 +354,7 @@ extern bool pipeline_is_proved(const ScanTarget *target, const Check *check);
 /* A column of the statement: an aggregate's, and whose. */
 typedef struct ScanColumn
 {
-	char		kind;			/* 'c': _check, 'd': _distribution, 'a': of the server */
+	char		kind;			/* 'c': _check, 'd': _distribution, 'k': _key_twice, 'a': of the server */
 	List	   *checks;
 } ScanColumn;
 
@@ -401,6 +417,7 @@ typedef struct Suite
 	char	   *quarantine;		/* none, copy, move */
 	char	   *watermark;		/* column that grows, or NULL */
 	Jsonb	   *labels;
+	Jsonb	   *parameters;		/* values by name */
 	Jsonb	   *definition;		/* the row, for the change log */
 } Suite;
 
@@ -417,7 +434,7 @@ extern int	pipeline_validation_days;
 /* ---- validate.c -------------------------------------------------------------------- */
 
 extern ScanTarget *pipeline_open_target(const char *text, const char *where);
-extern List *pipeline_suite_checks(const Suite *suite);
+extern List *pipeline_suite_checks(const Suite *suite, const Jsonb *parameters);
 extern bool pipeline_check_is_grave(const Check *check);
 
 /* ---- quarantine.c, quarantine_release.c --------------------------------------------- */

@@ -121,7 +121,7 @@ add_check(Call *call, const ScanTarget *target, Check *check)
 {
 	StringInfo	buf = &call->checks;
 	/* The query under a check over windows has applied the condition. */
-	char	   *condition = check->type->kind == CHECK_WINDOW || check->type->sub == SUB_UNIQUE ? NULL :
+	char	   *condition = (check->type->kind == CHECK_WINDOW && !check->in_scan) || check->type->sub == SUB_UNIQUE ? NULL :
 		pipeline_check_condition(check);
 
 	call->members = lappend(call->members, check);
@@ -188,7 +188,7 @@ most_arguments(const Check *check)
 
 /* Deal the row-level checks out to calls of _check. */
 static void
-add_calls(Statement *s, const List *checks, bool places)
+add_calls(Statement *s, const List *checks, bool places, bool first)
 {
 	Call	   *call = NULL;
 	ListCell   *lc;
@@ -200,6 +200,8 @@ add_calls(Statement *s, const List *checks, bool places)
 		if (check->aggregates != NIL && check->expression == NULL)
 			continue;
 		if (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL)
+			continue;
+		if (first && check->keyed)
 			continue;
 		if (call != NULL && list_length(call->args) + most_arguments(check) > MAX_CHECK_ARGS)
 		{
@@ -241,6 +243,27 @@ add_aggregates(Statement *s, Check *check)
 			s->texts = lappend(s->texts, lfirst(lc));
 		}
 		check->columns[foreach_current_index(lc)] = number;
+	}
+}
+
+/* Is a compound key there twice?  The column of each such check. */
+static void
+add_keys(Statement *s, const List *checks)
+{
+	ListCell   *lc;
+
+	foreach(lc, checks)
+	{
+		Check	   *check = lfirst(lc);
+		char	   *condition = pipeline_check_condition(check);
+		char	   *columns;
+		int			rule;
+
+		if (!check->keyed)
+			continue;
+		add_column(s, 'k', list_make1(check));
+		columns = pipeline_key_columns(s->target, check, &rule);
+		appendStringInfo(&s->list, "pipeline._key_twice(%d, %s, %s)", rule, condition ? condition : "true", columns);
 	}
 }
 
@@ -338,7 +361,9 @@ pipeline_scan_statement(const ScanTarget *target, const char *from,
 		if (check->expression == NULL)
 			add_aggregates(&s, check);
 	}
-	add_calls(&s, checks, from == NULL && target->places != NULL);
+	add_calls(&s, checks, from == NULL && target->places != NULL, from == NULL);
+	if (from == NULL)
+		add_keys(&s, checks);
 	add_distributions(&s, checks);
 	*columns = s.columns;
 	if (from)

@@ -95,6 +95,12 @@ count_only(const ScanTarget *target, Check *check)
 								 pipeline_check_argument(target, check));
 }
 
+static void
+look_up_in_scan(const ScanTarget *target, Check *check)
+{
+	check->in_scan = pipeline_foreign_key_in_scan(target, check);
+}
+
 /*
  * Find out all that can be known of a check before the scan.  The current context
  * may be short-lived: what the scan needs is allocated in `context`.  Raises
@@ -140,6 +146,10 @@ pipeline_check_prepare(const ScanTarget *target, MemoryContext context,
 		case CHECK_WINDOW:
 			prepare_kept(target, context, check, pipeline_prepare_window);
 			(void) expression_type(target, check->expression, pipeline_window_from(target, check));
+			if (check->type->sub == SUB_COMPOUND)
+				check->keyed = pipeline_has_key_hash(target, check->shown);
+			else if (check->type->sub == SUB_FOREIGN_KEY)
+				prepare_kept(target, context, check, look_up_in_scan);
 			break;
 		default:
 			prepare_row_check(target, check);

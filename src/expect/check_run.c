@@ -217,7 +217,11 @@ run_statement(Run *run, List *checks, const char *from)
 		foreach(lc2, column->checks)
 		{
 			Jsonb	   *found = call_object(number, foreach_current_index(lc2));
+			JsonbValue	buf;
 
+			/* Some key is there twice: its rows are looked for later. */
+			if (column->kind == 'k' && found != NULL && pipeline_kwarg(found, "unexpected", &buf) == NULL)
+				continue;
 			set_verdict(run, lfirst(lc2), found);
 			SPI_tuptable = table;
 		}
@@ -311,14 +315,14 @@ sorts(const ScanTarget *target, const Check *check)
 	if (check->type->kind == CHECK_DISTRIBUTION && check->expression == NULL)
 		return !pipeline_is_sketched(target, check) && !pipeline_is_binned(check) &&
 			!pipeline_has_few_values(target, pipeline_kwarg_text(check->kwargs, "column"));
-	return check->type->sub == SUB_OUTLIERS;
+	return check->keyed || check->type->sub == SUB_OUTLIERS;
 }
 
 /* Columns that a check may add to a statement. */
 static int
 statement_columns(const Check *check)
 {
-	return list_length(check->aggregates) + (check->type->kind == CHECK_DISTRIBUTION);
+	return list_length(check->aggregates) + (check->type->kind == CHECK_DISTRIBUTION) + check->keyed;
 }
 
 /* Scan for the checks, as many at a time as a statement has columns. */
@@ -431,7 +435,7 @@ window(Run *run, void *arg)
 		(void) set_config_option("synchronize_seqscans", "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 	}
-	if (check->type->sub != SUB_COMPOUND || !no_compound_twice(run, check))
+	if (check->type->sub != SUB_COMPOUND || check->keyed || !no_compound_twice(run, check))
 		run_statement(run, list_make1(check), pipeline_window_from(run->target, check));
 	AtEOXact_GUC(true, guc_level);
 }
@@ -527,7 +531,8 @@ of_kinds(const List *checks, bool deviations)
 	{
 		Check	   *check = lfirst(lc);
 
-		if (check->result.done || is_proved_null(check) || check->type->kind == CHECK_WINDOW || check->type->kind == CHECK_QUERY ||
+		if (check->result.done || is_proved_null(check) || check->type->kind == CHECK_QUERY ||
+			(check->type->kind == CHECK_WINDOW && !check->keyed && !check->in_scan) ||
 			(deviations && check->type->kind != CHECK_DEVIATION))
 			continue;
 		list = lappend(list, check);
@@ -561,6 +566,9 @@ prepare_all(Run *run, List *checks)
 		char	   *error;
 
 		CHECK_FOR_INTERRUPTS();
+		/* A parameter without a value, say. */
+		if (check->result.done)
+			continue;
 		check->limit = pipeline_result_format(check->kwargs, run->target->sample_limit);
 		MemoryContextSwitchTo(scratch);
 		error = attempt(prepare, run, check);

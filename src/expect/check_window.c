@@ -3,8 +3,10 @@
  *	  Row-level checks that look at more than their row: order, compound keys,
  *	  foreign keys, functional dependencies.
  *
- * Each has a statement of its own, over a query that puts the verdict of each
- * row beside the columns that the samples need; it names those columns as the
+ * A foreign key is an expression of the first scan where referenced keys fit into
+ * a hash, and whether a compound key is there twice is seen in it (key_twice.c).
+ * Otherwise each has a statement of its own, over a query that puts the verdict of
+ * each row beside the columns that the samples need; it names those columns as the
  * target does.  A value that is missing in a key counts as a value of its own
  * for compound keys and dependencies, as GROUP BY has it.
  */
@@ -211,6 +213,56 @@ pipeline_window_from(const ScanTarget *target, const Check *check)
 	}
 	return psprintf("(SELECT %s, %s AS " VERDICT " FROM %s%s) AS %s",
 					handed_up(target, check, NIL), verdict, from, where, target->alias);
+}
+
+/*
+ * Make a foreign key an expression of the first scan, if the planner would look
+ * keys up in a hash of all referenced ones; false if it would not (they are too
+ * many for its memory, or have no hash): then a join finds the orphans.
+ */
+bool
+pipeline_foreign_key_in_scan(const ScanTarget *target, Check *check)
+{
+	Source	   *other = pipeline_source(pipeline_kwarg_text(check->kwargs, "references"), "references");
+	List	   *names = pipeline_kwarg_list(check->kwargs, "referenced_columns");
+	char	   *columns = pipeline_list_join(references(target, check->shown), ", ");
+	List	   *keys = NIL;
+	ListCell   *lc;
+	char	   *expression;
+	bool		hashed = false;
+
+	foreach(lc, names ? names : check->shown)
+		keys = lappend(keys, psprintf("\"?other\".%s", quote_identifier(lfirst(lc))));
+	expression = psprintf("CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN"
+						  " (%s) IN (SELECT %s FROM %s AS \"?other\" WHERE pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0) END",
+						  columns, columns, pipeline_list_join(keys, ", "), other->from, pipeline_list_join(keys, ", "));
+	pipeline_sql_generated(psprintf("EXPLAIN (VERBOSE, COSTS off) SELECT %s FROM %s AS %s", expression,
+									target->source->from, target->alias), SPI_OK_UTILITY, false);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		char	   *line = pipeline_sql_text(i, 1);
+
+		if (strstr(line, "(SubPlan ") != NULL)
+		{
+			hashed = false;
+			break;
+		}
+		hashed = hashed || strstr(line, "(hashed SubPlan ") != NULL;
+	}
+	SPI_freetuptable(SPI_tuptable);
+	if (hashed)
+		check->expression = expression;
+	return hashed;
+}
+
+/* The columns of a compound key, and the rule of _key_twice. */
+char *
+pipeline_key_columns(const ScanTarget *target, const Check *check, int *rule)
+{
+	char	   *ignored = pipeline_kwarg_text(check->kwargs, "ignore_row_if");
+
+	*rule = ignored == NULL ? 1 : strcmp(ignored, "never") == 0 ? 0 : strcmp(ignored, "any_value_is_missing") == 0 ? 2 : 1;
+	return pipeline_list_join(references(target, check->shown), ", ");
 }
 
 /* Is there a row in the other table? */

@@ -87,7 +87,15 @@ pipeline_expect(PG_FUNCTION_ARGS)
 		pipeline_not_null(fcinfo, i, names[i]);
 	type = pipeline_expectation_type(pipeline_arg_text(fcinfo, 1));
 	kwargs = pipeline_arg_jsonb(fcinfo, 2);
-	pipeline_check_kwargs(type, kwargs);
+	if (pipeline_has_parameters(kwargs))
+	{
+		/* Values are checked when there are some, at validation. */
+		pipeline_check_kwarg_names(type, kwargs);
+		pipeline_check_parameter_keys(type, kwargs);
+		(void) pipeline_bind_parameters(kwargs, NULL);
+	}
+	else
+		pipeline_check_kwargs(type, kwargs);
 	severity = pipeline_arg_text(fcinfo, 3);
 	pipeline_check_choice("severity", severity, severities);
 	name = PG_ARGISNULL(4) ? pipeline_expectation_name(type->name, kwargs) : pipeline_arg_text(fcinfo, 4);

@@ -437,6 +437,17 @@ check_together(const ExpectationType *type, const Jsonb *kwargs)
 		pipeline_check_query_kwarg(type, kwargs);
 }
 
+/* Raise 22023 for a key that the type does not know. */
+void
+pipeline_check_kwarg_names(const ExpectationType *type, const Jsonb *kwargs)
+{
+	const char *allowed[MAX_KWARGS + 4] = {"row_condition", "condition_parser", "result_format"};
+
+	for (int i = 0; i < MAX_KWARGS && type->kwargs[i].name; i++)
+		allowed[i + 3] = type->kwargs[i].name;
+	pipeline_check_keys(kwargs, "kwargs", allowed);
+}
+
 /*
  * Check the kwargs of an expectation as far as that can be done without the
  * table.  Raises 22023 naming the key, 2201B for a bad pattern.
@@ -444,11 +455,7 @@ check_together(const ExpectationType *type, const Jsonb *kwargs)
 void
 pipeline_check_kwargs(const ExpectationType *type, const Jsonb *kwargs)
 {
-	const char *allowed[MAX_KWARGS + 4] = {"row_condition", "condition_parser", "result_format"};
-
-	for (int i = 0; i < MAX_KWARGS && type->kwargs[i].name; i++)
-		allowed[i + 3] = type->kwargs[i].name;
-	pipeline_check_keys(kwargs, "kwargs", allowed);
+	pipeline_check_kwarg_names(type, kwargs);
 	for (int i = 0; i < MAX_KWARGS && type->kwargs[i].name; i++)
 	{
 		const Kwarg *kwarg = &type->kwargs[i];

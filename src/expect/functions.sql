@@ -160,17 +160,40 @@ CREATE OR REPLACE AGGREGATE pipeline._sketch_unique(jsonb, "any", boolean) (
 COMMENT ON AGGREGATE pipeline._sketch_unique(jsonb, "any", boolean) IS
 'Internal: the same, which tells for certain whether all values differ, for suggest().';
 
+CREATE OR REPLACE FUNCTION pipeline._key_twice_step(internal, integer, boolean, VARIADIC "any") RETURNS internal
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_key_twice_step';
+CREATE OR REPLACE FUNCTION pipeline._key_twice_final(internal) RETURNS jsonb
+  LANGUAGE c IMMUTABLE PARALLEL SAFE
+  AS 'MODULE_PATHNAME', 'pipeline_key_twice_final';
+COMMENT ON FUNCTION pipeline._key_twice_step(internal, integer, boolean, VARIADIC "any") IS 'Transition of the aggregate _key_twice: the key of one row.';
+COMMENT ON FUNCTION pipeline._key_twice_final(internal) IS 'What _key_twice has found, as JSON.';
+REVOKE ALL ON FUNCTION pipeline._key_twice_step(internal, integer, boolean, VARIADIC "any"),
+  pipeline._key_twice_final(internal) FROM PUBLIC;
+/* Granted to all, as _check is. */
+CREATE OR REPLACE AGGREGATE pipeline._key_twice(integer, boolean, VARIADIC "any") (
+  SFUNC = pipeline._key_twice_step,
+  STYPE = internal,
+  SSPACE = 65536,
+  FINALFUNC = pipeline._key_twice_final,
+  FINALFUNC_MODIFY = READ_WRITE,
+  PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE pipeline._key_twice(integer, boolean, VARIADIC "any") IS
+'Internal: whether a key of several columns is there twice, for validate() and check_now().';
+
 /* Definitions. */
 
 CREATE OR REPLACE FUNCTION pipeline.create_suite(
   name text, target text, sample_limit integer DEFAULT 20,
   row_key text[] DEFAULT NULL, quarantine text DEFAULT 'none',
   labels jsonb DEFAULT '{}', or_replace boolean DEFAULT false,
-  description text DEFAULT NULL, watermark text DEFAULT NULL) RETURNS void
+  description text DEFAULT NULL, watermark text DEFAULT NULL,
+  parameters jsonb DEFAULT '{}') RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_create_suite';
-COMMENT ON FUNCTION pipeline.create_suite(text, text, integer, text[], text, jsonb, boolean, text, text) IS
-'Create a suite of expectations; its name has no slash. target: the name of a table or view, or one read-only query, read with the rights and the search_path of the caller. sample_limit: how many unexpected values to keep per check (0 to 10000); row_key: columns whose values are kept with them; quarantine: none, copy (rows that fail a check of severity error or critical are kept with their reasons) or move (and deleted from the target, a table); labels: for the alerts of its checks; watermark: column that grows from row to row, for incremental validation. or_replace keeps the expectations. A suite that exists: 42710.';
+COMMENT ON FUNCTION pipeline.create_suite(text, text, integer, text[], text, jsonb, boolean, text, text, jsonb) IS
+'Create a suite of expectations; its name has no slash. target: the name of a table or view, or one read-only query, read with the rights and the search_path of the caller. sample_limit: how many unexpected values to keep per check (0 to 10000); row_key: columns whose values are kept with them; quarantine: none, copy (rows that fail a check of severity error or critical are kept with their reasons) or move (and deleted from the target, a table); labels: for the alerts of its checks; watermark: column that grows from row to row, for incremental validation; parameters: an object of values that kwargs of its expectations refer to by {"$PARAMETER": "name"}. or_replace keeps the expectations. A suite that exists: 42710.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_suite(name text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -186,7 +209,7 @@ CREATE OR REPLACE FUNCTION pipeline.expect(
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_expect';
 COMMENT ON FUNCTION pipeline.expect(text, text, jsonb, text, text, text) IS
-'Add an expectation to a suite, or replace the one of that name, and return its expectation_id. type and kwargs: by Great Expectations'' names; severity: info, warning, error, critical, of which the last two fail a validation; name: by default the type, with the column in parentheses; row_condition: SQL boolean expression, only rows for which it is true are looked at. Wrong kwargs: 22023; a bad pattern: 2201B. Whether the column exists is seen at validation.';
+'Add an expectation to a suite, or replace the one of that name, and return its expectation_id. type and kwargs: by Great Expectations'' names; severity: info, warning, error, critical, of which the last two fail a validation; name: by default the type, with the column in parentheses; row_condition: SQL boolean expression, only rows for which it is true are looked at. In place of a kwarg may stand {"$PARAMETER": "..."}: the name of a parameter, whose value create_suite() or validate() gives, or an expression of + - * / ^, PI, E, sin, cos, tan, exp, abs, trunc, round, sgn, now(), datetime() and timedelta(), evaluated at each validation. Wrong kwargs: 22023; a bad pattern: 2201B. Whether the column exists is seen at validation.';
 
 CREATE OR REPLACE FUNCTION pipeline.drop_expectation(suite text, name text) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE
@@ -200,11 +223,11 @@ COMMENT ON FUNCTION pipeline.drop_expectation(text, text) IS
 CREATE OR REPLACE FUNCTION pipeline.validate(
   suite text, where_clause text DEFAULT NULL,
   raise_on_failure boolean DEFAULT false, incremental boolean DEFAULT false,
-  slice text DEFAULT NULL) RETURNS pipeline.validation_result
+  slice text DEFAULT NULL, parameters jsonb DEFAULT NULL) RETURNS pipeline.validation_result
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_validate';
-COMMENT ON FUNCTION pipeline.validate(text, text, boolean, boolean, text) IS
-'Evaluate every expectation of a suite on its target, in one scan where they can share it, and store the results. where_clause: SQL boolean expression that confines it to some rows. A check that fails raises the alert CheckFailed, one that passes resolves it. success is false if a check of severity error or critical fails or any check cannot be evaluated. raise_on_failure: raise 23514 instead, with the failing checks in DETAIL, and store nothing. incremental: look only at rows whose watermark (see create_suite) is beyond that of the last time, and judge by them and all before. slice: a name for the rows that where_clause tells, such as a partition; what is found in them replaces what was found under that name before, and all slices are judged together. In both, checks whose findings cannot be merged look at all rows.';
+COMMENT ON FUNCTION pipeline.validate(text, text, boolean, boolean, text, jsonb) IS
+'Evaluate every expectation of a suite on its target, in one scan where they can share it, and store the results. where_clause: SQL boolean expression that confines it to some rows. A check that fails raises the alert CheckFailed, one that passes resolves it. success is false if a check of severity error or critical fails or any check cannot be evaluated. raise_on_failure: raise 23514 instead, with the failing checks in DETAIL, and store nothing. incremental: look only at rows whose watermark (see create_suite) is beyond that of the last time, and judge by them and all before. slice: a name for the rows that where_clause tells, such as a partition; what is found in them replaces what was found under that name before, and all slices are judged together. In both, checks whose findings cannot be merged look at all rows. parameters: an object of values for the parameters in kwargs, over those of the suite; a check whose parameter has no value is that check''s error.';
 
 CREATE OR REPLACE FUNCTION pipeline.check_now(target text, expectations jsonb)
   RETURNS SETOF pipeline.expectation_result
@@ -234,7 +257,7 @@ CREATE OR REPLACE FUNCTION pipeline.import_suite(
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_import_suite';
 COMMENT ON FUNCTION pipeline.import_suite(text, text, jsonb, boolean) IS
-'Make a suite of the JSON of a Great Expectations suite, of 0.18 or 1.x, and return how many expectations it has. name and target are those of create_suite(). Severity, name and row condition that export_suite() wrote come back; parameters ({"$PARAMETER": ...}) get the values that the suite itself has for them. or_replace: the suite is replaced with all its expectations. Errors: those of create_suite() and expect(), with the place in the JSON; a parameter without a value: 22023.';
+'Make a suite of the JSON of a Great Expectations suite, of 0.18 or 1.x, and return how many expectations it has. name and target are those of create_suite(). Severity, name and row condition that export_suite() wrote come back; parameters ({"$PARAMETER": ...}) stay what they are, and the values that the JSON has for them become those of the suite. or_replace: the suite is replaced with all its expectations. Errors: those of create_suite() and expect(), with the place in the JSON.';
 
 CREATE OR REPLACE FUNCTION pipeline.export_suite(name text, version text DEFAULT '1.0') RETURNS jsonb
   LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -254,7 +277,7 @@ BEGIN
   END IF;
   RETURN jsonb_build_object(
     CASE WHEN is_old THEN 'expectation_suite_name' ELSE 'name' END, s.name,
-    CASE WHEN is_old THEN 'evaluation_parameters' ELSE 'suite_parameters' END, '{}'::jsonb,
+    CASE WHEN is_old THEN 'evaluation_parameters' ELSE 'suite_parameters' END, s.parameters,
     'meta', jsonb_build_object('great_expectations_version', CASE WHEN is_old THEN '0.18.21' ELSE '1.2.0' END),
     'expectations', coalesce((
       SELECT jsonb_agg(jsonb_build_object(
@@ -316,7 +339,7 @@ CREATE OR REPLACE FUNCTION pipeline.release_quarantine(
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_release_quarantine';
 COMMENT ON FUNCTION pipeline.release_quarantine(bigint, regclass, boolean) IS
-'Release the rows that a validation put into quarantine. Rows that were moved are inserted into the target again; into_table: all of them are inserted there. recheck: only rows that pass the suite''s row-level checks of severity error and critical now; a key must be free in the table they go to. Checks of deviations, dependencies and order are not made again. Returns how many were released, how many are held, how many were inserted. Unknown: 42704; someone else''s: 42501.';
+'Release the rows that a validation put into quarantine. Rows that were moved are inserted into the target again; into_table: all of them are inserted there. recheck: only rows that pass the suite''s row-level checks of severity error and critical now; a key must be free in the table they go to (there once, for rows that were copied), a dependency must hold with its rows, a value in order must fit between its neighbours, deviations are from the target as it is now. A check of the order in which rows lie, without order_by, refuses the release of rows that go into a table: 55000, as does one that cannot be evaluated. Returns how many were released, how many are held, how many were inserted. Unknown: 42704; someone else''s: 42501.';
 
 CREATE OR REPLACE FUNCTION pipeline.repair_quarantined(quarantine_id bigint, changes jsonb) RETURNS void
   LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -33,6 +33,9 @@ pipeline_check_is_mergeable(const ScanTarget *target, const Check *check)
 {
 	Oid			typid;
 
+	/* Findings under other values of its parameters say nothing. */
+	if (check->bound)
+		return false;
 	switch (check->type->kind)
 	{
 		case CHECK_COUNT:

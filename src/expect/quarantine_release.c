@@ -2,9 +2,8 @@
  * quarantine_release.c
  *	  repair_quarantined and release_quarantine.
  *
- * The rows that are held are checked again as if they stood in the target:
- * each by itself, and for keys together with the rows that are in the table
- * into which they go.  Those that pass are inserted there, if they were moved
+ * The rows that are held are checked again as if they stood in the target
+ * (release_judges.c).  Those that pass are inserted there, if they were moved
  * or a table was named, and count as released; the others stay.
  */
 #include "postgres.h"
@@ -19,33 +18,27 @@
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 
-#include "expect/check.h"
-
-typedef struct Release
-{
-	int64		validation_id;
-	Suite	   *suite;
-	Oid			into;			/* InvalidOid: none */
-	bool		recheck;
-	int64		released;
-	int64		inserted;
-} Release;
+#include "expect/quarantine_release.h"
 
 /* The suite of a validation, with its owner's rights checked. */
 static Suite *
-suite_of(int64 validation_id)
+suite_of(int64 validation_id, Jsonb **parameters)
 {
 	UserScope	scope;
 	char	   *name;
+	Datum		value;
+	bool		isnull;
 
 	pipeline_extension_begin(&scope);
-	if (pipeline_sql("SELECT suite FROM pipeline.validations WHERE validation_id = $1", SPI_OK_SELECT,
+	if (pipeline_sql("SELECT suite, parameters FROM pipeline.validations WHERE validation_id = $1", SPI_OK_SELECT,
 					 sql_int8(validation_id)) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("validation %lld does not exist", (long long) validation_id),
 				 errhint("The table pipeline.validations lists yours.")));
 	name = pipeline_sql_text(0, 1);
+	value = pipeline_sql_datum(0, 2, &isnull);
+	*parameters = isnull ? NULL : DatumGetJsonbPCopy(value);
 	pipeline_scope_end(&scope);
 	return pipeline_suite(name, false, true);
 }
@@ -75,64 +68,6 @@ held_rows(const Release *r, const ScanTarget *target)
 					" pg_catalog.jsonb_to_record(q.\"row\") AS x(%s)"
 					" WHERE q.validation_id OPERATOR(pg_catalog.=) " INT64_FORMAT " AND q.released_at IS NULL)",
 					record_columns(target->source), r->validation_id);
-}
-
-/* Neither twice among the rows that are held nor in the table already. */
-static char *
-key_is_free(const Release *r, const ScanTarget *target, const Check *check)
-{
-	List	   *names = check->type->sub == SUB_UNIQUE ?
-		list_make1(pipeline_kwarg_text(check->kwargs, "column")) :
-		pipeline_kwarg_list(check->kwargs, "column_list");
-	StringInfoData same;
-	ListCell   *lc;
-
-	if (!OidIsValid(r->into))
-		return pipeline_row_expression(target, check);
-	initStringInfo(&same);
-	foreach(lc, names)
-		appendStringInfo(&same, "%s\"?into\".%s = %s", same.len ? " AND " : "", quote_identifier(lfirst(lc)),
-						 pipeline_column_reference(target, lfirst(lc)));
-	return psprintf("((%s) IS NOT FALSE AND NOT EXISTS (SELECT FROM %s AS \"?into\" WHERE %s))",
-					pipeline_row_expression(target, check), pipeline_qualified_name(r->into), same.data);
-}
-
-/* The checks that can judge a row on its way back. */
-static List *
-judges(const Release *r, const ScanTarget *target, const List *checks)
-{
-	List	   *list = NIL;
-	ListCell   *lc;
-
-	foreach(lc, checks)
-	{
-		Check	   *check = lfirst(lc);
-
-		if (!check->type->per_row || !pipeline_check_is_grave(check))
-			continue;
-		switch (check->type->kind)
-		{
-			case CHECK_DEVIATION:
-				continue;
-			case CHECK_EXPRESSION:
-				pipeline_prepare_expression(target, check);
-				break;
-			case CHECK_WINDOW:
-			case CHECK_DISTRIBUTION:
-				if (check->type->sub == SUB_FOREIGN_KEY)
-					check->expression = pipeline_row_expression(target, check);
-				else if (check->type->sub == SUB_UNIQUE || check->type->sub == SUB_COMPOUND)
-					check->expression = key_is_free(r, target, check);
-				else
-					continue;
-				break;
-			default:
-				break;
-		}
-		check->shown = NIL;
-		list = lappend(list, check);
-	}
-	return list;
 }
 
 /* A query of the numbers of the rows that may go. */
@@ -192,7 +127,7 @@ insert_rows(const Release *r, const ScanTarget *target, const char *held, ArrayT
 
 /* Release what passes, as the owner of the suite. */
 static ArrayType *
-release(Release *r, bool everything)
+release(Release *r)
 {
 	UserScope	scope;
 	ScanTarget *target;
@@ -202,15 +137,15 @@ release(Release *r, bool everything)
 	Datum	   *go;
 	int			n = 0;
 	ArrayType  *ids;
-	List	   *checks = r->recheck ? pipeline_suite_checks(r->suite) : NIL;
+	List	   *checks = r->recheck ? pipeline_suite_checks(r->suite, r->parameters) : NIL;
 
 	pipeline_user_begin(&scope, r->suite->owner, r->suite->search_path);
 	target = pipeline_open_target(r->suite->target, NULL);
 	/* What was moved goes back to where it was. */
-	if (!everything)
+	if (!r->everything)
 		r->into = target->source->relid;
 	held = held_rows(r, target);
-	sql = r->recheck ? passing(r, target, held, judges(r, target, checks)) :
+	sql = r->recheck ? passing(r, target, held, pipeline_release_judges(r, target, checks, held)) :
 		psprintf("SELECT h.\"?id\", h.\"?moved\" FROM %s AS h", held);
 	pipeline_sql_generated(sql, SPI_OK_SELECT, false);
 	r->released = SPI_processed;
@@ -219,7 +154,7 @@ release(Release *r, bool everything)
 	for (uint64 i = 0; i < r->released; i++)
 	{
 		all[i] = Int64GetDatum(pipeline_sql_int8(i, 1));
-		if (everything || pipeline_sql_bool(i, 2))
+		if (r->everything || pipeline_sql_bool(i, 2))
 			go[n++] = all[i];
 	}
 	SPI_freetuptable(SPI_tuptable);
@@ -255,8 +190,9 @@ pipeline_release_quarantine(PG_FUNCTION_ARGS)
 	r.into = PG_ARGISNULL(1) ? InvalidOid : PG_GETARG_OID(1);
 	r.recheck = PG_GETARG_BOOL(2);
 	SPI_connect();
-	r.suite = suite_of(r.validation_id);
-	ids = release(&r, !PG_ARGISNULL(1));
+	r.suite = suite_of(r.validation_id, &r.parameters);
+	r.everything = !PG_ARGISNULL(1);
+	ids = release(&r);
 	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.quarantined_rows SET released_at = clock_timestamp(),"
 				 " released_into = CASE WHEN moved OR $3 THEN $2::regclass::text END WHERE quarantine_id = ANY ($1)",

@@ -48,8 +48,8 @@ pipeline_validation_report(PG_FUNCTION_ARGS)
 					 "  'expectation_suite_name', v.suite, 'validation_id', v.validation_id::text, 'validation_time', v.started_at, 'run_id', jsonb_build_object('run_name', v.run_id::text,"
 					 "  'run_time', v.started_at)),"
 					 " 'results', coalesce(x.results, '[]'))"
-					 " || CASE WHEN $2 THEN jsonb_build_object('evaluation_parameters', '{}'::jsonb)"
-					 "    ELSE jsonb_build_object('suite_parameters', '{}'::jsonb, 'suite_name', v.suite) END"
+					 " || CASE WHEN $2 THEN jsonb_build_object('evaluation_parameters', coalesce(v.parameters, '{}'))"
+					 "    ELSE jsonb_build_object('suite_parameters', coalesce(v.parameters, '{}'), 'suite_name', v.suite) END"
 					 " FROM pipeline.validations v, LATERAL (SELECT count(*) FILTER (WHERE r.success) AS passed,"
 					 "  jsonb_agg(jsonb_build_object('success', coalesce(r.success, false),"
 					 "   'expectation_config', jsonb_build_object(CASE WHEN $2 THEN 'expectation_type' ELSE 'type' END, r.type,"
@@ -85,7 +85,6 @@ static const char *const running_keys[] = {"batch_id", "catch_exceptions", "incl
 typedef struct Import
 {
 	const char *suite;
-	const Jsonb *parameters;	/* of the suite itself; may be NULL */
 	List	   *names;			/* given so far */
 	int			number;			/* of the expectation at hand */
 } Import;
@@ -96,24 +95,9 @@ json_text(const Jsonb *value)
 	return JsonbToCString(NULL, (JsonbContainer *) &value->root, VARSIZE(value));
 }
 
-/* The value of a parameter; an error if the suite has none. */
+/* The kwargs without what only runs the tool. */
 static Jsonb *
-parameter(const Import *im, const Jsonb *reference)
-{
-	char	   *name = pipeline_jsonb_key(reference, "$PARAMETER");
-	Jsonb	   *value = im->parameters ? pipeline_kwarg_json(im->parameters, name) : NULL;
-
-	if (value == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("expectation %d of the suite has a parameter without a value: \"%s\"", im->number, name),
-				 errhint("Give it one under \"suite_parameters\" (1.x) or \"evaluation_parameters\" (0.18).")));
-	return value;
-}
-
-/* The kwargs without what only runs the tool, parameters put in. */
-static Jsonb *
-imported_kwargs(const Import *im, const Jsonb *kwargs)
+imported_kwargs(const Jsonb *kwargs)
 {
 	StringInfoData buf;
 	JsonbIterator *it = JsonbIteratorInit((JsonbContainer *) &kwargs->root);
@@ -135,8 +119,6 @@ imported_kwargs(const Import *im, const Jsonb *kwargs)
 		value = pipeline_kwarg_json(kwargs, name);
 		if (skip || value == NULL)
 			continue;
-		if (JB_ROOT_IS_OBJECT(value) && pipeline_jsonb_key(value, "$PARAMETER") != NULL)
-			value = parameter(im, value);
 		appendStringInfo(&buf, "%s", buf.len ? ", " : "");
 		escape_json(&buf, name);
 		appendStringInfo(&buf, ": %s", json_text(value));
@@ -203,7 +185,7 @@ import_one(Import *im, const Jsonb *config)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("expectation %d of the suite has no type", im->number)));
-	kwargs = kwargs ? imported_kwargs(im, kwargs) : pipeline_jsonb_object(0, NULL, NULL);
+	kwargs = kwargs ? imported_kwargs(kwargs) : pipeline_jsonb_object(0, NULL, NULL);
 	/* What export_suite() wrote for the tool it wrote for us as well. */
 	if (condition)
 	{
@@ -227,9 +209,9 @@ import_one(Import *im, const Jsonb *config)
 
 /* Make the suite anew: an old one of that name goes, if it may. */
 static void
-make_suite(const char *name, const char *target, bool or_replace)
+make_suite(const char *name, const char *target, bool or_replace, const Jsonb *parameters)
 {
-	SqlArg		args[2];
+	SqlArg		args[3];
 
 	if (or_replace && pipeline_suite(name, true, true) != NULL)
 	{
@@ -239,8 +221,9 @@ make_suite(const char *name, const char *target, bool or_replace)
 	}
 	args[0] = sql_text(name);
 	args[1] = sql_text(target);
-	call(or_replace ? "SELECT pipeline.create_suite($1, $2, or_replace => true)" :
-		 "SELECT pipeline.create_suite($1, $2)", 2, args);
+	args[2] = sql_jsonb(parameters);
+	call(or_replace ? "SELECT pipeline.create_suite($1, $2, parameters => $3, or_replace => true)" :
+		 "SELECT pipeline.create_suite($1, $2, parameters => $3)", 3, args);
 }
 
 PG_FUNCTION_INFO_V1(pipeline_import_suite);
@@ -253,6 +236,7 @@ pipeline_import_suite(PG_FUNCTION_ARGS)
 	Import		im = {0};
 	Jsonb	   *suite;
 	Jsonb	   *list;
+	Jsonb	   *parameters;
 
 	for (int i = 0; i < lengthof(names); i++)
 		pipeline_not_null(fcinfo, i, names[i]);
@@ -264,11 +248,11 @@ pipeline_import_suite(PG_FUNCTION_ARGS)
 				 errmsg("argument \"suite\" is not the JSON of a suite"),
 				 errdetail("It has no array \"expectations\".")));
 	im.suite = pipeline_arg_text(fcinfo, 0);
-	im.parameters = pipeline_kwarg_json(suite, "suite_parameters");
-	if (im.parameters == NULL)
-		im.parameters = pipeline_kwarg_json(suite, "evaluation_parameters");
+	parameters = pipeline_kwarg_json(suite, "suite_parameters");
+	if (parameters == NULL)
+		parameters = pipeline_kwarg_json(suite, "evaluation_parameters");
 	SPI_connect();
-	make_suite(im.suite, pipeline_arg_text(fcinfo, 1), PG_GETARG_BOOL(3));
+	make_suite(im.suite, pipeline_arg_text(fcinfo, 1), PG_GETARG_BOOL(3), parameters);
 	for (int i = 0; i < JB_ROOT_COUNT(list); i++)
 	{
 		JsonbValue *v = getIthJsonbValueFromContainer(&list->root, i);

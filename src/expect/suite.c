@@ -33,7 +33,7 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 	if (lock)
 		pipeline_sql("SELECT FROM pipeline.suites WHERE name = $1 FOR UPDATE",
 					 SPI_OK_SELECT, sql_text(name));
-	if (pipeline_sql("SELECT owner::oid, target, search_path, sample_limit, row_key, labels, to_jsonb(s), quarantine, watermark"
+	if (pipeline_sql("SELECT owner::oid, target, search_path, sample_limit, row_key, labels, to_jsonb(s), quarantine, watermark, parameters"
 					 " FROM pipeline.suites s WHERE name = $1", SPI_OK_SELECT,
 					 sql_text(name)) > 0)
 	{
@@ -50,6 +50,7 @@ pipeline_suite(const char *name, bool missing_ok, bool lock)
 		suite->definition = DatumGetJsonbPCopy(pipeline_sql_datum(0, 7, &isnull));
 		suite->quarantine = pipeline_sql_text(0, 8);
 		suite->watermark = pipeline_sql_text(0, 9);
+		suite->parameters = DatumGetJsonbPCopy(pipeline_sql_datum(0, 10, &isnull));
 	}
 	pipeline_scope_end(&scope);
 	if (suite != NULL)
@@ -118,6 +119,10 @@ check_arguments(FunctionCallInfo fcinfo)
 				 errmsg("argument \"sample_limit\" must be from 0 to %d", MAX_SAMPLE_LIMIT),
 				 errdetail("It is %d.", PG_GETARG_INT32(2))));
 	pipeline_check_labels(pipeline_arg_jsonb(fcinfo, 5), "labels");
+	if (!PG_ARGISNULL(9) && !JB_ROOT_IS_OBJECT(pipeline_arg_jsonb(fcinfo, 9)))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"parameters\" must be a JSON object")));
 	check_target(pipeline_arg_text(fcinfo, 1), pipeline_arg_array(fcinfo, 3),
 				 pipeline_arg_text(fcinfo, 4), pipeline_arg_text(fcinfo, 8));
 }
@@ -145,12 +150,13 @@ write_suite(FunctionCallInfo fcinfo, const Suite *before, const char *search_pat
 				 errmsg("suite \"%s\" already exists", name),
 				 errhint("Use or_replace => true to replace it, if it is yours.")));
 	pipeline_sql("UPDATE pipeline.suites s SET target = $2, search_path = $3, sample_limit = $4, row_key = $5,"
-				 " quarantine = $6, labels = coalesce($7, '{}'), description = $8, watermark = $9"
+				 " quarantine = $6, labels = coalesce($7, '{}'), description = $8, watermark = $9, parameters = coalesce($10, '{}')"
 				 " WHERE name = $1 RETURNING to_jsonb(s)", SPI_OK_UPDATE_RETURNING,
 				 sql_text(name), sql_text(pipeline_arg_text(fcinfo, 1)), sql_text(search_path),
 				 sql_int4(PG_GETARG_INT32(2)), sql_array(row_key),
 				 sql_text(pipeline_arg_text(fcinfo, 4)), sql_jsonb(pipeline_arg_jsonb(fcinfo, 5)),
-				 sql_text(pipeline_arg_text(fcinfo, 7)), sql_text(pipeline_arg_text(fcinfo, 8)));
+				 sql_text(pipeline_arg_text(fcinfo, 7)), sql_text(pipeline_arg_text(fcinfo, 8)),
+				 sql_jsonb(pipeline_arg_jsonb(fcinfo, 9)));
 	after = DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
 	pipeline_scope_end(&scope);
 	return after;

@@ -11,6 +11,7 @@ CREATE TABLE pipeline.suites (
   labels jsonb NOT NULL,
   description text,
   watermark text,
+  parameters jsonb NOT NULL DEFAULT '{}',
   created_at timestamptz NOT NULL DEFAULT now()
 );
 COMMENT ON TABLE pipeline.suites IS
@@ -25,6 +26,7 @@ COMMENT ON COLUMN pipeline.suites.quarantine IS 'What is done with rows that fai
 COMMENT ON COLUMN pipeline.suites.labels IS 'Labels for the alerts of its checks, strings by name.';
 COMMENT ON COLUMN pipeline.suites.description IS 'What it is for, in words.';
 COMMENT ON COLUMN pipeline.suites.watermark IS 'Column that grows from row to row, for incremental validation; NULL: none.';
+COMMENT ON COLUMN pipeline.suites.parameters IS 'Values, by name, of the parameters that stand in kwargs of its expectations.';
 COMMENT ON COLUMN pipeline.suites.created_at IS 'When it was made.';
 
 CREATE TABLE pipeline.expectations (
@@ -70,7 +72,8 @@ CREATE TABLE pipeline.validations (
   run_id bigint,
   pipeline text,
   task text,
-  attempt integer
+  attempt integer,
+  parameters jsonb
 );
 CREATE INDEX validations_suite ON pipeline.validations (suite, validation_id);
 COMMENT ON TABLE pipeline.validations IS
@@ -93,6 +96,7 @@ COMMENT ON COLUMN pipeline.validations.run_id IS 'The run in which it was called
 COMMENT ON COLUMN pipeline.validations.pipeline IS 'The pipeline of the run.';
 COMMENT ON COLUMN pipeline.validations.task IS 'The task that called it.';
 COMMENT ON COLUMN pipeline.validations.attempt IS 'The task''s attempt.';
+COMMENT ON COLUMN pipeline.validations.parameters IS 'Values of the parameters that were given to it, over those of the suite; NULL: none.';
 
 CREATE TABLE pipeline.expectation_results (
   validation_id bigint NOT NULL REFERENCES pipeline.validations ON DELETE CASCADE,

@@ -94,12 +94,63 @@ count_up(const List *checks, int64 rows)
 	return tally;
 }
 
-/* The expectations of a suite, by name. */
+/* Put the values of parameters into the kwargs of a check. */
+typedef struct Binding
+{
+	Check	   *check;
+	const Jsonb *values;
+} Binding;
+
+static bool
+bind(void *arg)
+{
+	Binding    *b = arg;
+
+	b->check->kwargs = pipeline_bind_parameters(b->check->kwargs, b->values);
+	pipeline_check_kwargs(b->check->type, b->check->kwargs);
+	return true;
+}
+
+/* What is wrong with a value is the error of the check. */
+static void
+bind_check(Check *check, const Jsonb *values)
+{
+	Binding		b = {check, values};
+	Jsonb	   *unbound = check->kwargs;
+	ErrorData  *edata;
+
+	if (!pipeline_has_parameters(check->kwargs))
+		return;
+	check->bound = true;
+	edata = pipeline_try(bind, &b);
+	if (edata == NULL)
+		return;
+	check->kwargs = unbound;
+	check->result.done = true;
+	check->result.error = psprintf("%s (%s)", edata->message, unpack_sql_state(edata->sqlerrcode));
+}
+
+/* Values of parameters: those that are given, over those of the suite. */
+static Jsonb *
+merged_parameters(const Suite *suite, const Jsonb *given)
+{
+	Jsonb	   *merged;
+	bool		isnull;
+
+	if (given == NULL)
+		return suite->parameters;
+	pipeline_sql("SELECT $1::jsonb || $2::jsonb", SPI_OK_SELECT, sql_jsonb(suite->parameters), sql_jsonb(given));
+	merged = DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
+	return merged;
+}
+
+/* The expectations of a suite, by name, with the values of parameters. */
 List *
-pipeline_suite_checks(const Suite *suite)
+pipeline_suite_checks(const Suite *suite, const Jsonb *parameters)
 {
 	UserScope	scope;
 	List	   *checks = NIL;
+	ListCell   *lc;
 	uint64		n;
 
 	pipeline_extension_begin(&scope);
@@ -117,7 +168,10 @@ pipeline_suite_checks(const Suite *suite)
 		check->row_condition = pipeline_row_condition(check->kwargs, pipeline_sql_text(i, 5));
 		checks = lappend(checks, check);
 	}
+	parameters = merged_parameters(suite, parameters);
 	pipeline_scope_end(&scope);
+	foreach(lc, checks)
+		bind_check(lfirst(lc), parameters);
 	if (checks == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -154,14 +208,14 @@ raise_failure(const Suite *suite, const List *checks, const Tally *tally)
 
 /* Write the row of the validation; returns its id. */
 static int64
-store_validation(const Suite *suite, const char *where, TimestampTz started,
-				 const Tally *tally, double total_ms)
+store_validation(const Suite *suite, const char *where, const Jsonb *parameters,
+				 TimestampTz started, const Tally *tally, double total_ms)
 {
 	const TaskContext *task = pipeline_task_context();
 
 	pipeline_sql("INSERT INTO pipeline.validations (suite, owner, role, started_at, where_clause, success, evaluated,"
-				 " failed, warned, errored, rows, quarantined, total_ms, run_id, pipeline, task, attempt)"
-				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $13, $14, $15, $16)"
+				 " failed, warned, errored, rows, quarantined, total_ms, run_id, pipeline, task, attempt, parameters)"
+				 " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, $12, $13, $14, $15, $16, $17)"
 				 " RETURNING validation_id", SPI_OK_INSERT_RETURNING,
 				 sql_text(suite->name), sql_role(suite->owner), sql_role(GetSessionUserId()),
 				 sql_time(started), sql_text(where), sql_bool(tally->success),
@@ -171,7 +225,7 @@ store_validation(const Suite *suite, const char *where, TimestampTz started,
 				 sql_float8(total_ms),
 				 sql_datum(INT8OID, Int64GetDatum(task ? task->run_id : 0), task == NULL),
 				 sql_text(task ? task->pipeline : NULL), sql_text(task ? task->task : NULL),
-				 sql_datum(INT4OID, Int32GetDatum(task ? task->attempt : 0), task == NULL));
+				 sql_datum(INT4OID, Int32GetDatum(task ? task->attempt : 0), task == NULL), sql_jsonb(parameters));
 	return pipeline_sql_int8(0, 1);
 }
 
@@ -370,11 +424,12 @@ check_increment(const Suite *suite, const char *where, bool incremental, const c
 
 PG_FUNCTION_INFO_V1(pipeline_validate);
 
-/* SQL: validate(suite, where_clause, raise_on_failure, incremental, slice) */
+/* SQL: validate(suite, where_clause, raise_on_failure, incremental, slice, parameters) */
 Datum
 pipeline_validate(PG_FUNCTION_ARGS)
 {
 	char	   *where = pipeline_arg_text(fcinfo, 1);
+	Jsonb	   *parameters = pipeline_arg_jsonb(fcinfo, 5);
 	TimestampTz started = GetCurrentTimestamp();
 	instr_time	start;
 	instr_time	now;
@@ -391,13 +446,17 @@ pipeline_validate(PG_FUNCTION_ARGS)
 	pipeline_not_null(fcinfo, 0, "suite");
 	pipeline_not_null(fcinfo, 2, "raise_on_failure");
 	pipeline_not_null(fcinfo, 3, "incremental");
+	if (parameters && !JB_ROOT_IS_OBJECT(parameters))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("argument \"parameters\" must be a JSON object")));
 	INSTR_TIME_SET_CURRENT(start);
 	SPI_connect();
 	suite = pipeline_suite(pipeline_arg_text(fcinfo, 0), false, false);
 	if (where)
 		pipeline_check_author(suite->owner, "suite", suite->name, "where_clause");
 	check_increment(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4));
-	checks = pipeline_suite_checks(suite);
+	checks = pipeline_suite_checks(suite, parameters);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	rows = evaluate(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4), checks, &target);
@@ -409,7 +468,7 @@ pipeline_validate(PG_FUNCTION_ARGS)
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, start);
 	pipeline_extension_begin(&scope);
-	validation_id = store_validation(suite, where, started, &tally, INSTR_TIME_GET_MILLISEC(now));
+	validation_id = store_validation(suite, where, parameters, started, &tally, INSTR_TIME_GET_MILLISEC(now));
 	foreach(lc, checks)
 		store_result(validation_id, foreach_current_index(lc) + 1, suite, lfirst(lc));
 	pipeline_scope_end(&scope);
@@ -449,6 +508,11 @@ now_check(const JsonbValue *element, int number)
 	check->type = pipeline_expectation_type(type);
 	v = pipeline_kwarg(object, "kwargs", &buf);
 	check->kwargs = v ? JsonbValueToJsonb(v) : pipeline_jsonb_object(0, NULL, NULL);
+	if (pipeline_has_parameters(check->kwargs))
+	{
+		pipeline_check_parameter_keys(check->type, check->kwargs);
+		check->kwargs = pipeline_bind_parameters(check->kwargs, pipeline_jsonb_object(0, NULL, NULL));
+	}
 	pipeline_check_kwargs(check->type, check->kwargs);
 	check->severity = pipeline_jsonb_key(object, "severity");
 	if (check->severity == NULL)
