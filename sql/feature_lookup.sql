@@ -5,6 +5,7 @@ SET search_path = feature_lookup;
 SET timezone = 'UTC';
 SET client_min_messages = warning;
 SET max_parallel_workers_per_gather = 0;
+SET enable_indexonlyscan = off;	-- depends on vacuum
 CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
 SELECT setseed(0.6);
 CREATE TABLE events AS
