@@ -31,7 +31,7 @@ text_node(const char *text)
 }
 
 static char *
-node_text(const Node *node)
+node_text(Node *node)
 {
 	return node == NULL ? NULL : strVal(node);
 }
@@ -68,7 +68,7 @@ interval_node(const Interval *interval)
 }
 
 static Interval *
-node_interval(const Node *node)
+node_interval(Node *node)
 {
 	Interval   *interval;
 	char	   *at;
@@ -176,7 +176,7 @@ number_node(int64 number)
 }
 
 static int64
-node_number(const Node *node)
+node_number(Node *node)
 {
 	return strtoi64(strVal(node), NULL, 10);
 }
@@ -207,7 +207,7 @@ parallel_write_scans(List *scans)
 }
 
 static const TimestampTz *
-node_bound(const Node *node, int64 *room)
+node_bound(Node *node, int64 *room)
 {
 	if (node == NULL)
 		return NULL;
