@@ -335,7 +335,8 @@ BEGIN
   UPDATE m_alert SET state = 'acknowledged', until = a.until WHERE id = a.id;
   UPDATE m_group SET woken = true WHERE id IN (SELECT gid FROM m_member WHERE id = a.id);
   INSERT INTO m_sent SELECT t, l.channel, 'acknowledged', a.fp || ' acknowledged' FROM m_log l JOIN m_member m ON m.gid = l.gid JOIN m_group g ON g.id = l.gid
-  WHERE m.id = a.id AND NOT m.gone AND m.key = ANY (l.firing) AND NOT g.muted;
+    JOIN m_route r ON r.name = g.route
+  WHERE m.id = a.id AND NOT m.gone AND m.key = ANY (l.firing) AND NOT pg_temp.muted(r, t);
 END $$;
 CREATE PROCEDURE pg_temp.silence(step int, origin timestamptz, t int) LANGUAGE plpgsql AS $$
 BEGIN
