@@ -250,3 +250,11 @@ SELECT pipeline.create_route('d q', '{}', '{d new}', priority => -1, group_wait 
 SELECT sent, "to", what FROM pg_temp.dispatch('2 s');
 SELECT sent, "to", what FROM pg_temp.dispatch('6 min');
 ROLLBACK;
+
+-- What is not taken up is found.
+BEGIN;
+SELECT pipeline.create_channel('d chat', 'log'), pg_temp.raise('0', 'A', '{}') > 0 AS raised;
+SELECT count(*) FROM pipeline.doctor() WHERE finding = 'alerts_not_routed';
+UPDATE pipeline.alert_events SET at = at - interval '2 minutes' WHERE dispatched_at IS NULL;
+SELECT severity, regexp_replace(detail, 'for .*:', 'for a while:') AS detail FROM pipeline.doctor() WHERE finding = 'alerts_not_routed';
+ROLLBACK;

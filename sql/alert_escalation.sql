@@ -38,7 +38,7 @@ SELECT public.raises('SELECT pipeline.' || call) AS error FROM unnest(ARRAY[
   'create_on_call(''e x'', ''{"people": [{"name": "A", "channels": ["e ann"]}], "start": "2026-01-01", "shift": "10 s"}'')',
   'create_on_call(''e x'', ''{"people": [{"name": "A", "channels": ["e nowhere"]}], "start": "2026-01-01"}'')',
   'create_on_call(''e x'', ''{"people": [{"name": "A", "channels": ["e ann"]}], "start": "someday"}'')',
-  'create_on_call(''e x'', ''{"persons": []}'')', 'create_on_call(''e weekly'', ''{"people": [{"name": "A", "channels": ["e ann"]}], "start": "2026-01-01"}'')',
+  'create_on_call(''e x'', ''{"persons": []}'')', 'create_on_call(''e x'', ''{"people": ["ann"]}'')', 'create_on_call(''e weekly'', ''{"people": [{"name": "A", "channels": ["e ann"]}], "start": "2026-01-01"}'')',
   'create_on_call(''e x'', ''{"people": [{"name": "A", "channels": ["e ann"]}], "start": "2026-01-01"}'', ''Mars/Base'')',
   'override_on_call(''e weekly'', ''Dee'', now(), now() + interval ''1 day'')', 'override_on_call(''e weekly'', ''Ann'', now(), now())', 'override_on_call(''e nowhere'', ''Ann'', now(), now() + interval ''1 day'')',
   'drop_on_call_override(-1)', 'who_is_on_call(''e nowhere'')', 'drop_on_call(''e weekly'')', 'drop_on_call(''e nowhere'')',

@@ -77,6 +77,7 @@ SELECT pipeline.drop_channel('v other');
 -- Made again it is not his.
 SELECT pipeline.create_channel('v other', 'log');
 SET ROLE pipeline_bob;
+SELECT severity, detail FROM pipeline.doctor() WHERE finding IN ('not_usable', 'channel_missing') ORDER BY 2;
 BEGIN;
 SELECT pipeline.raise_alert('Spam', 'x', labels => '{"a": "b"}') IS NOT NULL AS raised;
 RESET ROLE;

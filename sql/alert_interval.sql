@@ -131,3 +131,14 @@ SELECT * FROM pg_temp.dispatch('2030-03-30 18:00');
 SELECT * FROM pg_temp.dispatch('2030-03-31 18:00');
 SELECT * FROM pg_temp.dispatch('2030-04-01 10:00');
 ROLLBACK;
+-- An acknowledgement does not break a mute, though the group was told before it.
+BEGIN;
+SELECT pipeline.create_channel('i chat', 'log'), pipeline.create_time_interval('i night', '{"times": [{"start_time": "22:00", "end_time": "24:00"}]}');
+SELECT pipeline.create_route('i muted', '{}', '{i chat}', mute_time_intervals => '{i night}', group_wait => '0');
+SELECT pg_temp.raise('2030-03-29 21:00', 'A', '{}') AS a \gset
+SELECT * FROM pg_temp.dispatch('2030-03-29 21:00');
+SELECT pipeline.acknowledge(:a);
+SELECT * FROM pg_temp.dispatch('2030-03-29 22:30');
+SELECT pipeline.acknowledge(:a, 'again');
+SELECT * FROM pg_temp.dispatch('2030-03-30 00:00');
+ROLLBACK;

@@ -3,7 +3,7 @@
 -- groups that look at everything at every tick.
 -- \set cases N and \set first N for more of them than usual.
 \set VERBOSITY terse
-\if :{?cases} \else \set cases 25 \endif
+\if :{?cases} \else \set cases 15 \endif
 \if :{?first} \else \set first 1 \endif
 SET client_min_messages = warning;
 SET max_stack_depth = '2MB';
@@ -145,7 +145,7 @@ BEGIN
   END IF;
   UPDATE m_group SET says_digest = true WHERE id IN (SELECT gid FROM m_held);
 END $$;
--- Is there anything that a look at a muted group would be for?
+-- Is there anything that a look would be for?  Else the engine does not look, and a mute has nothing to hold back.
 CREATE FUNCTION pg_temp.worth_a_look(g m_group, r m_route, t int) RETURNS boolean LANGUAGE sql AS $$
   SELECT g.woken OR g.muted OR EXISTS (SELECT FROM m_now WHERE over OR was)
     OR EXISTS (SELECT FROM m_log WHERE gid = g.id AND NOT escalation AND at + r.rep <= t) AND EXISTS (SELECT FROM m_now WHERE NOT acked)
@@ -153,12 +153,13 @@ CREATE FUNCTION pg_temp.worth_a_look(g m_group, r m_route, t int) RETURNS boolea
 -- A tick of a group.
 CREATE PROCEDURE pg_temp.look(g m_group, t int) LANGUAGE plpgsql AS $$
 DECLARE
-  r m_route; c text;
+  r m_route; c text; worth boolean;
 BEGIN
   SELECT * INTO r FROM m_route WHERE name = g.route;
   CALL pg_temp.members_now(g, t);
+  worth := pg_temp.worth_a_look(g, r, t);
   IF pg_temp.muted(r, t) THEN
-    IF NOT pg_temp.worth_a_look(g, r, t) THEN UPDATE m_group SET next = t + r.ivl, last = t WHERE id = g.id; RETURN; END IF;
+    IF NOT worth THEN UPDATE m_group SET next = t + r.ivl, last = t WHERE id = g.id; RETURN; END IF;
     DELETE FROM m_member m USING m_now n WHERE m.gid = g.id AND n.fp = m.fp AND n.over AND NOT n.told;
     UPDATE m_member SET was_silent = true WHERE gid = g.id;
     UPDATE m_group SET muted = true, woken = false, next = pg_temp.mute_end(r, t), last = t WHERE id = g.id;
@@ -173,7 +174,7 @@ BEGIN
   FOR c IN SELECT unnest(r.channels) UNION SELECT channel FROM m_log WHERE gid = g.id LOOP CALL pg_temp.tell(g, r, c, t); END LOOP;
   CALL pg_temp.escalate(g, r, t);
   DELETE FROM m_member m USING m_now n WHERE m.gid = g.id AND n.fp = m.fp AND n.over;
-  UPDATE m_member m SET told = n.told, was_silent = n.silent FROM m_now n WHERE m.gid = g.id AND n.fp = m.fp;
+  UPDATE m_member m SET told = n.told, was_silent = CASE WHEN worth THEN n.silent ELSE m.was_silent END FROM m_now n WHERE m.gid = g.id AND n.fp = m.fp;
   UPDATE m_group SET next = t + r.ivl, last = t, woken = false, muted = false, says_digest = false,
     step = g.step, repeat = g.repeat, step_at = g.step_at, escalated = g.escalated WHERE id = g.id;
   DELETE FROM m_group x WHERE id = g.id AND NOT EXISTS (SELECT FROM m_member m WHERE m.gid = g.id);
@@ -335,7 +336,8 @@ BEGIN
   UPDATE m_alert SET state = 'acknowledged', until = a.until WHERE id = a.id;
   UPDATE m_group SET woken = true WHERE id IN (SELECT gid FROM m_member WHERE id = a.id);
   INSERT INTO m_sent SELECT t, l.channel, 'acknowledged', a.fp || ' acknowledged' FROM m_log l JOIN m_member m ON m.gid = l.gid JOIN m_group g ON g.id = l.gid
-  WHERE m.id = a.id AND NOT m.gone AND m.key = ANY (l.firing) AND NOT g.muted;
+    JOIN m_route r ON r.name = g.route
+  WHERE m.id = a.id AND NOT m.gone AND m.key = ANY (l.firing) AND NOT pg_temp.muted(r, t);
 END $$;
 CREATE PROCEDURE pg_temp.silence(step int, origin timestamptz, t int) LANGUAGE plpgsql AS $$
 BEGIN

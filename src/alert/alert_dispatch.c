@@ -414,11 +414,13 @@ wake_groups(Routing *routing, List *alerts, TimestampTz now)
 
 /*
  * Tell at once of an acknowledgement, whoever was told that the alert fires:
- * that someone is at work is worth more now than in five minutes.
+ * that someone is at work is worth more now than in five minutes, but does not
+ * break a mute.
  */
 static void
-tell_acknowledged(Routing *routing, const Changed *alert)
+tell_acknowledged(Dispatch *dispatch, const Changed *alert)
 {
+	Routing    *routing = dispatch_routing(dispatch);
 	uint64		n = pipeline_sql("SELECT group_id FROM pipeline.alert_group_members WHERE alert_id = $1 AND left_at IS NULL"
 								 " ORDER BY group_id", SPI_OK_SELECT, sql_int8(alert->alert_id));
 	Column		ids = {INT8OID};
@@ -435,7 +437,7 @@ tell_acknowledged(Routing *routing, const Changed *alert)
 		AlertGroup *group = lfirst(lg);
 		Member	   *member = NULL;
 
-		if (group->muted_since != 0)
+		if (group->route && pipeline_route_mute(dispatch, group->route, NULL))
 			continue;
 		foreach(lm, group->members)
 		{
@@ -530,7 +532,7 @@ pipeline_alert_dispatch_at(TimestampTz now)
 		foreach(lc, alerts)
 		{
 			if (((Changed *) lfirst(lc))->acknowledged)
-				tell_acknowledged(routing, lfirst(lc));
+				tell_acknowledged(&dispatch, lfirst(lc));
 		}
 	}
 	next = pipeline_dispatch_flush(&dispatch);

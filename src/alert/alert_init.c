@@ -28,6 +28,7 @@ pipeline_alert_init(void)
 	pipeline_notifier_wake_init();
 	pipeline_alert_register_kinds();
 	pipeline_register_doctor(pipeline_alert_look);
+	pipeline_register_doctor(pipeline_alert_look_at_routing);
 	pipeline_identity_register(any_channels_or_rules);
 	if (process_shared_preload_libraries_in_progress)
 		pipeline_notifier_shmem_install();

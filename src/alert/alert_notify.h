@@ -63,6 +63,9 @@ extern void pipeline_notifier_wake_init(void);
 
 extern PGDLLEXPORT void pipeline_notifier_main(Datum arg);
 
+/* alert_route_doctor.c */
+extern void pipeline_alert_look_at_routing(void);
+
 /* alert_trim.c */
 extern uint64 pipeline_alert_trim(int batch, int days, int alert_days);
 

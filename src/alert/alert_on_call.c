@@ -47,6 +47,9 @@ read_person(const Jsonb *json)
 	static const char *const keys[] = {"name", "channels", NULL};
 	Person	   *person = palloc0(sizeof(Person));
 
+	if (!JB_ROOT_IS_OBJECT(json))
+		bad_rotation(psprintf("a person who is %s", JsonbToCString(NULL, unconstify(JsonbContainer *, &json->root), VARSIZE(json))),
+					 "People are {\"name\": ..., \"channels\": [...]}, so that it is known how each is told.");
 	pipeline_check_keys(json, "rotation", keys);
 	person->name = pipeline_jsonb_key(json, "name");
 	if (person->name == NULL)
