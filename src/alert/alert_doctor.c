@@ -27,6 +27,20 @@ owner_of(uint64 row, int column)
 
 /* ---- the notifier -------------------------------------------------------------------- */
 
+/* Is there a notifier, or one that is just being started? */
+static bool
+notifier_runs(void)
+{
+	for (int i = 0; i < 20; i++)
+	{
+		if (pipeline_notifier_runs(MyDatabaseId))
+			return true;
+		pg_usleep(100000);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
 static void
 look_at_notifier(void)
 {
@@ -44,7 +58,7 @@ look_at_notifier(void)
 							 "Install it with libcurl, as docs/alert.md says.");
 	}
 	if (pipeline_is_preloaded && !RecoveryInProgress() && pipeline_identity_matches() &&
-		pipeline_notifier_needed() && !pipeline_notifier_runs(MyDatabaseId))
+		pipeline_notifier_needed() && !notifier_runs())
 		pipeline_finding(InvalidOid, "error", "notifier_not_running",
 						 "No notifier runs in this database, and there is something to tell or to evaluate.",
 						 "The scheduler starts one: see the server's log, and max_worker_processes.");
@@ -106,6 +120,13 @@ look_at_hosts(void)
 						 "Use https and smtps, unless the host is this machine.");
 }
 
+/* In words; what was refused at once counts for none. */
+static const char *
+in_a_row(const char *n)
+{
+	return strcmp(n, "0") == 0 ? "" : psprintf(": %s attempts in a row have failed", n);
+}
+
 static void
 look_at_use(void)
 {
@@ -125,8 +146,7 @@ look_at_use(void)
 							 psprintf("SELECT pipeline.test_channel(%s);", quote_literal_cstr(name)));
 		else
 			pipeline_finding(owner_of(i, 2), "error", "channel_failing",
-							 psprintf("Channel \"%s\" does not work: %s attempts in a row have failed: %s", name,
-									  pipeline_sql_text(i, 4), error ? error : ""),
+							 psprintf("Channel \"%s\" does not work%s: %s", name, in_a_row(pipeline_sql_text(i, 4)), error ? error : ""),
 							 psprintf("Mend it, then SELECT pipeline.test_channel(%s);", quote_literal_cstr(name)));
 	}
 	if (pipeline_sql("SELECT 1 WHERE EXISTS (SELECT FROM pipeline.channels WHERE kind NOT IN ('notify', 'log'))"
