@@ -55,7 +55,7 @@ look_at_notifier(void)
 		if (access(path, R_OK) != 0)
 			pipeline_finding(InvalidOid, "error", "transport_missing",
 							 psprintf("The library pipeline_transport cannot be read at %s: nothing is sent over the network.", path),
-							 "Install it with libcurl, as docs/alert.md says.");
+							 "Install it, and libcurl, as docs/alert_channels.md says.");
 	}
 	if (pipeline_is_preloaded && !RecoveryInProgress() && pipeline_identity_matches() &&
 		pipeline_notifier_needed() && !notifier_runs())
@@ -79,6 +79,7 @@ look_at_outbox(void)
 						 "See the views channel_status and the column last_error of notifications.");
 	n = pipeline_sql("SELECT channel, owner::oid, count(*)::text, max(last_error) FROM pipeline.notifications"
 					 " WHERE state = 'dead' AND created_at > clock_timestamp() - interval '1 day' AND event NOT IN ('test', 'heartbeat')"
+					 " AND progress -> 'told_on' IS NULL"
 					 " GROUP BY channel, owner ORDER BY channel LIMIT $1", SPI_OK_SELECT, sql_int4(MOST));
 	for (uint64 i = 0; i < n; i++)
 	{

@@ -148,9 +148,12 @@ tell_other(const Sending *s)
 static bool
 redirect(void *arg)
 {
+	static const char *const key[] = {"told_on"};
 	Sending    *s = arg;
-	char	   *other = tell_other(s);
+	const char *other = tell_other(s);
 
+	if (other)
+		s->progress = pipeline_jsonb_object(1, key, &other);
 	notifier_settle(s, VERDICT_DEAD, other ?
 					psprintf("it tells that this channel does not work, and is told on channel \"%s\"", other) :
 					"it tells that this channel does not work, and its owner has no other");

@@ -357,6 +357,7 @@ is(scalar(grep { $_->{path} eq '/status/200?works' && $_->{body} =~ /"Notificati
 		$node->safe_psql('postgres', "SELECT idempotency_key FROM pipeline.notifications WHERE channel = 'works' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable'") } requests($http)),
 	1, 'in one request');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'"), '1', 'it is one alert');
+is($node->safe_psql('postgres', "SELECT string_agg(alertname || ' ' || problem || ' ' || channel, ', ') FROM pipeline.undelivered WHERE channel IN ('broken', 'works')"), 'Trouble given up broken', 'and what was told on the other channel is not undelivered');
 alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/200?mended\"}', or_replace => true)");
 alice($node, "SELECT pipeline.redeliver(notification_id) FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'");
 wait_for($node, "SELECT state FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'", 'sent', 'mended, it is delivered again');
