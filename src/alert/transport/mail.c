@@ -155,6 +155,8 @@ transport_mail_take(Mails *mails)
 {
 	char		rings[64];
 
+	if (mails->first == NULL)
+		return NULL;
 	while (read(mails->bell[0], rings, sizeof(rings)) > 0)
 		;
 	for (Mail **at = &mails->first; *at; at = &(*at)->next)
