@@ -52,6 +52,10 @@ presentable(const Secret *secret, const char *text, size_t length)
 			out[i] = ' ';
 	}
 	out = pipeline_redact(secret, out);
+	/* What is far behind is not kept and shall spoil nothing. */
+	length = strlen(out);
+	if (length > 4 * EXCERPT)
+		out[pg_encoding_mbcliplen(PG_UTF8, out, length, 4 * EXCERPT)] = '\0';
 	utf8 = pg_verify_mbstr(PG_UTF8, out, strlen(out), true);
 	if (!utf8 || pipeline_try(convert_answer, &out) != NULL)
 	{
