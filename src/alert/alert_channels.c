@@ -97,7 +97,7 @@ checked_network_config(const ChannelKind *kind, const Jsonb *config,
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("a channel of kind \"%s\" needs argument \"secret_ref\"", kind->name),
-				 errhint("It names a file in pipeline.secrets_dir with the lines: %s.",
+				 errhint("It names a file in the folder of the channel's owner under pipeline.secrets_dir, with a line %s.",
 						 pipeline_secret_lines(kind))));
 	if (secret_ref != NULL)
 		pipeline_check_secret_ref(secret_ref);

@@ -27,6 +27,20 @@ owner_of(uint64 row, int column)
 
 /* ---- the notifier -------------------------------------------------------------------- */
 
+/* Is there a notifier, or one that is just being started? */
+static bool
+notifier_runs(void)
+{
+	for (int i = 0; i < 20; i++)
+	{
+		if (pipeline_notifier_runs(MyDatabaseId))
+			return true;
+		pg_usleep(100000);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return false;
+}
+
 static void
 look_at_notifier(void)
 {
@@ -41,10 +55,10 @@ look_at_notifier(void)
 		if (access(path, R_OK) != 0)
 			pipeline_finding(InvalidOid, "error", "transport_missing",
 							 psprintf("The library pipeline_transport cannot be read at %s: nothing is sent over the network.", path),
-							 "Install it with libcurl, as docs/alert.md says.");
+							 "Install it, and libcurl, as docs/alert_channels.md says.");
 	}
 	if (pipeline_is_preloaded && !RecoveryInProgress() && pipeline_identity_matches() &&
-		pipeline_notifier_needed() && !pipeline_notifier_runs(MyDatabaseId))
+		pipeline_notifier_needed() && !notifier_runs())
 		pipeline_finding(InvalidOid, "error", "notifier_not_running",
 						 "No notifier runs in this database, and there is something to tell or to evaluate.",
 						 "The scheduler starts one: see the server's log, and max_worker_processes.");
@@ -65,6 +79,7 @@ look_at_outbox(void)
 						 "See the views channel_status and the column last_error of notifications.");
 	n = pipeline_sql("SELECT channel, owner::oid, count(*)::text, max(last_error) FROM pipeline.notifications"
 					 " WHERE state = 'dead' AND created_at > clock_timestamp() - interval '1 day' AND event NOT IN ('test', 'heartbeat')"
+					 " AND progress -> 'told_on' IS NULL"
 					 " GROUP BY channel, owner ORDER BY channel LIMIT $1", SPI_OK_SELECT, sql_int4(MOST));
 	for (uint64 i = 0; i < n; i++)
 	{
@@ -106,6 +121,13 @@ look_at_hosts(void)
 						 "Use https and smtps, unless the host is this machine.");
 }
 
+/* In words; what was refused at once counts for none. */
+static const char *
+in_a_row(const char *n)
+{
+	return strcmp(n, "0") == 0 ? "" : psprintf(": %s attempts in a row have failed", n);
+}
+
 static void
 look_at_use(void)
 {
@@ -125,8 +147,7 @@ look_at_use(void)
 							 psprintf("SELECT pipeline.test_channel(%s);", quote_literal_cstr(name)));
 		else
 			pipeline_finding(owner_of(i, 2), "error", "channel_failing",
-							 psprintf("Channel \"%s\" does not work: %s attempts in a row have failed: %s", name,
-									  pipeline_sql_text(i, 4), error ? error : ""),
+							 psprintf("Channel \"%s\" does not work%s: %s", name, in_a_row(pipeline_sql_text(i, 4)), error ? error : ""),
 							 psprintf("Mend it, then SELECT pipeline.test_channel(%s);", quote_literal_cstr(name)));
 	}
 	if (pipeline_sql("SELECT 1 WHERE EXISTS (SELECT FROM pipeline.channels WHERE kind NOT IN ('notify', 'log'))"

@@ -244,6 +244,8 @@ pipeline_hosts_check_hook(char **newval, void **extra, int source)
 		return true;
 	GUC_check_errdetail("\"%s\" is no host[:port], *.domain[:port], http://host[:port], smtp://host[:port], address or network/bits.",
 						bad);
+	if (pg_strncasecmp(bad, "https://", 8) == 0 || pg_strncasecmp(bad, "smtps://", 8) == 0)
+		GUC_check_errhint("A host is spoken to over TLS only, unless http:// or smtp:// stands before it: leave %.8s out.", bad);
 	return false;
 }
 

@@ -44,7 +44,7 @@ pipeline_secret_lines(const ChannelKind *kind)
 
 	initStringInfo(&buf);
 	for (const char *const *s = kind->secrets; s && *s; s++)
-		appendStringInfo(&buf, "%s%s = ...", buf.len > 0 ? ", " : "", *s);
+		appendStringInfo(&buf, "%s\"%s = ...\"", buf.len > 0 ? ", " : "", *s);
 	return buf.data;
 }
 
@@ -232,7 +232,7 @@ static char *
 config_url(const Jsonb *config, const char *key, bool mail, bool tls)
 {
 	char	   *url = pipeline_config_string(config, key);
-	UrlParts	parts;
+	UrlParts	parts = {0};
 	const char *why;
 
 	if (url == NULL)
@@ -244,7 +244,7 @@ config_url(const Jsonb *config, const char *key, bool mail, bool tls)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("cannot send to the URL under key \"%s\" in argument \"config\"", key),
-				 errdetail("%s: %s.", url, why),
+				 parts.host && strstr(why, parts.host) ? errdetail("%s.", why) : errdetail("%s: %s.", url, why),
 				 errhint("A superuser decides by the setting pipeline.allowed_hosts where notifications may be sent.")));
 	return url;
 }

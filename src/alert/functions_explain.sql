@@ -15,7 +15,7 @@ SELECT a.alert_id, n.notification_id, a.alertname, a.severity, n.channel, n.rout
   coalesce(n.created_at, a.started_at) AS since, a.summary, a.owner
 FROM pipeline.notifications n
 CROSS JOIN LATERAL unnest(n.alert_ids) u (alert_id) JOIN pipeline.alerts a USING (alert_id)
-WHERE (n.state = 'dead' AND NOT EXISTS (
+WHERE (n.state = 'dead' AND n.progress -> 'told_on' IS NULL AND NOT EXISTS (
     SELECT FROM pipeline.notifications l WHERE l.channel = n.channel AND l.group_key = n.group_key
     AND l.notification_id > n.notification_id AND l.state = 'sent'))
   OR (n.state IN ('pending', 'sending') AND n.created_at < clock_timestamp() - interval '5 minutes')

@@ -13,4 +13,4 @@ CREATE OR REPLACE FUNCTION pipeline.redeliver(notification_id bigint) RETURNS vo
   SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'pipeline_redeliver';
 COMMENT ON FUNCTION pipeline.redeliver(bigint) IS
-'Send a notification again that was sent or given up, with all its attempts before it; under the same idempotency key, so that a receiver that has it already knows. Unknown: 42704; someone else''s: 42501; one that is pending or being sent: 55000.';
+'Send a notification again that was sent or given up, with all its attempts before it; under the same idempotency key, so that a receiver that has it already knows. Unknown, or its channel dropped: 42704; someone else''s, or its channel not for its owner any more: 42501; one that is pending or being sent: 55000.';

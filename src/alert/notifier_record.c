@@ -52,6 +52,10 @@ presentable(const Secret *secret, const char *text, size_t length)
 			out[i] = ' ';
 	}
 	out = pipeline_redact(secret, out);
+	/* What is far behind is not kept and shall spoil nothing. */
+	length = strlen(out);
+	if (length > 4 * EXCERPT)
+		out[pg_encoding_mbcliplen(PG_UTF8, out, length, 4 * EXCERPT)] = '\0';
 	utf8 = pg_verify_mbstr(PG_UTF8, out, strlen(out), true);
 	if (!utf8 || pipeline_try(convert_answer, &out) != NULL)
 	{
@@ -148,9 +152,12 @@ tell_other(const Sending *s)
 static bool
 redirect(void *arg)
 {
+	static const char *const key[] = {"told_on"};
 	Sending    *s = arg;
-	char	   *other = tell_other(s);
+	const char *other = tell_other(s);
 
+	if (other)
+		s->progress = pipeline_jsonb_object(1, key, &other);
 	notifier_settle(s, VERDICT_DEAD, other ?
 					psprintf("it tells that this channel does not work, and is told on channel \"%s\"", other) :
 					"it tells that this channel does not work, and its owner has no other");

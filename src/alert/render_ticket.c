@@ -119,6 +119,11 @@ check_config(const Jsonb *config, bool has_secret)
 	List	   *labels = pipeline_jsonb_strings(config, "config", "labels");
 	ListCell   *lc;
 
+	if (!has_secret)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a channel of kind \"ticket\" needs argument \"secret_ref\""),
+				 errhint("It names a file in the folder of the channel's owner under pipeline.secrets_dir, with lines %s.", system->secret)));
 	if (system->url)
 		full = pipeline_config_default(config, "url", system->url);
 	if (pipeline_config_url(full, "url") == NULL)
@@ -418,7 +423,6 @@ const ChannelKind pipeline_kind_ticket = {
 	.name = "ticket",
 	.keys = keys,
 	.secrets = secrets,
-	.needs_secret = true,
 	.check_config = check_config,
 	.request = build_request,
 	.judge = judge

@@ -40,6 +40,7 @@ typedef struct TicketSystem
 {
 	const char *name;
 	const char *url;			/* where it is by default, or NULL */
+	const char *secret;			/* the lines that it wants, in words */
 	bool		labels;			/* labels must be made before they are used */
 	bool		transitions;	/* closing goes by one that must be found */
 	/* Keys of the config beside those of all; the required ones first. */

@@ -164,6 +164,7 @@ static const char *const github_keys[] = {"repository", NULL};
 const TicketSystem pipeline_ticket_github = {
 	.name = "github",
 	.url = "https://api.github.com",
+	.secret = "\"token = ...\"",
 	.keys = github_keys,
 	.nrequired = 1,
 	.check = github_check,
@@ -374,6 +375,7 @@ static const char *const jira_keys[] = {"project", "issue_type", "done", "cloud"
 
 const TicketSystem pipeline_ticket_jira = {
 	.name = "jira",
+	.secret = "\"username = ...\" and \"password = ...\" (of the cloud: e-mail and API token), or \"token = ...\"",
 	.transitions = true,
 	.keys = jira_keys,
 	.nrequired = 1,
@@ -549,6 +551,7 @@ static const char *const trello_keys[] = {"board", "list", NULL};
 const TicketSystem pipeline_ticket_trello = {
 	.name = "trello",
 	.url = "https://api.trello.com",
+	.secret = "\"key = ...\" and \"token = ...\"",
 	.labels = true,
 	.keys = trello_keys,
 	.nrequired = 2,

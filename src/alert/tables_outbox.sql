@@ -54,7 +54,7 @@ COMMENT ON COLUMN pipeline.notifications.next_attempt_at IS 'When it is tried (a
 COMMENT ON COLUMN pipeline.notifications.sent_at IS 'When the peer took it.';
 COMMENT ON COLUMN pipeline.notifications.last_error IS 'What was wrong with the last attempt, secrets left out.';
 COMMENT ON COLUMN pipeline.notifications.progress IS
-'What earlier attempts have done of it already, where a peer can take a part: the recipients of a mail who have got it.';
+'What has been done of it already: delivered, the recipients of a mail who have got it; told_on, the channel that was told instead, for one that tells that its own does not work.';
 
 CREATE TABLE pipeline.deliveries (
   delivery_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

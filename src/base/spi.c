@@ -147,6 +147,7 @@ pipeline_sql_run(const char *sql, int expected, bool read_only,
 	bool		jit = jit_enabled;
 	bool		seqscan = enable_seqscan;
 	bool		fixed = pipeline_plan_sizes_fixed;
+	MemoryContext context = CurrentMemoryContext;
 	int			rc;
 
 	for (int i = 0; i < nargs; i++)
@@ -176,6 +177,8 @@ pipeline_sql_run(const char *sql, int expected, bool read_only,
 		pipeline_plan_sizes_fixed = fixed;
 	}
 	PG_END_TRY();
+	/* SPI leaves us in its own, which goes with the connection. */
+	MemoryContextSwitchTo(context);
 	if (rc != expected)
 		elog(ERROR, "statement returned %s, not %s: %s",
 			 SPI_result_code_string(rc), SPI_result_code_string(expected), sql);

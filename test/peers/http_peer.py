@@ -13,6 +13,7 @@ into PORTFILE when it is ready.  Each request becomes a line of JSON in LOGFILE.
     /slow-body          a status at once, the body byte by byte
     /large              more than anybody wants to read
     /echo               the request's path and headers are in the answer, as they are, in a URL, in JSON and in HTML
+    /echo-body          the request's body is the answer
     /fail-first/N       500 for the first N requests of each webhook-id or body, then 200
     /down               500 while LOGFILE.down exists, then 200
     anything else       200
@@ -105,6 +106,8 @@ class Peer(BaseHTTPRequestHandler):
             self.answer(400, json.dumps([self.path, dict(self.headers)]).encode() +
                         "".join(f" {quote(s, safe='')} {quote(s, safe='').lower()} {escape(s)} " + json.dumps(s).replace("/", "\\/")
                                 for s in got).encode())
+        elif parts[0] == "echo-body":
+            self.answer(400, body)
         elif parts[0] == "fail-first":
             key = self.headers.get("webhook-id") or body
             with lock:

@@ -11,9 +11,13 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 
 $ENV{http_proxy} = $ENV{HTTPS_PROXY} = $ENV{ALL_PROXY} = 'http://127.0.0.1:9';
+chomp(my $libraries = `pg_config --pkglibdir`);
+my ($statements) = glob("$libraries/pg_stat_statements.*");
 my $node = new_node('notify', "pipeline.notification_retry_delay = '50ms'",
-	"pipeline.notification_timeout = '400ms'", "log_min_messages = debug1");
+	"pipeline.notification_timeout = '400ms'", "log_min_messages = debug1", 'log_parameter_max_length_on_error = -1',
+	"shared_preload_libraries = 'pipeline" . ($statements ? ',pg_stat_statements' : '') . "'", $statements ? "pg_stat_statements.track = 'all'" : ());
 install($node, 'postgres');
+$node->safe_psql('postgres', 'CREATE EXTENSION pg_stat_statements') if $statements;
 my $secrets = $node->basedir . '/secrets';
 mkdir $secrets;
 mkdir "$secrets/$_" for qw(alice mallory);
@@ -225,15 +229,45 @@ $node->safe_psql('postgres', "SELECT pipeline.drop_channel('taken over')", @as_m
 
 # ---- nothing of a secret anywhere ------------------------------------------------------------
 
-my @planted = ('planted-bearer-token', 'planted-token-that-is-echoed', 'planted-path-of-the-url', 'planted-signature', 'planted-in-a-bad-line',
-	encode_base64('key of the hook', ''), 'second-key');
+# Each kind with a secret, spoken to by a peer that shows all it was sent, or that is not there.
+my %shows = (
+	alertmanager => [ { url => "$base/echo" }, "username = planted-user\npassword = planted:/&pass word\n" ],
+	'alertmanager 2' => [ { url => "$base/echo" }, "bearer_token = planted-manager-token==\n" ],
+	pagerduty => [ { url => "$base/echo-body" }, "routing_key = planted-routing-key\n" ],
+	slack => [ {}, "url = $base/echo/services/T00000000/planted-slack-path\n" ],
+	teams => [ {}, "url = $base/echo/workflows?api-version=2016-06-01&sig=planted-teams-signature\n" ],
+	'slack 2' => [ {}, "url = http://127.0.0.1:$dead_port/services/planted-path-to-nobody\n" ],
+	'slack 3' => [ {}, "url = http://127.0.0.1:1/planted-path-that-is-not-allowed\n" ],
+	'slack 4' => [ {}, "url = https://127.0.0.1:$http->{port}/planted-path-over-TLS\n" ],
+	'slack 5' => [ {}, "url = planted no URL at all\n" ],
+	'ticket github' => [ { system => 'github', url => "$base/echo", repository => 'a/b' }, "token = planted-github-token\n" ],
+	'ticket jira' => [ { system => 'jira', url => "$base/echo", project => 'X' }, "username = planted\@example.com\npassword = planted-jira-password\n" ],
+	'ticket trello' => [ { system => 'trello', url => "$base/echo", board => 'a' x 24, list => 'b' x 24 }, "key = planted-trello-key\ntoken = planted-trello-token\n" ]);
+settings("http://127.0.0.1:$http->{port}, http://127.0.0.1:$dead_port, 127.0.0.1:$http->{port}", '');
+for my $name (sort keys %shows)
+{
+	my ($config, $secret) = @{ $shows{$name} };
+	my $ref = $name =~ s/ /_/gr;
+	secret('alice', $ref, $secret);
+	alice($node, "SELECT pipeline.create_channel('shows $name', '" . $name =~ s/ .*//r . "', '" . encode_json($config) . "', secret_ref => '$ref', max_attempts => 1); SELECT pipeline.test_channel('shows $name')");
+}
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel LIKE 'shows %' AND state = 'dead'", scalar(keys %shows), 'peers that show what they were sent, or are not there');
+is($node->safe_psql('postgres', "SELECT string_agg(channel, ', ') FROM pipeline.deliveries WHERE channel LIKE 'shows %' AND channel !~ 'slack [2-5]' AND answer !~ '[*]{3}'"), '', 'what they show is kept without it');
+is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.deliveries WHERE channel LIKE 'shows %' AND error IS NULL"), '0', 'and each error is kept');
+
+my @planted = ('planted-', 'planted:', 'planted%3A', 'planted no', 'planted@', 'pass word', encode_base64('planted-user:planted:/&pass word', ''), encode_base64('key of the hook', ''), 'second-key');
 my $dump = $node->basedir . '/dump.sql';
 command_ok([ 'pg_dump', '-f', $dump, $node->connstr('postgres') ], 'the database is dumped');
-my %where = ('the dump' => slurp_file($dump), 'the log' => slurp_file($node->logfile),
-	'the statistics' => $node->safe_psql('postgres', 'SELECT * FROM pg_stat_activity'));
+my $tables = join ' UNION ALL ', map { "SELECT t::text FROM $_ t" } split /\n/,
+  $node->safe_psql('postgres', "SELECT c.oid::regclass FROM pg_class c WHERE relnamespace = 'pipeline'::regnamespace AND relkind IN ('r', 'v')");
+my %where = ('the dump' => slurp_file($dump), 'the log' => slurp_file($node->logfile), 'tables and views' => $node->safe_psql('postgres', $tables),
+	'pg_stat_activity' => $node->safe_psql('postgres', 'SELECT * FROM pg_stat_activity'),
+	'pg_stat_statements' => $statements ? $node->safe_psql('postgres', 'SELECT query FROM pg_stat_statements') : '', 'the catalogue' => $node->safe_psql('postgres', 'SELECT * FROM pg_settings'));
 for my $place (sort keys %where)
 {
-	is(join(' ', grep { index($where{$place}, $_) >= 0 } @planted), '', "no secret in $place");
+	# The tests' own statements are logged.
+	my $text = join "\n", grep { !/LOG:  statement:|\.pl / } split /\n/, $where{$place};
+	is(join(' ', grep { index($text, $_) >= 0 } @planted), '', "no secret in $place");
 }
 
 # ---- undeliverable is told on another channel ---------------------------------------------------
@@ -323,6 +357,7 @@ is(scalar(grep { $_->{path} eq '/status/200?works' && $_->{body} =~ /"Notificati
 		$node->safe_psql('postgres', "SELECT idempotency_key FROM pipeline.notifications WHERE channel = 'works' AND message -> 'alerts' -> 0 ->> 'alertname' = 'NotificationUndeliverable'") } requests($http)),
 	1, 'in one request');
 is($node->safe_psql('postgres', "SELECT count(*) FROM pipeline.alerts WHERE alertname = 'NotificationUndeliverable' AND source = 'broken'"), '1', 'it is one alert');
+is($node->safe_psql('postgres', "SELECT string_agg(alertname || ' ' || problem || ' ' || channel, ', ') FROM pipeline.undelivered WHERE channel IN ('broken', 'works')"), 'Trouble given up broken', 'and what was told on the other channel is not undelivered');
 alice($node, "SELECT pipeline.create_channel('broken', 'webhook', '{\"url\": \"$base/status/200?mended\"}', or_replace => true)");
 alice($node, "SELECT pipeline.redeliver(notification_id) FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'");
 wait_for($node, "SELECT state FROM pipeline.notifications WHERE channel = 'broken' AND message ->> 'title' = 'something is wrong'", 'sent', 'mended, it is delivered again');
@@ -350,7 +385,7 @@ alice($node, "SELECT count(pipeline.test_channel('down')) FROM generate_series(1
 wait_for($node, "SELECT paused_for FROM pipeline.channel_health WHERE channel = 'down'", 'circuit', 'a channel that fails again and again is left alone');
 like($node->safe_psql('postgres', "SELECT state FROM pipeline.channel_status WHERE name = 'down'"), qr/^paused: \d+ attempts in a row have failed$/, 'as the status says');
 unlink "$http->{log}.down";
-wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'down' AND state = 'sent'", '20', 'and goes on when it works again');
+wait_for($node, "SELECT count(*) FROM pipeline.notifications WHERE channel = 'down' AND event = 'test' AND state = 'sent'", '20', 'and goes on when it works again');
 wait_for($node, "SELECT failures || ' ' || coalesce(paused_for, 'not') FROM pipeline.channel_health WHERE channel = 'down'", '0 not', 'as if nothing had been');
 
 alice($node, "SELECT pipeline.create_channel('beat', 'webhook', '{\"url\": \"$base/status/200?beat\", \"heartbeat\": \"1 second\"}')");

@@ -6,8 +6,8 @@
  * the server can reach: itself, its network, the metadata service of its
  * cloud.  A name says nothing, since its owner decides what it resolves to; so
  * the address is asked, at the socket.  What is not public is in the registries
- * of special-purpose addresses of IANA; an IPv6 address that carries one of
- * IPv4 is asked for that.
+ * of special-purpose addresses of IANA, or outside of what has been given out of
+ * IPv6; an IPv6 address that carries one of IPv4 is asked for that.
  */
 #include "postgres.h"
 
@@ -43,19 +43,14 @@ static const Range special[] = {
 	V4(203, 0, 113, 0, 24),		/* documentation */
 	V4(224, 0, 0, 0, 4),		/* multicast */
 	V4(240, 0, 0, 0, 4),		/* reserved, broadcast */
-	/* ::/96: unspecified, loopback, IPv4-compatible */
-	{{0}, 96},
-	{{0x00, 0x64, 0xff, 0x9b, 0x00, 0x01}, 48}, /* local NAT64 */
-	{{0x01, 0x00}, 64},			/* discard */
 	{{0x20, 0x01, 0x00}, 23},	/* protocol assignments, Teredo */
 	{{0x20, 0x01, 0x0d, 0xb8}, 32}, /* documentation */
 	{{0x3f, 0xff, 0x00}, 20},	/* documentation */
-	{{0x5f, 0x00}, 16},			/* segment routing */
-	{{0xfc, 0x00}, 7},			/* unique local */
-	{{0xfe, 0x80}, 10},			/* link-local */
-	{{0xfe, 0xc0}, 10},			/* site-local */
-	{{0xff, 0x00}, 8},			/* multicast */
 };
+
+/* ::ffff:0:0/96 is IPv4; of the rest of IPv6 only this is given out. */
+static const unsigned char mapped[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+static const unsigned char given_out[1] = {0x20};
 
 /* Prefixes that carry an IPv4 address, and where. */
 static const unsigned char nat64[12] = {0x00, 0x64, 0xff, 0x9b};
@@ -76,10 +71,11 @@ in_range(const unsigned char *address, const unsigned char *prefix, int bits)
 static void
 set_v4(unsigned char *address, const unsigned char *v4)
 {
-	unsigned char mapped[16] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+	unsigned char bytes[4];
 
-	memcpy(mapped + 12, v4, 4);
-	memcpy(address, mapped, 16);
+	memcpy(bytes, v4, 4);
+	memcpy(address, mapped, 12);
+	memcpy(address + 12, bytes, 4);
 }
 
 /* The address as 16 bytes, and its port; false for another family. */
@@ -115,6 +111,8 @@ is_public(const unsigned char *bytes)
 		set_v4(address, bytes + 12);
 	else if (memcmp(address, sixtofour, sizeof(sixtofour)) == 0)
 		set_v4(address, bytes + 2);
+	if (memcmp(address, mapped, sizeof(mapped)) != 0 && !in_range(address, given_out, 3))
+		return false;
 	for (size_t i = 0; i < lengthof(special); i++)
 	{
 		if (in_range(address, special[i].prefix, special[i].bits))

@@ -24,6 +24,7 @@
 #include "alert/transport/transfer.h"
 
 #define STACK_SIZE (1024 * 1024)
+#define SLACK_MS 500
 
 /* One thread. */
 typedef struct Mail
@@ -33,6 +34,7 @@ typedef struct Mail
 	pthread_t	thread;
 	Transfer   *transfer;
 	CURL	   *easy;
+	long long	until;			/* ms of the monotonic clock */
 	ResultNode *result;			/* there: the thread has nothing more to do */
 } Mail;
 
@@ -76,14 +78,15 @@ ring(Mails *mails)
 		;
 }
 
-/* Shall the transfer stop? */
+/* Shall the transfer stop?  Its time is that of all of it, with the goodbye. */
 static int
 ask_stop(void *arg, curl_off_t unused1, curl_off_t unused2, curl_off_t unused3,
 		 curl_off_t unused4)
 {
 	Mail	   *mail = arg;
 
-	return __atomic_load_n(&mail->mails->stop, __ATOMIC_RELAXED);
+	return __atomic_load_n(&mail->mails->stop, __ATOMIC_RELAXED) ||
+		transport_now_ms() > mail->until;
 }
 
 static void *
@@ -108,7 +111,8 @@ send_mail(void *arg)
  * it cannot be; the transfer is still the caller's.
  */
 bool
-transport_mail_start(Mails *mails, Transfer *transfer, CURL *easy)
+transport_mail_start(Mails *mails, Transfer *transfer, CURL *easy,
+					 long timeout_ms)
 {
 	Mail	   *mail = calloc(1, sizeof(Mail));
 	pthread_attr_t attributes;
@@ -119,6 +123,8 @@ transport_mail_start(Mails *mails, Transfer *transfer, CURL *easy)
 	mail->mails = mails;
 	mail->transfer = transfer;
 	mail->easy = easy;
+	/* A little later libcurl has said by itself that it takes too long. */
+	mail->until = transport_now_ms() + timeout_ms + SLACK_MS;
 	curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
 	curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, ask_stop);
 	curl_easy_setopt(easy, CURLOPT_XFERINFODATA, mail);
@@ -149,6 +155,8 @@ transport_mail_take(Mails *mails)
 {
 	char		rings[64];
 
+	if (mails->first == NULL)
+		return NULL;
 	while (read(mails->bell[0], rings, sizeof(rings)) > 0)
 		;
 	for (Mail **at = &mails->first; *at; at = &(*at)->next)

@@ -410,6 +410,8 @@ describe(Transfer *x, TransportOutcome outcome, CURLcode code)
 	if (outcome == TRANSPORT_REFUSED)
 		snprintf(text, sizeof(text), "address %s of host %s is not public and not in pipeline.allowed_hosts",
 				 x->refused, x->host);
+	else if (code == CURLE_ABORTED_BY_CALLBACK)
+		snprintf(text, sizeof(text), "the exchange timed out");
 	else
 		snprintf(text, sizeof(text), "%s", x->error[0] ? x->error : curl_easy_strerror(code));
 	return strdup(text);

@@ -35,12 +35,18 @@ extern Transfer *transport_transfer_new(const TransportRequest *request,
 extern ResultNode *transport_transfer_result(Transfer *x, CURLcode code);
 extern void transport_transfer_free(Transfer *x);
 
+/* ---- transport.c ------------------------------------------------------------- */
+
+/* The monotonic clock. */
+extern long long transport_now_ms(void);
+
 /* ---- mail.c: mails, each in a thread ---------------------------------------- */
 
 typedef struct Mails Mails;
 
 extern Mails *transport_mail_open(void);
-extern bool transport_mail_start(Mails *mails, Transfer *transfer, CURL *easy);
+extern bool transport_mail_start(Mails *mails, Transfer *transfer, CURL *easy,
+								 long timeout_ms);
 extern int	transport_mail_socket(const Mails *mails);
 extern ResultNode *transport_mail_take(Mails *mails);
 extern void transport_mail_end(Mails *mails);

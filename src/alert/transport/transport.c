@@ -57,8 +57,8 @@ unblock_signals(const sigset_t *before)
 	pthread_sigmask(SIG_SETMASK, before, NULL);
 }
 
-static long long
-now_ms(void)
+long long
+transport_now_ms(void)
 {
 	struct timespec ts;
 
@@ -106,7 +106,7 @@ note_timer(CURLM *multi, long ms, void *arg)
 {
 	Transport  *t = arg;
 
-	t->due = ms <= 0 ? (ms < 0 ? -1 : now_ms()) : now_ms() + ms + 1;
+	t->due = ms <= 0 ? (ms < 0 ? -1 : transport_now_ms()) : transport_now_ms() + ms + 1;
 	return 0;
 }
 
@@ -238,7 +238,7 @@ transport_start(Transport *t, const TransportRequest *request)
 		finish(t, x, CURLE_OK);
 	else if (x != NULL && strncmp(request->scheme, "smtp", 4) == 0)
 	{
-		if (!transport_mail_start(t->mails, x, easy))
+		if (!transport_mail_start(t->mails, x, easy, request->timeout_ms))
 		{
 			transport_transfer_free(x);
 			x = NULL;
@@ -277,7 +277,7 @@ transport_timeout(Transport *t)
 		return 0;
 	if (t->due < 0)
 		return -1;
-	ms = t->due - now_ms();
+	ms = t->due - transport_now_ms();
 	return ms < 0 ? 0 : (long) ms;
 }
 
@@ -295,7 +295,7 @@ transport_act(Transport *t, const TransportSocket *ready, int nready)
 									 (ready[i].read ? CURL_CSELECT_IN : 0) |
 									 (ready[i].write ? CURL_CSELECT_OUT : 0), &running);
 	}
-	if (t->due >= 0 && t->due <= now_ms())
+	if (t->due >= 0 && t->due <= transport_now_ms())
 	{
 		t->due = -1;
 		curl_multi_socket_action(t->multi, CURL_SOCKET_TIMEOUT, 0, &running);
