@@ -372,6 +372,11 @@ extern bool pipeline_is_sketched(const ScanTarget *target, const Check *check);
 extern void pipeline_partition_check(const Jsonb *kwargs);
 extern void pipeline_divergence_verdict(Check *check, const Jsonb *found);
 
+/* ---- check_ks.c --------------------------------------------------------------- */
+
+extern bool pipeline_is_exact_ks(const Check *check);
+extern void pipeline_exact_ks(const ScanTarget *target, Check *check);
+
 /* ---- check_verdict.c -------------------------------------------------------------- */
 
 extern void pipeline_aggregate_verdict(Check *check);
