@@ -28,22 +28,6 @@ BEGIN
   END LOOP;
 END $$;
 
--- What plain SQL says of a case.
-CREATE FUNCTION plain(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-DECLARE r jsonb; miss text := coalesce(c ->> 'missing', 'false'); bad text;
-BEGIN
-  IF c ? 'ok' THEN
-    EXECUTE format('SELECT jsonb_build_object(''success'', %s %s)', c ->> 'ok', ', ''observed'', ' || (c ->> 'value')) INTO r;
-    RETURN r;
-  END IF;
-  bad := format('(NOT (%s) AND (%s))', miss, c ->> 'bad');
-  EXECUTE format('SELECT jsonb_build_object(''elements'', count(*), ''missing'', count(*) FILTER (WHERE %1$s), ''unexpected'', count(*) FILTER (WHERE %2$s),
-    ''rows'', coalesce(jsonb_agg(id ORDER BY id) FILTER (WHERE %2$s), ''[]''), ''success'', coalesce(count(*) FILTER (WHERE %2$s) = 0
-    OR (count(*) - count(*) FILTER (WHERE %1$s) - count(*) FILTER (WHERE %2$s))::float8 / nullif(count(*) - count(*) FILTER (WHERE %1$s), 0) >= %3$s, true))
-    FROM (SELECT * FROM %4$I WHERE %5$s) AS %4$I', miss, bad, coalesce(c -> 'kwargs' ->> 'mostly', '1'), c ->> 'table', coalesce(c ->> 'row_condition', 'true')) INTO r;
-  RETURN r;
-END $$;
-
 -- Numbers by value to one part in 1e9, "NaN" as it is.
 CREATE FUNCTION same(a jsonb, b jsonb) RETURNS boolean LANGUAGE sql AS $$
   SELECT CASE WHEN jsonb_typeof(a) = 'number' AND jsonb_typeof(b) = 'number' THEN abs(a::numeric - b::numeric) <= 1e-9 * greatest(abs(a::numeric), 1)
