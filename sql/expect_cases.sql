@@ -2,7 +2,8 @@
 -- holds, case by case, a check of one of the tables of expect_cases.sql, what is
 -- to come out, and the SQL that says so: of the rows that are missing and bad,
 -- or of the value observed and the verdict. Both are compared. All cases of a
--- table are one suite, validated at once. Prints mismatches only.
+-- table are one suite, validated at once. Prints mismatches only. New cases get
+-- what is to come out from test/data/expect_cases_fill.sql.
 \set VERBOSITY terse
 SET client_min_messages = warning;
 SET timezone = 'UTC';
