@@ -154,6 +154,11 @@ SELECT ordinal, "column", type, rows, null_percent, distinct_count, min, max, ro
 SELECT "column", quantiles, top_values -> 0 AS top, patterns -> 0 AS pattern FROM pipeline.profile('wares');
 SELECT "column", rows, null_percent, distinct_count, min FROM pipeline.profile('SELECT 1 AS a, NULL::text AS b WHERE false');
 SELECT e ->> 'type' AS type, e -> 'kwargs' AS kwargs FROM jsonb_array_elements(pipeline.suggest('wares') -> 'expectations') e;
+-- For the eye.
+SELECT * FROM pipeline.describe('wares');
+SELECT name, nulls, distinct_values, common FROM pipeline.describe('SELECT CASE WHEN i > 1 THEN repeat(''ä'', 30) || i % 3 END AS a, i AS "all Differ", 1 AS one, NULL::int AS "no", i % 5000 AS many, CASE WHEN i = 7 THEN NULL ELSE ''x'' END AS x FROM generate_series(1, 12000) i');
+SELECT * FROM pipeline.describe('wares', NULL);
+SELECT * FROM pipeline.describe('SELECT 1 AS a WHERE false', exact => true);
 -- It holds for what it was learned from.
 SELECT pipeline.import_suite('suggested', 'wares', pipeline.suggest('wares'));
 SELECT success, failed, warned, errored FROM pipeline.validate('suggested');

@@ -2,7 +2,8 @@
 -- holds, case by case, a check of one of the tables of expect_cases.sql, what is
 -- to come out, and the SQL that says so: of the rows that are missing and bad,
 -- or of the value observed and the verdict. Both are compared. All cases of a
--- table are one suite, validated at once. Prints mismatches only.
+-- table are one suite, validated at once. Prints mismatches only. New cases get
+-- what is to come out from test/data/expect_cases_fill.sql.
 \set VERBOSITY terse
 SET client_min_messages = warning;
 SET timezone = 'UTC';
@@ -26,22 +27,6 @@ BEGIN
   FOR c IN SELECT cases.c FROM cases LOOP
     PERFORM pipeline.expect('cases ' || (c ->> 'table'), c ->> 'type', c -> 'kwargs', name => c ->> 'id', row_condition => c ->> 'row_condition', severity => 'info');
   END LOOP;
-END $$;
-
--- What plain SQL says of a case.
-CREATE FUNCTION plain(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
-DECLARE r jsonb; miss text := coalesce(c ->> 'missing', 'false'); bad text;
-BEGIN
-  IF c ? 'ok' THEN
-    EXECUTE format('SELECT jsonb_build_object(''success'', %s %s)', c ->> 'ok', ', ''observed'', ' || (c ->> 'value')) INTO r;
-    RETURN r;
-  END IF;
-  bad := format('(NOT (%s) AND (%s))', miss, c ->> 'bad');
-  EXECUTE format('SELECT jsonb_build_object(''elements'', count(*), ''missing'', count(*) FILTER (WHERE %1$s), ''unexpected'', count(*) FILTER (WHERE %2$s),
-    ''rows'', coalesce(jsonb_agg(id ORDER BY id) FILTER (WHERE %2$s), ''[]''), ''success'', coalesce(count(*) FILTER (WHERE %2$s) = 0
-    OR (count(*) - count(*) FILTER (WHERE %1$s) - count(*) FILTER (WHERE %2$s))::float8 / nullif(count(*) - count(*) FILTER (WHERE %1$s), 0) >= %3$s, true))
-    FROM (SELECT * FROM %4$I WHERE %5$s) AS %4$I', miss, bad, coalesce(c -> 'kwargs' ->> 'mostly', '1'), c ->> 'table', coalesce(c ->> 'row_condition', 'true')) INTO r;
-  RETURN r;
 END $$;
 
 -- Numbers by value to one part in 1e9, "NaN" as it is.

@@ -66,6 +66,12 @@ SET parallel_setup_cost = 0;
 SET parallel_tuple_cost = 0;
 SET min_parallel_table_scan_size = 0;
 TABLE serial EXCEPT TABLE found;
+-- Equal is what the types and collations of the columns say.
+CREATE COLLATION any_case (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+CREATE TABLE odd (id int, b text COLLATE any_case, n numeric, f float8, c char(5), i interval, g text[], d text);
+INSERT INTO odd VALUES (1, 'Abc', 1.0, 0, 'x', '1 day', '{a,b}', 'Abc'), (1, 'aBC', 1.000, '-0', 'x ', '24 hours', '{a,b}', 'aBC'), (2, NULL, 'NaN', 'NaN', NULL, NULL, NULL, NULL), (2, NULL, 'NaN', 'NaN', NULL, NULL, NULL, NULL);
+SELECT c, (SELECT concat_ws(' ', success, unexpected_count, error) FROM pipeline.check_now('odd', jsonb_build_array(jsonb_build_object('type', 'expect_compound_columns_to_be_unique', 'kwargs', jsonb_build_object('column_list', jsonb_build_array('id', c), 'ignore_row_if', 'never'))))) FROM unnest('{b,n,f,c,i,g,d}'::text[]) c;
+SELECT "column", distinct_count FROM pipeline.profile('odd');
 SELECT pipeline._key_twice(0, true, 'x'::tsvector);
 SELECT pipeline._key_twice(0, NULL, i), pipeline._key_twice(0, true, i) AS twice, pipeline._key_twice(2, true, nullif(i, 1), i) AS missing FROM unnest('{1,2,1}'::int[]) i;
 RESET SESSION AUTHORIZATION;

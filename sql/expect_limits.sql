@@ -19,6 +19,17 @@ SELECT count(*), count(*) FILTER (WHERE success), count(error) FROM pipeline.che
 SELECT count(*), sum(distinct_count) FROM pipeline.profile('wide');
 SELECT jsonb_array_length(pipeline.suggest('wide') -> 'expectations') > 1600 AS many;
 
+-- Lists of as many columns: 97 still fit into one call, 1,600 take their own way.
+CREATE FUNCTION lists(n int) RETURNS TABLE (type text, success boolean, elements bigint, missing bigint, unexpected bigint, shown int, c2 text, error text) LANGUAGE sql AS $$
+  WITH l AS (SELECT jsonb_agg('c' || i ORDER BY i) AS a FROM generate_series(1, n) i)
+  SELECT replace(r.type, 'expect_', ''), success, element_count, missing_count, unexpected_count, CASE jsonb_typeof(partial_unexpected_list -> 0) WHEN 'object' THEN (SELECT count(*) FROM jsonb_object_keys(partial_unexpected_list -> 0))::int END, CASE jsonb_typeof(partial_unexpected_list -> 0) WHEN 'object' THEN partial_unexpected_list -> 0 ->> 'c2' ELSE left(partial_unexpected_list ->> 0, 9) END, left(r.error, 80)
+  FROM l, pipeline.check_now('wide', jsonb_build_array(c('multicolumn_sum_to_equal', jsonb_build_object('column_list', a, 'sum_total', n, 'ignore_row_if', 'never')), c('multicolumn_sum_to_equal', jsonb_build_object('column_list', a - 'c100' - 'c200', 'sum_total', 2, 'ignore_row_if', 'any_value_is_missing')),
+    c('select_column_values_to_be_unique_within_record', jsonb_build_object('column_list', a)), c('compound_columns_to_be_unique', jsonb_build_object('column_list', a)), c('compound_columns_to_be_unique', jsonb_build_object('column_list', a, 'ignore_row_if', 'any_value_is_missing')),
+    c('functional_dependency', jsonb_build_object('determinant', a, 'dependent', '["c1"]'::jsonb)), c('foreign_key', jsonb_build_object('column_list', a - 'c100' - 'c200', 'references', 'wide')))) r $$;
+SELECT n, l.* FROM unnest('{40,41,1600}'::int[]) n, lists(n) l;
+INSERT INTO wide SELECT * FROM wide WHERE c1 = 2;
+SELECT n, l.* FROM unnest('{97,98}'::int[]) n, lists(n) l WHERE type LIKE 'compound%';
+
 -- 10,000 expectations.
 CREATE TABLE long AS SELECT i AS a, -i AS b FROM generate_series(1, 100) i;
 SELECT pipeline.create_suite('long', 'long', 1);

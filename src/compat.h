@@ -34,6 +34,11 @@
 #error "pipeline needs PostgreSQL 15 or newer"
 #endif
 
+/* 18: pg_noreturn stands before what does not return. */
+#if PG_VERSION_NUM < 180000
+#define pg_noreturn pg_attribute_noreturn()
+#endif
+
 /* 16: object_aclcheck() replaced the per-kind functions. */
 #if PG_VERSION_NUM < 160000
 static inline AclResult

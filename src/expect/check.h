@@ -328,6 +328,8 @@ extern char *pipeline_check_condition(const Check *check);
 extern char *pipeline_check_argument(const ScanTarget *target, const Check *check);
 extern void pipeline_prepare_expression(const ScanTarget *target, Check *check);
 extern void pipeline_prepare_aggregates(const ScanTarget *target, Check *check);
+extern char *pipeline_num_nulls(const List *columns);
+extern char *pipeline_shown_object(const ScanTarget *target, const List *names);
 extern char *pipeline_from_where(const ScanTarget *target, const char *condition);
 
 /* check_window.c */
@@ -371,6 +373,11 @@ extern bool pipeline_is_sketched(const ScanTarget *target, const Check *check);
 
 extern void pipeline_partition_check(const Jsonb *kwargs);
 extern void pipeline_divergence_verdict(Check *check, const Jsonb *found);
+
+/* ---- check_ks.c --------------------------------------------------------------- */
+
+extern bool pipeline_is_exact_ks(const Check *check);
+extern void pipeline_exact_ks(const ScanTarget *target, Check *check);
 
 /* ---- check_verdict.c -------------------------------------------------------------- */
 

@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
@@ -15,8 +16,10 @@
 
 #include "expect/check.h"
 
-/* Lists of columns that become arguments of _check. */
-#define MAX_COLUMN_LIST 40
+/* Lists of columns: as many as a table has. */
+#define MAX_COLUMN_LIST MaxHeapAttributeNumber
+/* Of a list that is longer, expressions are made otherwise. */
+#define LONG_LIST 40
 
 /* The attribute of a column; 42703 if the target has none of that name. */
 Form_pg_attribute
@@ -198,12 +201,75 @@ pair_greater(const ScanTarget *target, const Check *check, char *a, char *b)
 	return psprintf("%s %s %s", a, pipeline_kwarg_bool(check->kwargs, "or_equal") ? ">=" : ">", b);
 }
 
+/* How many of the columns are NULL: a function takes no more than a hundred. */
+char *
+pipeline_num_nulls(const List *columns)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, columns)
+	{
+		if (foreach_current_index(lc) % MAX_CHECK_ARGS == 0)
+			appendStringInfoString(&buf, buf.len ? ") OPERATOR(pg_catalog.+) pg_catalog.num_nulls(" : "(pg_catalog.num_nulls(");
+		else
+			appendStringInfoString(&buf, ", ");
+		appendStringInfoString(&buf, lfirst(lc));
+	}
+	appendStringInfoString(&buf, "))");
+	return buf.data;
+}
+
+/* A row as one value of JSON, where a sample shows very many columns of it. */
+char *
+pipeline_shown_object(const ScanTarget *target, const List *names)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, names)
+	{
+		if (foreach_current_index(lc) % LONG_LIST == 0)
+			appendStringInfoString(&buf, buf.len ? ") OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(" : "pg_catalog.jsonb_build_object(");
+		else
+			appendStringInfoString(&buf, ", ");
+		appendStringInfo(&buf, "%s::pg_catalog.text, %s", quote_literal_cstr(lfirst(lc)),
+						 pipeline_column_reference(target, lfirst(lc)));
+	}
+	appendStringInfoChar(&buf, ')');
+	return buf.data;
+}
+
+/* The sum, which nests no deeper than it must. */
+static char *
+sum_of(const List *columns)
+{
+	StringInfoData buf;
+	ListCell   *lc;
+
+	initStringInfo(&buf);
+	foreach(lc, columns)
+	{
+		int			i = foreach_current_index(lc);
+
+		appendStringInfo(&buf, "%s%s", i == 0 ? "(" : i % LONG_LIST == 0 ? ") + (" : " + ", (char *) lfirst(lc));
+	}
+	appendStringInfoChar(&buf, ')');
+	return buf.data;
+}
+
 /* No two of the values are equal. */
 static char *
 all_different(const List *columns)
 {
 	StringInfoData buf;
 
+	/* Pairs of very many would be a million. */
+	if (list_length(columns) > LONG_LIST)
+		return psprintf("(SELECT pg_catalog.count(v) OPERATOR(pg_catalog.=) pg_catalog.count(DISTINCT v) FROM pg_catalog.unnest(ARRAY[%s]) AS v)",
+						pipeline_list_join(columns, ", "));
 	initStringInfo(&buf);
 	for (int i = 0; i < list_length(columns); i++)
 		for (int j = 0; j < i; j++)
@@ -244,7 +310,7 @@ pipeline_prepare_expression(const ScanTarget *target, Check *check)
 			expected = pair_set(check, linitial(columns), lsecond(columns));
 			break;
 		case SUB_SUM:
-			expected = psprintf("%s = %s", pipeline_list_join(columns, " + "),
+			expected = psprintf("%s = %s", sum_of(columns),
 								pipeline_json_literal(pipeline_kwarg(kwargs, "sum_total", &buf)));
 			break;
 		default:

@@ -21,6 +21,8 @@
 
 #include "expect/check.h"
 
+#define MAX_SHOWN 40			/* columns of a sample that are arguments of their own */
+
 /* One _check call in the making. */
 typedef struct Call
 {
@@ -104,6 +106,14 @@ add_shown(Call *call, const ScanTarget *target, const Check *check)
 	StringInfo	buf = &call->checks;
 	ListCell   *lc;
 
+	/* Very many columns are one argument, made for the rows that fail. */
+	if (list_length(check->shown) > MAX_SHOWN)
+	{
+		appendStringInfo(buf, ", \"object\": false, \"shown\": [{\"name\": \"\", \"arg\": %d}]",
+						 argument(call, psprintf("CASE WHEN (%s) IS FALSE THEN %s END", check->expression,
+												 pipeline_shown_object(target, check->shown))));
+		return;
+	}
 	appendStringInfo(buf, ", \"object\": %s, \"shown\": [", check->shown_as_object ? "true" : "false");
 	foreach(lc, check->shown)
 	{
@@ -183,7 +193,7 @@ add_column(Statement *s, char kind, List *checks)
 static int
 most_arguments(const Check *check)
 {
-	return 2 + list_length(check->shown);
+	return 2 + Min(list_length(check->shown), MAX_SHOWN);
 }
 
 /* Deal the row-level checks out to calls of _check. */

@@ -134,7 +134,9 @@ pipeline_check_prepare(const ScanTarget *target, MemoryContext context,
 			break;
 		case CHECK_DISTRIBUTION:
 			(void) pipeline_check_argument(target, check);
-			if (check->type->sub == SUB_DRIFT)
+			if (pipeline_is_exact_ks(check))
+				prepare_kept(target, context, check, pipeline_exact_ks);
+			else if (check->type->sub == SUB_DRIFT)
 				prepare_kept(target, context, check, refer_to_past);
 			else if (check->type->sub != SUB_UNIQUE)
 				check_set(target, check);

@@ -390,17 +390,20 @@ no_compound_twice(Run *run, Check *check)
 		rule != NULL && strcmp(rule, "any_value_is_missing") == 0 ? "g.nulls OPERATOR(pg_catalog.>) 0" :
 		psprintf("g.nulls OPERATOR(pg_catalog.=) %d", list_length(check->shown));
 	int64		counts[3];
+	List	   *references = NIL;
 	ListCell   *lc;
 	MemoryContext old;
 
 	initStringInfo(&columns);
 	foreach(lc, check->shown)
-		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "",
-						 pipeline_column_reference(run->target, lfirst(lc)));
+	{
+		references = lappend(references, pipeline_column_reference(run->target, lfirst(lc)));
+		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "", (char *) llast(references));
+	}
 	pipeline_sql_generated(psprintf("SELECT pg_catalog.sum(g.n)::pg_catalog.int8, pg_catalog.sum(g.n) FILTER (WHERE %s)::pg_catalog.int8,"
 									" pg_catalog.sum(g.n) FILTER (WHERE g.n OPERATOR(pg_catalog.>) 1 AND NOT (%s))::pg_catalog.int8"
-									" FROM (SELECT pg_catalog.count(*) AS n, pg_catalog.num_nulls(%s) AS nulls %s GROUP BY %s) AS g",
-									ignored, ignored, columns.data,
+									" FROM (SELECT pg_catalog.count(*) AS n, %s AS nulls %s GROUP BY %s) AS g",
+									ignored, ignored, pipeline_num_nulls(references),
 									pipeline_from_where(run->target, pipeline_check_condition(check)), columns.data),
 						   SPI_OK_SELECT, true);
 	for (int i = 0; i < 3; i++)

@@ -77,7 +77,7 @@ compound(const ScanTarget *target, const Check *check, const char *condition)
 {
 	List	   *columns = references(target, pipeline_kwarg_list(check->kwargs, "column_list"));
 	char	   *rule = pipeline_kwarg_text(check->kwargs, "ignore_row_if");
-	char	   *nulls = psprintf("pg_catalog.num_nulls(%s)", pipeline_list_join(columns, ", "));
+	char	   *nulls = pipeline_num_nulls(columns);
 	char	   *all = psprintf("pg_catalog.count(*) OVER (PARTITION BY %s) OPERATOR(pg_catalog.=) 1",
 							   within(condition, pipeline_list_join(columns, ", ")));
 
@@ -142,8 +142,8 @@ foreign_key_from(const ScanTarget *target, const Check *check, char **verdict)
 		appendStringInfo(&distinct, "%s AS \"?%d\", ", quote_identifier(list_nth(names, i)), i);
 		appendStringInfo(&on, "%s\"?other\".\"?%d\" = %s", i ? " AND " : "", i, (char *) list_nth(columns, i));
 	}
-	*verdict = psprintf("CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN \"?other\".\"?found\" IS NOT NULL END",
-						pipeline_list_join(columns, ", "));
+	*verdict = psprintf("CASE WHEN %s OPERATOR(pg_catalog.=) 0 THEN \"?other\".\"?found\" IS NOT NULL END",
+						pipeline_num_nulls(columns));
 	return psprintf("%s AS %s LEFT JOIN (SELECT DISTINCT %strue AS \"?found\" FROM %s AS \"?t\") AS \"?other\" ON %s",
 					target->source->from, target->alias, distinct.data, other->from, on.data);
 }
@@ -233,9 +233,10 @@ pipeline_foreign_key_in_scan(const ScanTarget *target, Check *check)
 
 	foreach(lc, names ? names : check->shown)
 		keys = lappend(keys, psprintf("\"?other\".%s", quote_identifier(lfirst(lc))));
-	expression = psprintf("CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN"
-						  " (%s) IN (SELECT %s FROM %s AS \"?other\" WHERE pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0) END",
-						  columns, columns, pipeline_list_join(keys, ", "), other->from, pipeline_list_join(keys, ", "));
+	expression = psprintf("CASE WHEN %s OPERATOR(pg_catalog.=) 0 THEN"
+						  " (%s) IN (SELECT %s FROM %s AS \"?other\" WHERE %s OPERATOR(pg_catalog.=) 0) END",
+						  pipeline_num_nulls(references(target, check->shown)), columns,
+						  pipeline_list_join(keys, ", "), other->from, pipeline_num_nulls(keys));
 	pipeline_sql_generated(psprintf("EXPLAIN (VERBOSE, COSTS off) SELECT %s FROM %s AS %s", expression,
 									target->source->from, target->alias), SPI_OK_UTILITY, false);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -281,9 +282,9 @@ foreign_key_exists(const ScanTarget *target, const Check *check)
 	for (int i = 0; i < list_length(names); i++)
 		appendStringInfo(&on, "%s\"?other\".%s = %s", i ? " AND " : "",
 						 quote_identifier(list_nth(names, i)), (char *) list_nth(columns, i));
-	return psprintf("CASE WHEN pg_catalog.num_nulls(%s) OPERATOR(pg_catalog.=) 0 THEN"
+	return psprintf("CASE WHEN %s OPERATOR(pg_catalog.=) 0 THEN"
 					" EXISTS (SELECT FROM %s AS \"?other\" WHERE %s) END",
-					pipeline_list_join(columns, ", "), other->from, on.data);
+					pipeline_num_nulls(columns), other->from, on.data);
 }
 
 /*

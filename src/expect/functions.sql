@@ -244,6 +244,15 @@ CREATE OR REPLACE FUNCTION pipeline.profile(target text, exact boolean DEFAULT f
 COMMENT ON FUNCTION pipeline.profile(text, boolean) IS
 'Statistics of each column of a table, view or query, in one scan and with the rights of the caller: type, rows, percentage of NULLs, distinct values, least and greatest, mean and sample deviation of numbers, quantiles (0.05, 0.25, 0.5, 0.75, 0.95), lengths in characters, the ten most common values with their counts, the commonest patterns of texts (a and A for letters, 9 for digits, + for a run of four or more letters). Of a column with more than some 3,000 distinct values the count of these (within 2.5 percent, 99 times of 100), the quantiles (whose rank is within one percent of the rows) and the counts of common values (too low by at most a thousandth of the rows) are estimated, and the column exact is false; exact => true computes them by sorting, in several times the time. What a type has no operators for is NULL.';
 
+CREATE OR REPLACE FUNCTION pipeline.describe(
+  target text, exact boolean DEFAULT false, OUT name text, OUT type text,
+  OUT nulls text, OUT distinct_values text, OUT least_value text,
+  OUT median text, OUT greatest_value text, OUT common text) RETURNS SETOF record
+  LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 20
+  AS 'MODULE_PATHNAME', 'pipeline_describe';
+COMMENT ON FUNCTION pipeline.describe(text, boolean) IS
+'The profile of a table, view or query for the eye: a line per column with its name, type, share of NULLs, number of distinct values (~ where it is estimated), least value, median, greatest value, and the commonest values with their shares, or what texts look like. Long values are cut. Arguments, rights and errors are those of profile().';
+
 CREATE OR REPLACE FUNCTION pipeline.suggest(target text, exact boolean DEFAULT false) RETURNS jsonb
   LANGUAGE c VOLATILE PARALLEL UNSAFE
   AS 'MODULE_PATHNAME', 'pipeline_suggest';

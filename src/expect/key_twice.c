@@ -10,7 +10,8 @@
  * hashes notices soon what is there very often, and saves the sort.
  *
  * rule: 0, every row counts; 1, rows in which all columns are NULL do not; 2, nor
- * those in which one is.  A NULL in a key is a value of its own.
+ * those in which one is.  A NULL in a key is a value of its own.  Texts are equal
+ * if their bytes are.
  */
 #include "postgres.h"
 
@@ -50,7 +51,10 @@ typedef struct Keys
 	Tuplesortstate *sort;
 } Keys;
 
-/* Can keys of these columns be told apart by a hash? */
+/*
+ * Can keys of these columns be told apart by a hash?  Not where a collation takes
+ * different texts for equal: the aggregate does not know of the collation.
+ */
 bool
 pipeline_has_key_hash(const ScanTarget *target, const List *columns)
 {
@@ -58,9 +62,10 @@ pipeline_has_key_hash(const ScanTarget *target, const List *columns)
 
 	foreach(lc, columns)
 	{
-		Oid			base = getBaseType(pipeline_column_attribute(target, lfirst(lc))->atttypid);
+		Form_pg_attribute att = pipeline_column_attribute(target, lfirst(lc));
 
-		if (!OidIsValid(lookup_type_cache(base, TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc))
+		if (!OidIsValid(lookup_type_cache(getBaseType(att->atttypid), TYPECACHE_HASH_EXTENDED_PROC)->hash_extended_proc) ||
+			(OidIsValid(att->attcollation) && !get_collation_isdeterministic(att->attcollation)))
 			return false;
 	}
 	return list_length(columns) <= FUNC_MAX_ARGS - FIRST_COLUMN;

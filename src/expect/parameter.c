@@ -68,7 +68,7 @@ typedef struct Argument
 
 static Value expression(Expression *e);
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 bad_syntax(const Expression *e, const char *expected)
 {
 	ereport(ERROR,
@@ -77,7 +77,7 @@ bad_syntax(const Expression *e, const char *expected)
 					e->text, expected, (int) (e->at - e->text) + 1)));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 bad_operands(const Expression *e, const char *what)
 {
 	ereport(ERROR,
@@ -85,7 +85,7 @@ bad_operands(const Expression *e, const char *what)
 			 errmsg("parameter \"%s\": %s", e->text, what)));
 }
 
-static void pg_attribute_noreturn()
+pg_noreturn static void
 out_of_range(const Expression *e)
 {
 	ereport(ERROR,

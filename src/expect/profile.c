@@ -19,16 +19,6 @@
 
 #include "expect/sketch.h"
 
-#define PROFILE_COLUMNS 16
-
-/* How a table is looked at. */
-typedef enum ProfileMode
-{
-	PROFILE_SKETCHED,			/* nearly, and fast */
-	PROFILE_UNIQUE,				/* the same, but know which columns are unique */
-	PROFILE_EXACT
-} ProfileMode;
-
 /* Can values of the type be told apart, so that they can be counted? */
 static bool
 is_countable(Oid typid)
@@ -140,11 +130,9 @@ profile_row(Form_pg_attribute att, int number, int64 rows, const Jsonb *found,
 	values[15] = BoolGetDatum(found == NULL || !pipeline_kwarg_bool(found, "approximate"));
 }
 
-typedef void (*ProfileSink) (void *arg, Datum *values, bool *nulls);
-
 /* Profile a target, row by row into a sink; inside an SPI connection. */
-static void
-profile(const char *text, ProfileMode mode, ProfileSink sink, void *arg)
+void
+pipeline_profile_rows(const char *text, ProfileMode mode, ProfileSink sink, void *arg)
 {
 	ScanTarget *target = pipeline_open_target(text, NULL);
 	SPITupleTable *table;
@@ -194,8 +182,8 @@ pipeline_profile(PG_FUNCTION_ARGS)
 	pipeline_not_null(fcinfo, 1, "exact");
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	profile(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_SKETCHED,
-			put_row, fcinfo->resultinfo);
+	pipeline_profile_rows(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_SKETCHED,
+						  put_row, fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
 }
@@ -240,7 +228,8 @@ pipeline_suggest(PG_FUNCTION_ARGS)
 	initStringInfo(&rows.json);
 	appendStringInfoChar(&rows.json, '[');
 	SPI_connect();
-	profile(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_UNIQUE, list_row, &rows);
+	pipeline_profile_rows(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_UNIQUE,
+						  list_row, &rows);
 	appendStringInfoChar(&rows.json, ']');
 	pipeline_extension_begin(&scope);
 	pipeline_sql("WITH p AS (SELECT * FROM jsonb_to_recordset(coalesce($1, '[]')) AS x(ordinal int, \"column\" text, type text, rows bigint,"

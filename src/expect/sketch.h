@@ -108,4 +108,20 @@ extern void pipeline_sketch_end_value(Sketch *s, Datum value);
 extern bool pipeline_is_sketchable(Oid typid);
 extern MemoryContext pipeline_sketch_context(FunctionCallInfo fcinfo);
 
+/* ---- profile.c, profile_describe.c ----------------------------------------------- */
+
+#define PROFILE_COLUMNS 16		/* of the type column_profile */
+
+/* How a table is looked at. */
+typedef enum ProfileMode
+{
+	PROFILE_SKETCHED,			/* nearly, and fast */
+	PROFILE_UNIQUE,				/* the same, but know which columns are unique */
+	PROFILE_EXACT
+} ProfileMode;
+
+typedef void (*ProfileSink) (void *arg, Datum *values, bool *nulls);
+
+extern void pipeline_profile_rows(const char *text, ProfileMode mode, ProfileSink sink, void *arg);
+
 #endif							/* PIPELINE_SKETCH_H */

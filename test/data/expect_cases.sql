@@ -19,3 +19,19 @@ INSERT INTO va VALUES
   (10, 9, 999, 9, 9, 9, 9, 'b', 'bb', 'b7', 'a%', '2025-01-01', '2025-01-01', '2025-01-01', '09:00', false, NULL, 'ok', '9 days', '\x09', '9', '{9}', NULL, NULL, 6, 'true', '2024-02-29'),
   (11, NULL, 11, 11, NULL, 11, NULL, 'tab	', 'it''s', 'x', E'new\nline', NULL, '2024-11-11', NULL, '11:11', NULL, NULL, NULL, '11 min', NULL, NULL, '{}', 3, 2, 1, NULL, NULL),
   (12, 12, NULL, 12, 12, NULL, 12.5, 'a b c', NULL, NULL, 'zß', '2024-12-12', NULL, '2024-12-12', NULL, true, '00000000-0000-0000-0000-00000000000c', 'happy', NULL, '\x0c', '12', NULL, NULL, 12, NULL, '{"a": 5}', '2024-01-05');
+
+-- What plain SQL says of a case.
+CREATE FUNCTION plain(c jsonb) RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE r jsonb; miss text := coalesce(c ->> 'missing', 'false'); bad text;
+BEGIN
+  IF c ? 'ok' THEN
+    EXECUTE format('SELECT jsonb_build_object(''success'', %s %s)', c ->> 'ok', ', ''observed'', ' || (c ->> 'value')) INTO r;
+    RETURN r;
+  END IF;
+  bad := format('(NOT (%s) AND (%s))', miss, c ->> 'bad');
+  EXECUTE format('SELECT jsonb_build_object(''elements'', count(*), ''missing'', count(*) FILTER (WHERE %1$s), ''unexpected'', count(*) FILTER (WHERE %2$s),
+    ''rows'', coalesce(jsonb_agg(id ORDER BY id) FILTER (WHERE %2$s), ''[]''), ''success'', coalesce(count(*) FILTER (WHERE %2$s) = 0
+    OR (count(*) - count(*) FILTER (WHERE %1$s) - count(*) FILTER (WHERE %2$s))::float8 / nullif(count(*) - count(*) FILTER (WHERE %1$s), 0) >= %3$s, true))
+    FROM (SELECT * FROM %4$I WHERE %5$s) AS %4$I', miss, bad, coalesce(c -> 'kwargs' ->> 'mostly', '1'), c ->> 'table', coalesce(c ->> 'row_condition', 'true')) INTO r;
+  RETURN r;
+END $$;
