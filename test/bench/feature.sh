@@ -243,6 +243,32 @@ SQL
 done
 sql -c "SET search_path = feature_bench" -c "DELETE FROM spine WHERE id > $ROWS"
 
+# ---- few rows -------------------------------------------------------------------------
+# Milliseconds that pass for each of so many calls, in one session.
+calls() {                       # calls FORM NUMBER STATEMENT
+  sql <<SQL >/dev/null
+SET client_min_messages = warning;
+SET search_path = feature_bench;
+SET max_parallel_workers_per_gather = 0;
+SET jit = off;
+$3;
+SELECT clock_timestamp() AS before \gset
+DO \$\$ BEGIN FOR i IN 1 .. $2 LOOP PERFORM set_config('bench.i', i::text, false); EXECUTE \$q\$$3\$q\$; END LOOP; END \$\$;
+INSERT INTO results SELECT '$1', extract(epoch FROM clock_timestamp() - :'before'::timestamptz) * 1000 / $2;
+SQL
+}
+sql <<SQL >/dev/null
+SET search_path = feature_bench;
+CREATE TABLE few AS SELECT * FROM spine WHERE id % greatest($ROWS / 100, 1) = 0;
+CREATE TABLE asked AS SELECT row_number() OVER () AS i, jsonb_build_object('user_id', user_id, 'value_prop', value_prop) AS entity FROM (SELECT DISTINCT user_id, value_prop FROM spine WHERE id % greatest($ROWS / 5000, 1) = 0) s;
+CREATE INDEX ON asked (i);
+ANALYZE few, asked;
+SQL
+entity="(SELECT entity FROM asked WHERE i = coalesce(nullif(current_setting('bench.i', true), ''), '1')::int)"
+calls latest 1000 "SELECT pipeline.latest_features('feature bench', $entity)"
+calls current 200 "SELECT pipeline.current_features('feature bench', $entity, (SELECT max(ts) FROM few))"
+calls few 20 "SELECT $(over four) FROM pipeline.features('few', '{user_id,value_prop}', 'ts', '[$(specs four)]') AS f ($(types four))"
+
 # ---- the columnar engines ------------------------------------------------------------------
 best_of() { awk -v c="$1" -v e="$2" -v t="$3" '$1 == c && $2 == e && $4 == t {if (!n++ || $5 < best) {best = $5; form = $3}} END {if (n) print best, form}' "$work/engines"; }
 : >"$work/engines"
@@ -311,6 +337,9 @@ figure 'a distinct count, to counts and sums' "$(ratio "$(cpu 'distinct ours')" 
 figure 'a sum spread over 5 values as a map, to counts and sums' "$(ratio "$(cpu map)" "$four")" ''
 figure 'time that passes with one process that helps, to alone' "$(ratio "$(cpu 'wall 1')" "$(cpu 'wall 0')") ($(cpu 'wall 1') s of $(cpu 'wall 0') s)" '<= 0.65'
 figure 'work_mem of 4 MB, spilled' "$(ratio "$(cpu spilled)" "$four")" ''
+figure 'features of 100 rows of the spine, each looked up by an index' "$(cpu few) ms" ''
+figure 'latest_features() of one entity' "$(cpu latest) ms" '< 1 ms'
+figure 'current_features() of one entity' "$(cpu current) ms" ''
 figure 'refresh of 1 % new rows, to the full refresh' "$(ratio "$(cpu incremental)" "$(cpu full)" 3) ($(cpu incremental) s of $(cpu full) s)" '<= 0.1'
 sql -c "SET client_min_messages = warning" -c "SELECT pipeline.drop_feature_set('feature bench')" -c "DROP SCHEMA feature_bench CASCADE" >/dev/null
 
