@@ -70,7 +70,8 @@ plan_column_is_nullable(const Source *source, const char *column)
 
 	if (!OidIsValid(source->relid))
 		return true;
-	rel = relation_open(source->relid, NoLock);
+	/* Who may not read it has no lock on it. */
+	rel = relation_open(source->relid, AccessShareLock);
 	desc = RelationGetDescr(rel);
 	for (int i = 0; i < desc->natts; i++)
 	{
@@ -81,7 +82,7 @@ plan_column_is_nullable(const Source *source, const char *column)
 				(rel->rd_rel->relkind != RELKIND_RELATION &&
 				 rel->rd_rel->relkind != RELKIND_PARTITIONED_TABLE);
 	}
-	relation_close(rel, NoLock);
+	relation_close(rel, AccessShareLock);
 	return nullable;
 }
 
