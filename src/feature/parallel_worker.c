@@ -7,6 +7,7 @@
 #include "access/table.h"
 #include "access/tableam.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
@@ -46,6 +47,19 @@ wait_to_begin(ParallelHead *head)
 	return nprocesses;
 }
 
+/*
+ * Lock what the plan reads, partitions too: the leader has it locked, but each
+ * process answers for what it opens.
+ */
+static void
+lock_tables(const PlannedStmt *stmt)
+{
+	ListCell   *lc;
+
+	foreach(lc, stmt->relationOids)
+		LockRelationOid(lfirst_oid(lc), AccessShareLock);
+}
+
 /* Find the shared scans of the tables, in the order in which they were laid. */
 static void
 attach_tables(List *scans, char *from)
@@ -55,8 +69,10 @@ attach_tables(List *scans, char *from)
 	foreach(lc, scans)
 	{
 		StreamScan *scan = lfirst(lc);
-		int			n = list_length(direct_plain_scans(scan->stmt));
+		int			n;
 
+		lock_tables(scan->stmt);
+		n = list_length(direct_plain_scans(scan->stmt));
 		scan->shared = palloc_array(ParallelTableScanDesc, n);
 		for (int i = 0; i < n; i++)
 		{
