@@ -19,6 +19,7 @@ typedef struct AlertSpec
 	const char *summary;		/* one line for people */
 	const char *severity;		/* info, warning, error, critical */
 	const char *source;			/* what it is about: "pipeline/task", ... */
+	bool		numbered;		/* the source has a number, and is no label */
 	const Jsonb *labels;		/* may be NULL; alertname and severity are added */
 	const Jsonb *detail;		/* may be NULL */
 } AlertSpec;

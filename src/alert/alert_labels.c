@@ -95,14 +95,15 @@ pipeline_alert_identify(const AlertSpec *spec, const char *fingerprint,
 				 "   jsonb_build_array($1::text, l.labels - 'severity', $2::text)::text,"
 				 "   getdatabaseencoding())), 'hex'), 32))"
 				 " FROM (SELECT coalesce($3::jsonb, '{}') || coalesce($4::jsonb, '{}')"
-				 "  || jsonb_strip_nulls(jsonb_build_object('pipeline', $5::text, 'task', $6::text))"
+				 "  || jsonb_strip_nulls(jsonb_build_object('pipeline', $5::text, 'task', $6::text, 'source', $9::text))"
 				 "  || jsonb_build_object('alertname', $1::text, 'severity', $7::text)) AS l(labels)",
 				 SPI_OK_SELECT,
 				 sql_text(spec->alertname), sql_text(spec->source),
 				 sql_jsonb(task ? task->labels : NULL), sql_jsonb(spec->labels),
 				 sql_text(task ? task->pipeline : NULL),
 				 sql_text(task ? task->task : NULL),
-				 sql_text(spec->severity), sql_text(fingerprint));
+				 sql_text(spec->severity), sql_text(fingerprint),
+				 sql_text(spec->numbered ? NULL : spec->source));
 	*labels = DatumGetJsonbP(pipeline_sql_datum(0, 1, &isnull));
 	*identity = pipeline_sql_text(0, 2);
 }

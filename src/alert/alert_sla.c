@@ -83,6 +83,7 @@ say(int64 incident_id, bool missed, AlertSpec *spec, const char *title,
 
 	spec->alertname = missed ? "IncidentSlaMissed" : "IncidentSlaNear";
 	spec->source = psprintf("incident " INT64_FORMAT, incident_id);
+	spec->numbered = true;
 	if (what == NULL)
 	{
 		(void) pipeline_resolve_alerts(spec->owner, spec->alertname, spec->source);

@@ -16,7 +16,7 @@ CREATE OR REPLACE FUNCTION pipeline.raise_alert(
   SET search_path = pg_catalog, pg_temp
   AS 'MODULE_PATHNAME', 'pipeline_raise_alert_sql';
 COMMENT ON FUNCTION pipeline.raise_alert(text, text, text, jsonb, text, jsonb, text) IS
-'Raise an alert of the current user and return its alert_id. If one with the same fingerprint is open, count an occurrence and take over summary, severity and detail; otherwise a new one fires and the channels are told. alertname: what kind (Alertmanager''s term); summary: one line for people; severity: info, warning, error, critical; labels: strings by name; source: what it is about; detail: any JSON; fingerprint: what makes two raises the same alert, by default a hash of alertname, labels without severity, and source. Inside a task the labels pipeline and task are added.';
+'Raise an alert of the current user and return its alert_id. If one with the same fingerprint is open, count an occurrence and take over summary, severity and detail; otherwise a new one fires and the channels are told. alertname: what kind (Alertmanager''s term); summary: one line for people; severity: info, warning, error, critical; labels: strings by name; source: what it is about; detail: any JSON; fingerprint: what makes two raises the same alert, by default a hash of alertname, labels without severity, and source. The labels alertname, severity and source are added, inside a task pipeline and task.';
 
 CREATE OR REPLACE FUNCTION pipeline.resolve_alert(alert_id bigint) RETURNS boolean
   LANGUAGE c VOLATILE PARALLEL UNSAFE

@@ -43,7 +43,7 @@ lines_of(const MessageAlert *a)
 {
 	char	   *labels = pipeline_labels_text(a->labels);
 	const char *pairs[][2] = {
-		{"source", a->source},
+		{"source", pipeline_jsonb_key(a->labels, "source") ? NULL : a->source},
 		{"labels", labels[0] ? labels : NULL},
 		{"started", a->started_at},
 		{"resolved", a->resolved_at},

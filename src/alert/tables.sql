@@ -66,7 +66,7 @@ COMMENT ON COLUMN pipeline.alerts.state IS
 'firing; acknowledged: someone looks after it; resolved: over (PagerDuty''s terms).';
 COMMENT ON COLUMN pipeline.alerts.summary IS 'One line for people, as last raised.';
 COMMENT ON COLUMN pipeline.alerts.source IS 'What it is about: pipeline/task, suite/expectation, or what the caller said.';
-COMMENT ON COLUMN pipeline.alerts.labels IS 'Labels, strings by name: alertname, severity, pipeline, task and those given.';
+COMMENT ON COLUMN pipeline.alerts.labels IS 'Labels, strings by name: alertname, severity, source, pipeline, task and those given.';
 COMMENT ON COLUMN pipeline.alerts.detail IS 'Details of any form, as last raised.';
 COMMENT ON COLUMN pipeline.alerts.occurrences IS 'How often it was raised.';
 COMMENT ON COLUMN pipeline.alerts.started_at IS 'When it was first raised.';
