@@ -15,7 +15,8 @@ The local part of a recipient says what happens:
     anything else              250
 
 --script NAME, without aiosmtpd, for what no decent server does: silent (no greeting),
-drop (the connection ends after the mail), greet554 (a greeting that refuses).
+drop (the connection ends after the mail), noquit (nothing is said to QUIT), greet554 (a greeting
+that refuses).
 """
 import asyncio
 import json
@@ -71,7 +72,10 @@ async def scripted(reader, writer):
             writer.write(b"354 go on\r\n")
             while (await reader.readline()).strip() != b".":
                 pass
-            break
+            if script == "drop":
+                break
+        if word == b"QUIT":
+            await asyncio.sleep(600)
         writer.write(b"250 ok\r\n")
         await writer.drain()
     writer.close()

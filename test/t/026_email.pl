@@ -20,6 +20,7 @@ my $starttls = smtp('starttls', '--starttls', @certificate, '--auth', 'ann', 'pl
 my $tls = smtp('smtps', '--tls', @certificate, '--auth', 'ann', 'planted-mail-password');
 my $silent = smtp('silent', '--script', 'silent');
 my $drop = smtp('drop', '--script', 'drop');
+my $noquit = smtp('noquit', '--script', 'noquit');
 my $greet = smtp('greet', '--script', 'greet554');
 my $nobody = free_port();
 my $secrets = $node->basedir . '/secrets';
@@ -28,9 +29,9 @@ append_to_file("$secrets/alice/good", "username = ann\npassword = planted-mail-p
 append_to_file("$secrets/alice/bad", "username = ann\npassword = planted-wrong-password\n");
 chmod 0600, glob("$secrets/alice/*");
 my %port = (plain => $plain->{port}, starttls => $starttls->{port}, tls => $tls->{port}, silent => $silent->{port},
-	drop => $drop->{port}, greet => $greet->{port}, nobody => $nobody);
+	drop => $drop->{port}, noquit => $noquit->{port}, greet => $greet->{port}, nobody => $nobody);
 $node->append_conf('postgresql.conf', "pipeline.secrets_dir = '$secrets'\npipeline.ca_file = '$certificate[0]'\npipeline.allowed_hosts = '127.0.0.1, localhost, 127.0.0.0/8, "
-	. join(', ', map { "smtp://127.0.0.1:$port{$_}" } qw(plain silent drop greet nobody)) . "'");
+	. join(', ', map { "smtp://127.0.0.1:$port{$_}" } qw(plain silent drop noquit greet nobody)) . "'");
 $node->reload;
 $node->poll_query_until('postgres', "SELECT current_setting('pipeline.allowed_hosts') <> ''") or die;
 
@@ -97,6 +98,7 @@ sub failing
 failing([ 'a server that hangs', qr/^dead 2: .*imed? ?out/i, $base, 'hang@example.com' ],
 	[ 'a server that says nothing', qr/^dead 2: .*imed? ?out/i, "smtp://127.0.0.1:$port{silent}", 'bob@example.com' ],
 	[ 'one that goes away after the mail', qr/^dead 2: /, "smtp://127.0.0.1:$port{drop}", 'bob@example.com' ],
+	[ 'one that does not say goodbye', qr/^sent 1: $/, "smtp://127.0.0.1:$port{noquit}", 'bob@example.com' ],
 	[ 'nobody there', qr/^dead 2: .*connect/i, "smtp://127.0.0.1:$port{nobody}", 'bob@example.com' ],
 	[ 'a mail in plain text', qr/^sent 1: $/, "smtp://127.0.0.1:$port{plain}", 'earlier@example.com' ]);
 # Nor by a connection that an earlier mail has left open.
