@@ -55,6 +55,7 @@ SELECT pipeline.expect('parameters', 'expect_column_values_to_not_be_null', '{"c
 SELECT pipeline.expect('parameters', 'expect_column_values_to_not_be_null', '{"column": "a", "nope": {"$PARAMETER": "q"}}');
 SELECT pipeline.expect('parameters', 'expect_column_values_to_not_be_null', '{"column": "a", "mostly": {"$PARAMETER": "1 +"}}');
 SELECT * FROM pipeline.validate('parameters', parameters => '[]');
+SELECT * FROM pipeline.validate('parameters', parameters => '{"which": "id", "row": 1}');
 SELECT pipeline.create_suite('parameters', 't', parameters => '1', or_replace => true);
 SELECT success, error FROM pipeline.check_now('t', '[{"type": "expect_column_values_to_be_between", "kwargs": {"column": "id", "max_value": {"$PARAMETER": "10 ^ 2"}}}]');
 SELECT success, error FROM pipeline.check_now('t', '[{"type": "expect_column_values_to_be_between", "kwargs": {"column": "id", "max_value": {"$PARAMETER": "top"}}}]');
@@ -64,6 +65,7 @@ SELECT v, pipeline.export_suite('parameters', v) -> CASE v WHEN '0.18' THEN 'eva
 SELECT suite, count(*), bool_and((a.kwargs, a.name) = (b.kwargs, b.name)) AS same FROM pipeline.expectations a JOIN (SELECT name, kwargs FROM pipeline.expectations WHERE suite = 'parameters') b USING (name) WHERE suite LIKE 'again%' GROUP BY 1 ORDER BY 1;
 SELECT pipeline.import_suite('inline', 't', '{"expectation_suite_name": "s", "evaluation_parameters": {"upstream_row_count": 90}, "expectations": [{"expectation_type": "expect_table_row_count_to_be_between", "kwargs": {"min_value": {"$PARAMETER": "upstream_row_count * 1.1", "$PARAMETER.upstream_row_count * 1.1": 100}, "max_value": {"$PARAMETER": "trunc(upstream_row_count * 1.2)"}}}]}');
 SELECT success, errored FROM pipeline.validate('inline');
+SELECT success, errored FROM pipeline.validate('inline', parameters => '{"upstream_row_count": 95}');
 SELECT pipeline.alter_suite('parameters', '{"parameters": {"rows": 80, "half": 0.5, "list": [0]}}');
 SELECT success, failed, errored FROM pipeline.validate('parameters', parameters => '{"which": "id"}');
 SELECT pipeline.alter_suite('parameters', '{"watermark": "id"}');

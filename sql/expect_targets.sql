@@ -30,7 +30,9 @@ CREATE POLICY p ON secured FOR SELECT USING (NOT secret);
 CREATE VIEW viewed AS SELECT ref, at, name || '' AS name, amount, part, id FROM plain;
 CREATE MATERIALIZED VIEW stored AS TABLE plain;
 CREATE EXTENSION postgres_fdw;
-SELECT format('CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (dbname %L, port %L, host %L)', current_database(), current_setting('port'), split_part(current_setting('unix_socket_directories'), ',', 1)) \gexec
+DO $$ BEGIN
+  EXECUTE format('CREATE SERVER loop FOREIGN DATA WRAPPER postgres_fdw OPTIONS (dbname %L, port %L, host %L)', current_database(), current_setting('port'), split_part(current_setting('unix_socket_directories'), ',', 1));
+END $$;
 CREATE USER MAPPING FOR PUBLIC SERVER loop OPTIONS (user 'postgres');
 CREATE USER MAPPING FOR pipeline_alice SERVER loop OPTIONS (user 'postgres', password_required 'false');
 CREATE FOREIGN TABLE far (id int, part int, amount numeric(8, 2), name text, at timestamptz, ref int) SERVER loop OPTIONS (schema_name 'expect_targets', table_name 'plain');

@@ -136,7 +136,7 @@ extern Jsonb *pipeline_kwarg_json(const Jsonb *kwargs, const char *name);
 
 extern bool pipeline_has_parameters(const Jsonb *kwargs);
 extern void pipeline_check_parameter_keys(const ExpectationType *type, const Jsonb *kwargs);
-extern Jsonb *pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values);
+extern Jsonb *pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values, List **names);
 
 /* ---- condition.c: row_condition and result_format -------------------------- */
 
@@ -441,7 +441,7 @@ extern int	pipeline_validation_days;
 /* ---- validate.c -------------------------------------------------------------------- */
 
 extern ScanTarget *pipeline_open_target(const char *text, const char *where);
-extern List *pipeline_suite_checks(const Suite *suite, const Jsonb *parameters);
+extern List *pipeline_suite_checks(const Suite *suite, const Jsonb *parameters, bool strict);
 extern bool pipeline_check_is_grave(const Check *check);
 
 /* ---- quarantine.c, quarantine_release.c --------------------------------------------- */

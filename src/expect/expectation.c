@@ -92,7 +92,7 @@ pipeline_expect(PG_FUNCTION_ARGS)
 		/* Values are checked when there are some, at validation. */
 		pipeline_check_kwarg_names(type, kwargs);
 		pipeline_check_parameter_keys(type, kwargs);
-		(void) pipeline_bind_parameters(kwargs, NULL);
+		(void) pipeline_bind_parameters(kwargs, NULL, NULL);
 	}
 	else
 		pipeline_check_kwargs(type, kwargs);

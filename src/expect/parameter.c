@@ -57,6 +57,7 @@ typedef struct Expression
 	const char *text;
 	const char *at;
 	const Jsonb *values;		/* of the parameters; NULL: look at the syntax only */
+	List	   *names;			/* of those that it asks for */
 } Expression;
 
 /* An argument of a function; a NULL name: by its place. */
@@ -162,6 +163,7 @@ named(Expression *e, const char *name)
 	char	   *end;
 	int64		time;
 
+	e->names = lappend(e->names, pstrdup(name));
 	if (e->values == NULL)
 		return whole(1);
 	v = pipeline_kwarg(e->values, name, &buf);
@@ -701,10 +703,11 @@ pipeline_check_parameter_keys(const ExpectationType *type, const Jsonb *kwargs)
 
 /*
  * The kwargs with parameters replaced by their values.  `values` NULL: only look
- * at the syntax of their expressions, and return NULL.
+ * at the syntax of their expressions, add the names that they ask for to a list,
+ * and return NULL.
  */
 Jsonb *
-pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values)
+pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values, List **names)
 {
 	JsonbIterator *it = JsonbIteratorInit((JsonbContainer *) &kwargs->root);
 	JsonbValue	v;
@@ -733,6 +736,8 @@ pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values)
 			(void) expression(&e);
 			if (next(&e) != '\0')
 				bad_syntax(&e, "an operator");
+			if (names)
+				*names = list_concat(*names, e.names);
 			continue;
 		}
 		value = JsonbValueToJsonb(&v);

@@ -137,7 +137,7 @@ release(Release *r)
 	Datum	   *go;
 	int			n = 0;
 	ArrayType  *ids;
-	List	   *checks = r->recheck ? pipeline_suite_checks(r->suite, r->parameters) : NIL;
+	List	   *checks = r->recheck ? pipeline_suite_checks(r->suite, r->parameters, false) : NIL;
 
 	pipeline_user_begin(&scope, r->suite->owner, r->suite->search_path);
 	target = pipeline_open_target(r->suite->target, NULL);

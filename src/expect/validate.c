@@ -106,7 +106,7 @@ bind(void *arg)
 {
 	Binding    *b = arg;
 
-	b->check->kwargs = pipeline_bind_parameters(b->check->kwargs, b->values);
+	b->check->kwargs = pipeline_bind_parameters(b->check->kwargs, b->values, NULL);
 	pipeline_check_kwargs(b->check->type, b->check->kwargs);
 	return true;
 }
@@ -144,13 +144,45 @@ merged_parameters(const Suite *suite, const Jsonb *given)
 	return merged;
 }
 
-/* The expectations of a suite, by name, with the values of parameters. */
+/* A value that no check asks for is a name misspelled. */
+static void
+check_given(const Suite *suite, const List *checks, const Jsonb *given)
+{
+	List	   *names = NIL;
+	ListCell   *lc;
+	JsonbIterator *it;
+	JsonbValue	v;
+	JsonbIteratorToken token;
+
+	if (given == NULL)
+		return;
+	foreach(lc, checks)
+		if (pipeline_has_parameters(((Check *) lfirst(lc))->kwargs))
+			(void) pipeline_bind_parameters(((Check *) lfirst(lc))->kwargs, NULL, &names);
+	it = JsonbIteratorInit((JsonbContainer *) &given->root);
+	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
+	{
+		char	   *name = token == WJB_KEY ? pnstrdup(v.val.string.val, v.val.string.len) : NULL;
+
+		if (name != NULL && !pipeline_list_has(names, name))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("no expectation of suite \"%s\" has a parameter \"%s\"", suite->name, name),
+					 errhint(names ? "There are: %s." : "There is none.", pipeline_list_join(names, ", "))));
+	}
+}
+
+/*
+ * The expectations of a suite, by name, with the values of parameters; `strict`:
+ * raise 22023 for a value that none of them asks for.
+ */
 List *
-pipeline_suite_checks(const Suite *suite, const Jsonb *parameters)
+pipeline_suite_checks(const Suite *suite, const Jsonb *parameters, bool strict)
 {
 	UserScope	scope;
 	List	   *checks = NIL;
 	ListCell   *lc;
+	Jsonb	   *values;
 	uint64		n;
 
 	pipeline_extension_begin(&scope);
@@ -168,10 +200,12 @@ pipeline_suite_checks(const Suite *suite, const Jsonb *parameters)
 		check->row_condition = pipeline_row_condition(check->kwargs, pipeline_sql_text(i, 5));
 		checks = lappend(checks, check);
 	}
-	parameters = merged_parameters(suite, parameters);
+	values = merged_parameters(suite, parameters);
 	pipeline_scope_end(&scope);
+	if (strict)
+		check_given(suite, checks, parameters);
 	foreach(lc, checks)
-		bind_check(lfirst(lc), parameters);
+		bind_check(lfirst(lc), values);
 	if (checks == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
@@ -456,7 +490,7 @@ pipeline_validate(PG_FUNCTION_ARGS)
 	if (where)
 		pipeline_check_author(suite->owner, "suite", suite->name, "where_clause");
 	check_increment(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4));
-	checks = pipeline_suite_checks(suite, parameters);
+	checks = pipeline_suite_checks(suite, parameters, true);
 	CommandCounterIncrement();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	rows = evaluate(suite, where, PG_GETARG_BOOL(3), pipeline_arg_text(fcinfo, 4), checks, &target);
@@ -511,7 +545,7 @@ now_check(const JsonbValue *element, int number)
 	if (pipeline_has_parameters(check->kwargs))
 	{
 		pipeline_check_parameter_keys(check->type, check->kwargs);
-		check->kwargs = pipeline_bind_parameters(check->kwargs, pipeline_jsonb_object(0, NULL, NULL));
+		check->kwargs = pipeline_bind_parameters(check->kwargs, pipeline_jsonb_object(0, NULL, NULL), NULL);
 	}
 	pipeline_check_kwargs(check->type, check->kwargs);
 	check->severity = pipeline_jsonb_key(object, "severity");
