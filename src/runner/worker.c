@@ -427,6 +427,8 @@ run_task(const Claim *claim, MemoryContext next_context)
 	if (run_to_finish != 0)
 		finish_run(run_to_finish);
 	pgstat_report_stat(false);
+	/* The caller deletes the other one. */
+	MemoryContextSwitchTo(TopMemoryContext);
 	MemoryContextDelete(context);
 	return next;
 }
