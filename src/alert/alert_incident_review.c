@@ -71,6 +71,7 @@ pipeline_review_incident(PG_FUNCTION_ARGS)
 {
 	Incident   *incident;
 	UserScope	scope;
+	bool		first;
 	char	   *cause = pipeline_arg_text(fcinfo, 1);
 	char	   *impact = pipeline_arg_text(fcinfo, 3);
 	bool		first;
@@ -97,6 +98,7 @@ pipeline_review_incident(PG_FUNCTION_ARGS)
 							  pipeline_jsonb_object(2, (const char *[]) {"cause", "impact"},
 													(const char *[]) {cause, impact}));
 	pipeline_scope_end(&scope);
+	first = strcmp(incident->state, "reviewed") != 0;
 	SPI_finish();
 	PG_RETURN_BOOL(first);
 }
