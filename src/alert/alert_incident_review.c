@@ -74,7 +74,6 @@ pipeline_review_incident(PG_FUNCTION_ARGS)
 	bool		first;
 	char	   *cause = pipeline_arg_text(fcinfo, 1);
 	char	   *impact = pipeline_arg_text(fcinfo, 3);
-	bool		first;
 
 	pipeline_not_null(fcinfo, 0, "incident_id");
 	pipeline_not_null(fcinfo, 1, "cause");
@@ -88,7 +87,6 @@ pipeline_review_incident(PG_FUNCTION_ARGS)
 				 errmsg("incident " INT64_FORMAT " is not resolved", incident->incident_id),
 				 errdetail("It is %s.", incident->state),
 				 errhint("Resolve it first, with pipeline.resolve_incident().")));
-	first = strcmp(incident->state, "reviewed") != 0;
 	pipeline_extension_begin(&scope);
 	pipeline_sql("UPDATE pipeline.incidents SET state = 'reviewed', reviewed_at = coalesce(reviewed_at, clock_timestamp()),"
 				 "   cause = $2, actions = $3, impact = coalesce($4, impact)"
