@@ -132,8 +132,13 @@ extern double pipeline_json_number(const JsonbValue *v);
 extern List *pipeline_kwarg_list(const Jsonb *kwargs, const char *name);
 extern Jsonb *pipeline_kwarg_json(const Jsonb *kwargs, const char *name);
 
-/* ---- parameter.c ------------------------------------------------------------- */
+/* ---- parameter.c, parameter_bind.c --------------------------------------------- */
 
+struct Suite;
+extern Jsonb *pipeline_parameter_value(const char *text, const Jsonb *values);
+extern List *pipeline_parameter_names(const char *text);
+extern void pipeline_bind_checks(const struct Suite *suite, const List *checks,
+								 const Jsonb *given, bool strict);
 extern bool pipeline_has_parameters(const Jsonb *kwargs);
 extern void pipeline_check_parameter_keys(const ExpectationType *type, const Jsonb *kwargs);
 extern Jsonb *pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values, List **names);

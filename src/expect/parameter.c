@@ -1,8 +1,7 @@
 /*
  * parameter.c
- *	  Parameters of a suite: {"$PARAMETER": "upstream_rows * 1.1"} in place of a
- *	  kwarg, as Great Expectations has them (evaluation parameters in 0.18, suite
- *	  parameters in 1.x).
+ *	  Expressions of parameters, such as "upstream_rows * 1.1", as Great
+ *	  Expectations has them.
  *
  * Their small language, evaluated here and never as SQL:
  *
@@ -630,8 +629,8 @@ is_name(const char *text)
 }
 
 /* The value of one parameter, with those of the names in it. */
-static Jsonb *
-evaluate(const char *text, const Jsonb *values)
+Jsonb *
+pipeline_parameter_value(const char *text, const Jsonb *values)
 {
 	Expression	e = {.text = text, .at = text, .values = values};
 	Jsonb	   *value;
@@ -652,104 +651,14 @@ evaluate(const char *text, const Jsonb *values)
 	}
 }
 
-/* The expression of a kwarg that is a parameter, or NULL. */
-static char *
-parameter_of(const JsonbValue *v)
+/* Look at the syntax of one: the names that it asks for. */
+List *
+pipeline_parameter_names(const char *text)
 {
-	return v->type == jbvBinary && JsonContainerIsObject(v->val.binary.data) ?
-		pipeline_jsonb_key(JsonbValueToJsonb((JsonbValue *) v), "$PARAMETER") : NULL;
-}
+	Expression	e = {.text = text, .at = text};
 
-/* Does one of the kwargs stand for a parameter's value? */
-bool
-pipeline_has_parameters(const Jsonb *kwargs)
-{
-	JsonbIterator *it;
-	JsonbValue	v;
-	JsonbIteratorToken token;
-
-	if (!JB_ROOT_IS_OBJECT(kwargs))
-		return false;
-	it = JsonbIteratorInit((JsonbContainer *) &kwargs->root);
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-		if (token == WJB_VALUE && parameter_of(&v) != NULL)
-			return true;
-	return false;
-}
-
-/*
- * Raise 22023 if one of the kwargs that are parameters holds SQL: who validates
- * a suite may give values, but not queries to run as its owner.
- */
-void
-pipeline_check_parameter_keys(const ExpectationType *type, const Jsonb *kwargs)
-{
-	static const char *const always[] = {"row_condition", "condition_parser", "result_format", "query", "unexpected_rows_query"};
-
-	for (int i = 0; i < MAX_KWARGS + lengthof(always); i++)
-	{
-		const Kwarg *kwarg = i < MAX_KWARGS && type->kwargs[i].name ? &type->kwargs[i] : NULL;
-		const char *name = i >= MAX_KWARGS ? always[i - MAX_KWARGS] : kwarg && kwarg->kind == KWARG_SOURCE ? kwarg->name : NULL;
-		JsonbValue	buf;
-		JsonbValue *v = name ? pipeline_kwarg(kwargs, name, &buf) : NULL;
-
-		if (v != NULL && parameter_of(v) != NULL)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("key \"%s\" in argument \"kwargs\" takes no parameter", name),
-					 errdetail("It says what is read, with the rights of the suite's owner.")));
-	}
-}
-
-/*
- * The kwargs with parameters replaced by their values.  `values` NULL: only look
- * at the syntax of their expressions, add the names that they ask for to a list,
- * and return NULL.
- */
-Jsonb *
-pipeline_bind_parameters(const Jsonb *kwargs, const Jsonb *values, List **names)
-{
-	JsonbIterator *it = JsonbIteratorInit((JsonbContainer *) &kwargs->root);
-	JsonbValue	v;
-	JsonbIteratorToken token;
-	StringInfoData buf;
-
-	initStringInfo(&buf);
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		Jsonb	   *value;
-		char	   *text;
-
-		if (token == WJB_KEY)
-		{
-			appendStringInfoString(&buf, buf.len ? ", " : "{");
-			escape_json(&buf, pnstrdup(v.val.string.val, v.val.string.len));
-			continue;
-		}
-		if (token != WJB_VALUE)
-			continue;
-		text = parameter_of(&v);
-		if (text != NULL && values == NULL)
-		{
-			Expression	e = {.text = text, .at = text};
-
-			(void) expression(&e);
-			if (next(&e) != '\0')
-				bad_syntax(&e, "an operator");
-			if (names)
-				*names = list_concat(*names, e.names);
-			continue;
-		}
-		value = JsonbValueToJsonb(&v);
-		if (text != NULL)
-		{
-			/* The tool may have put a value beside the name. */
-			Jsonb	   *given = pipeline_kwarg_json(value, psprintf("$PARAMETER.%s", text));
-
-			value = given ? given : evaluate(text, values);
-		}
-		appendStringInfo(&buf, ": %s", JsonbToCString(NULL, (JsonbContainer *) &value->root, VARSIZE(value)));
-	}
-	appendStringInfoString(&buf, buf.len ? "}" : "{}");
-	return values == NULL ? NULL : pipeline_jsonb_from(buf.data);
+	(void) expression(&e);
+	if (next(&e) != '\0')
+		bad_syntax(&e, "an operator");
+	return e.names;
 }

@@ -94,84 +94,6 @@ count_up(const List *checks, int64 rows)
 	return tally;
 }
 
-/* Put the values of parameters into the kwargs of a check. */
-typedef struct Binding
-{
-	Check	   *check;
-	const Jsonb *values;
-} Binding;
-
-static bool
-bind(void *arg)
-{
-	Binding    *b = arg;
-
-	b->check->kwargs = pipeline_bind_parameters(b->check->kwargs, b->values, NULL);
-	pipeline_check_kwargs(b->check->type, b->check->kwargs);
-	return true;
-}
-
-/* What is wrong with a value is the error of the check. */
-static void
-bind_check(Check *check, const Jsonb *values)
-{
-	Binding		b = {check, values};
-	Jsonb	   *unbound = check->kwargs;
-	ErrorData  *edata;
-
-	if (!pipeline_has_parameters(check->kwargs))
-		return;
-	check->bound = true;
-	edata = pipeline_try(bind, &b);
-	if (edata == NULL)
-		return;
-	check->kwargs = unbound;
-	check->result.done = true;
-	check->result.error = psprintf("%s (%s)", edata->message, unpack_sql_state(edata->sqlerrcode));
-}
-
-/* Values of parameters: those that are given, over those of the suite. */
-static Jsonb *
-merged_parameters(const Suite *suite, const Jsonb *given)
-{
-	Jsonb	   *merged;
-	bool		isnull;
-
-	if (given == NULL)
-		return suite->parameters;
-	pipeline_sql("SELECT $1::jsonb || $2::jsonb", SPI_OK_SELECT, sql_jsonb(suite->parameters), sql_jsonb(given));
-	merged = DatumGetJsonbPCopy(pipeline_sql_datum(0, 1, &isnull));
-	return merged;
-}
-
-/* A value that no check asks for is a name misspelled. */
-static void
-check_given(const Suite *suite, const List *checks, const Jsonb *given)
-{
-	List	   *names = NIL;
-	ListCell   *lc;
-	JsonbIterator *it;
-	JsonbValue	v;
-	JsonbIteratorToken token;
-
-	if (given == NULL)
-		return;
-	foreach(lc, checks)
-		if (pipeline_has_parameters(((Check *) lfirst(lc))->kwargs))
-			(void) pipeline_bind_parameters(((Check *) lfirst(lc))->kwargs, NULL, &names);
-	it = JsonbIteratorInit((JsonbContainer *) &given->root);
-	while ((token = JsonbIteratorNext(&it, &v, true)) != WJB_DONE)
-	{
-		char	   *name = token == WJB_KEY ? pnstrdup(v.val.string.val, v.val.string.len) : NULL;
-
-		if (name != NULL && !pipeline_list_has(names, name))
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					 errmsg("no expectation of suite \"%s\" has a parameter \"%s\"", suite->name, name),
-					 errhint(names ? "There are: %s." : "There is none.", pipeline_list_join(names, ", "))));
-	}
-}
-
 /*
  * The expectations of a suite, by name, with the values of parameters; `strict`:
  * raise 22023 for a value that none of them asks for.
@@ -181,8 +103,6 @@ pipeline_suite_checks(const Suite *suite, const Jsonb *parameters, bool strict)
 {
 	UserScope	scope;
 	List	   *checks = NIL;
-	ListCell   *lc;
-	Jsonb	   *values;
 	uint64		n;
 
 	pipeline_extension_begin(&scope);
@@ -200,12 +120,8 @@ pipeline_suite_checks(const Suite *suite, const Jsonb *parameters, bool strict)
 		check->row_condition = pipeline_row_condition(check->kwargs, pipeline_sql_text(i, 5));
 		checks = lappend(checks, check);
 	}
-	values = merged_parameters(suite, parameters);
 	pipeline_scope_end(&scope);
-	if (strict)
-		check_given(suite, checks, parameters);
-	foreach(lc, checks)
-		bind_check(lfirst(lc), values);
+	pipeline_bind_checks(suite, checks, parameters, strict);
 	if (checks == NIL)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
