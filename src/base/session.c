@@ -18,6 +18,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/portal.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
 #include "base/base.h"
@@ -64,7 +65,10 @@ pipeline_reset_session(void)
 	DropAllPreparedStatements();
 	Async_UnlistenAll();
 	LockReleaseAll(USER_LOCKMETHOD, true);
+	/* Rows of the catalogs are deleted, and what they keep out of line. */
+	PushActiveSnapshot(GetTransactionSnapshot());
 	ResetTempTableNamespace();
+	PopActiveSnapshot();
 	ResetSequenceCaches();
 	CommitTransactionCommand();
 }
