@@ -6,8 +6,14 @@ SET client_min_messages = warning;
 CREATE PROCEDURE public.evaluate(wanted text) LANGUAGE plpgsql AS $$
 DECLARE before timestamptz;
 BEGIN
-  UPDATE pipeline.rule_states SET next_at = clock_timestamp() WHERE rule = wanted AND next_at < 'infinity' RETURNING clock_timestamp() INTO before;
-  COMMIT;
+  -- Not while one is going on, which may have seen less.
+  FOR i IN 1..2000 LOOP
+    UPDATE pipeline.rule_states SET next_at = clock_timestamp() WHERE rule = wanted AND next_at < 'infinity'
+      AND coalesce(started_at, '-infinity') <= coalesce(evaluated_at, '-infinity') RETURNING clock_timestamp() INTO before;
+    COMMIT;
+    EXIT WHEN NOT EXISTS (SELECT FROM pipeline.rule_states WHERE rule = wanted AND started_at > coalesce(evaluated_at, '-infinity') AND before IS NULL);
+    PERFORM pg_sleep(0.01);
+  END LOOP;
   FOR i IN 1..2000 LOOP
     PERFORM pipeline._mind_rules();
     COMMIT;
