@@ -258,3 +258,23 @@ SELECT count(*) FROM pipeline.doctor() WHERE finding = 'alerts_not_routed';
 UPDATE pipeline.alert_events SET at = at - interval '2 minutes' WHERE dispatched_at IS NULL;
 SELECT severity, regexp_replace(detail, 'for .*:', 'for a while:') AS detail FROM pipeline.doctor() WHERE finding = 'alerts_not_routed';
 ROLLBACK;
+
+-- An event that cannot be dispatched is put aside, and the others go on.
+CREATE FUNCTION pg_temp.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  IF NEW.group_labels ->> 'n' = '2' THEN RAISE 'this group is not to be'; END IF;
+  RETURN NEW;
+END $$;
+BEGIN;
+SELECT pipeline.create_channel('d chat', 'log');
+SELECT pipeline.create_route('d r', '{}', '{d chat}', group_by => '{n}', group_wait => '0');
+DO $$ BEGIN FOR i IN 1..3 LOOP PERFORM pg_temp.raise('0', 'A' || i, jsonb_build_object('n', i::text)); END LOOP; END $$;
+CREATE TRIGGER refuse BEFORE INSERT ON pipeline.alert_groups FOR EACH ROW EXECUTE FUNCTION pg_temp.refuse();
+SET LOCAL client_min_messages = error;
+SELECT sent, what FROM pg_temp.dispatch('1 s');
+SELECT a.alertname, e.event, e.error FROM pipeline.alert_events e JOIN pipeline.alerts a USING (alert_id) WHERE e.error IS NOT NULL AND a.alertname LIKE 'A_';
+SELECT severity, detail, hint FROM (SELECT severity, detail, fix AS hint FROM pipeline.doctor() WHERE finding = 'alerts_put_aside') f;
+-- Mended, and asked for again.
+DROP TRIGGER refuse ON pipeline.alert_groups;
+UPDATE pipeline.alert_events SET dispatched_at = NULL, error = NULL WHERE error IS NOT NULL;
+SELECT sent, what FROM pg_temp.dispatch('2 s');
+ROLLBACK;

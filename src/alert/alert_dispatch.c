@@ -26,8 +26,6 @@
 
 #include "alert/alert_dispatch.h"
 
-/* Events that one dispatch takes up, so that its transaction stays short. */
-#define MAX_EVENTS 5000
 /* Alerts whose places are written by the same statements. */
 #define PLACED_TOGETHER 500
 
@@ -171,7 +169,7 @@ read_changed(uint64 n)
 
 /* Take up events; the alerts that they are about, in the order of the events. */
 static List *
-take_events(TimestampTz now, bool *more)
+take_events(TimestampTz now, int most, bool *more)
 {
 	uint64		n = pipeline_sql("WITH taken AS MATERIALIZED ("
 								 "  UPDATE pipeline.alert_events SET dispatched_at = $1"
@@ -189,9 +187,9 @@ take_events(TimestampTz now, bool *more)
 								 "             WHERE e.alert_id = a.alert_id AND e.event = 'refired'), 0),"
 								 "   a.started_at, (SELECT sum(events) FROM happened)::bigint"
 								 " FROM happened h JOIN pipeline.alerts a USING (alert_id) ORDER BY h.first", SPI_OK_SELECT,
-								 sql_time(now), sql_int8(MAX_EVENTS));
+								 sql_time(now), sql_int8(most));
 
-	*more = n > 0 && pipeline_sql_int8(0, 11) >= MAX_EVENTS;
+	*more = n > 0 && pipeline_sql_int8(0, 11) >= most;
 	return read_changed(n);
 }
 
@@ -504,11 +502,12 @@ dispatch_suppression(Dispatch *dispatch)
 }
 
 /*
- * Dispatch as if it were `now`; returns the milliseconds until a timer is due,
- * 0 if there is more to do at once, -1 if there is none.
+ * Dispatch as if it were `now`, so many events at most; returns the milliseconds
+ * until a timer is due, 0 if there is more to do at once, -1 if there is none.
+ * Inside a transaction, an SPI connection and the scope of the extension.
  */
 long
-pipeline_alert_dispatch_at(TimestampTz now)
+pipeline_alert_dispatch_at(TimestampTz now, int most)
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "alert dispatch",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -521,7 +520,7 @@ pipeline_alert_dispatch_at(TimestampTz now)
 	long		next;
 
 	pipeline_alert_lock("alert_groups");
-	alerts = take_events(now, &more);
+	alerts = take_events(now, most, &more);
 	alerts = list_concat(alerts, take_route_changes(alerts, now));
 	if (alerts)
 	{
@@ -541,18 +540,6 @@ pipeline_alert_dispatch_at(TimestampTz now)
 	return more ? 0 : next;
 }
 
-/*
- * Turn the events that nobody has taken up yet into notifications, and do what
- * is due.  For the notifier: inside its transaction, an SPI connection and the
- * scope of the extension.  Returns in how many milliseconds there may be
- * something to do again that no event announces, or -1.
- */
-long
-pipeline_alert_dispatch(void)
-{
-	return pipeline_alert_dispatch_at(GetCurrentTimestamp());
-}
-
 PG_FUNCTION_INFO_V1(pipeline_dispatch_alerts);
 
 /* SQL: _dispatch_alerts(at): the same as if it were that time. */
@@ -565,7 +552,7 @@ pipeline_dispatch_alerts(PG_FUNCTION_ARGS)
 	pipeline_not_null(fcinfo, 0, "at");
 	SPI_connect();
 	pipeline_extension_begin(&scope);
-	next = pipeline_alert_dispatch_at(PG_GETARG_TIMESTAMPTZ(0));
+	next = pipeline_alert_dispatch(PG_GETARG_TIMESTAMPTZ(0));
 	pipeline_scope_end(&scope);
 	SPI_finish();
 	PG_RETURN_INT64(next);

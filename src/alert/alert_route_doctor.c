@@ -31,6 +31,13 @@ look_at_dispatch(void)
 						 psprintf("%s events of alerts have not been routed, the oldest for %s: nobody is told of them.",
 								  events, oldest),
 						 "A notifier must run, and dispatch alerts without an error: the server's log says which.");
+	pipeline_sql("SELECT count(*)::text, max(error) FROM pipeline.alert_events"
+				 " WHERE error IS NOT NULL AND at > clock_timestamp() - interval '7 days'", SPI_OK_SELECT);
+	if (strcmp(pipeline_sql_text(0, 1), "0") != 0)
+		pipeline_finding(InvalidOid, "critical", "alerts_put_aside",
+						 psprintf("%s events of alerts of the last 7 days could not be routed, and nobody is told of them: %s",
+								  pipeline_sql_text(0, 1), pipeline_sql_text(0, 2)),
+						 "Table pipeline.alert_events has the errors; once they are mended, set dispatched_at and error of those rows to NULL.");
 }
 
 /* A name of something, in something of another owner. */

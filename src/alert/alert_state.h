@@ -33,8 +33,11 @@ extern void pipeline_channel_send(const char *kind, const Jsonb *config,
 extern bool pipeline_channel_usable_by(const char *channel, Oid role);
 
 /* alert_dispatch.c: from events to notifications. */
-extern long pipeline_alert_dispatch(void);
-extern long pipeline_alert_dispatch_at(TimestampTz now);
+/* Events that one dispatch takes up, so that its transaction stays short. */
+#define MAX_DISPATCHED 5000
+
+extern long pipeline_alert_dispatch(TimestampTz now);
+extern long pipeline_alert_dispatch_at(TimestampTz now, int most);
 
 /* alert_doctor.c: what is missing or unwise here. */
 extern void pipeline_alert_look(void);

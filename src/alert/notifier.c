@@ -68,8 +68,14 @@ typedef struct Part
 	char	   *last_error;
 } Part;
 
+static long
+dispatch_alerts(void)
+{
+	return pipeline_alert_dispatch(GetCurrentTimestamp());
+}
+
 static Part parts[] = {
-	{"dispatch alerts", pipeline_alert_dispatch, true, false},
+	{"dispatch alerts", dispatch_alerts, true, false},
 	{"mind incidents", pipeline_incident_mind, true, false},
 	{"mind rules", pipeline_rules_mind, true, false},
 	{"write heartbeats", notifier_heartbeats, true, false},

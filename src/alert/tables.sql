@@ -89,11 +89,13 @@ CREATE TABLE pipeline.alert_events (
   role regrole NOT NULL,
   note text,
   channels text[] NOT NULL,
-  dispatched_at timestamptz
+  dispatched_at timestamptz,
+  error text
 );
 CREATE INDEX alert_events_alert ON pipeline.alert_events (alert_id, event_id);
 CREATE INDEX alert_events_undispatched ON pipeline.alert_events (event_id)
   WHERE dispatched_at IS NULL;
+CREATE INDEX alert_events_error ON pipeline.alert_events (at) WHERE error IS NOT NULL;
 COMMENT ON TABLE pipeline.alert_events IS
 'History of the alerts: one row per transition, written in its transaction. Occurrences that change nothing are only counted, in alerts.';
 COMMENT ON COLUMN pipeline.alert_events.event_id IS 'Number of the event.';
@@ -109,6 +111,8 @@ COMMENT ON COLUMN pipeline.alert_events.note IS 'What was said: the note of ackn
 COMMENT ON COLUMN pipeline.alert_events.channels IS 'Names of the channels of kinds notify and log that were told in the same transaction.';
 COMMENT ON COLUMN pipeline.alert_events.dispatched_at IS
 'When the notifier took it up and decided which routes it goes by. NULL: not yet.';
+COMMENT ON COLUMN pipeline.alert_events.error IS
+'Why it could not be taken up, and was put aside so that others can be told. NULL: it was.';
 
 ALTER TABLE pipeline.channels ENABLE ROW LEVEL SECURITY;
 ALTER TABLE pipeline.alerts ENABLE ROW LEVEL SECURITY;
