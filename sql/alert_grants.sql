@@ -31,7 +31,7 @@ RESET ROLE;
 UPDATE pipeline.alerts SET started_at = '2026-01-06 09:30' WHERE alertname = 'Shared';
 SELECT pipeline._dispatch_alerts('2026-01-06 09:30') > 0 AS goes_on;
 SELECT pipeline._dispatch_alerts('2026-01-06 09:36') > 0 AS goes_on;
-SELECT n.owner, n.route, n.channel, n.event, n.message #>> '{escalation,to}' AS "to", n.message ->> 'title' AS title FROM pipeline.notifications n WHERE route LIKE 'g %' ORDER BY notification_id;
+SELECT n.owner, n.route, n.channel, n.event, n.message #>> '{escalation,to}' AS "to", n.message ->> 'title' AS title FROM pipeline.notifications n WHERE route LIKE 'g %' ORDER BY route, notification_id;
 -- Taken back: nobody is told by it any more, though the route still names it.
 SET LOCAL ROLE pipeline_alice;
 SELECT pipeline.revoke_on_call('g weekly', 'pipeline_bob'), pipeline.revoke_on_call('g weekly', 'pipeline_bob'), pipeline.revoke_escalation('g page', 'pipeline_bob');
