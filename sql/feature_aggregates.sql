@@ -78,6 +78,35 @@ SELECT count(*) AS rows, count(*) FILTER (WHERE (x.a, x.b) IS DISTINCT FROM (f.a
 FROM (SELECT * FROM approximate ORDER BY md5(t::text) LIMIT 20) x,
   LATERAL pipeline.features(format('SELECT 1 AS k, %L::timestamptz AS t', x.t), '{k}', 't', :'specs') AS f (k int, t timestamptz, a bigint, b bigint, exact bigint, exact_b bigint);
 
+-- Functions may take over an array that they may write to, but not the states of others.
+CREATE FUNCTION put(s int[], v int) RETURNS int[] LANGUAGE plpgsql IMMUTABLE AS $$BEGIN s := s || v; RETURN s; END$$;
+CREATE FUNCTION take(s int[], v int) RETURNS int[] LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RETURN s[2:]; END$$;
+CREATE FUNCTION join_both(s int[], o int[]) RETURNS int[] LANGUAGE plpgsql IMMUTABLE AS $$BEGIN o[1] := o[1]; RETURN s || array_remove(o, NULL); END$$;
+CREATE FUNCTION sealed(s int[]) RETURNS int[] LANGUAGE plpgsql IMMUTABLE AS $$BEGIN s[1] := -s[1]; RETURN s; END$$;
+CREATE AGGREGATE joined(int) (sfunc = put, stype = int[], initcond = '{}', combinefunc = join_both, finalfunc = sealed);
+CREATE AGGREGATE taken(int) (sfunc = put, stype = int[], initcond = '{}', finalfunc = sealed, msfunc = put, minvfunc = take, mstype = int[], minitcond = '{}', mfinalfunc = sealed);
+SELECT count(*) AS rows, count(*) FILTER (WHERE f.joined IS DISTINCT FROM w.f OR f.taken IS DISTINCT FROM w.f) AS wrong
+FROM pipeline.features('SELECT 1 AS k, ''2024-01-01''::timestamptz + n * interval ''1 hour'' AS t FROM generate_series(1, 99) n', '{k}', 't', '[
+  {"feature": "joined", "source": "SELECT 1 AS k, n, ''2024-01-01''::timestamptz + n * interval ''1 hour'' AS t FROM generate_series(1, 90) n", "aggregate": "joined", "value": "n", "lookback": "8 hours"},
+  {"feature": "taken", "source": "SELECT 1 AS k, n, ''2024-01-01''::timestamptz + n * interval ''1 hour'' AS t FROM generate_series(1, 90) n", "aggregate": "taken", "value": "n", "lookback": "8 hours"}]')
+  AS f (k int, t timestamptz, joined int[], taken int[]),
+  LATERAL (SELECT CASE WHEN count(*) > 0 THEN array_agg(CASE WHEN n = h THEN -n ELSE n END ORDER BY n) END AS f
+           FROM (SELECT n, min(n) OVER () AS h FROM generate_series(1, 90) n WHERE n * interval '1 hour' + '2024-01-01'::timestamptz >= f.t - interval '8 hours'
+                 AND n * interval '1 hour' + '2024-01-01'::timestamptz < f.t) x) w;
+CREATE AGGREGATE spoilt(int) (sfunc = put, stype = int[], initcond = '{}', msfunc = put, minvfunc = take, mstype = int[], minitcond = '{}', mfinalfunc = sealed, mfinalfunc_modify = read_write);
+SELECT * FROM one('{"aggregate": "spoilt", "value": "n"}', 'int[]');
+-- An expression that is not the same twice: its event counts or not, whole.
+CREATE FUNCTION add_both(s text, a text, b text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT s || a || b';
+CREATE AGGREGATE two_texts(text, text) (sfunc = add_both, stype = text, initcond = '', combinefunc = textcat);
+SELECT count(*) AS rows, count(*) FILTER (WHERE f.f !~ '^(a+b+)*$') AS wrong
+FROM pipeline.features('SELECT 1 AS k, ''2024-01-02''::timestamptz AS t', '{k}', 't', '[
+  {"feature": "f", "source": "SELECT 1 AS k, ''2024-01-01''::timestamptz AS t FROM generate_series(1, 500)", "aggregate": "two_texts", "value": "repeat(''a'', 9)",
+   "args": {"arguments": ["CASE WHEN random() < 0.5 THEN repeat(''b'', 9) END"]}, "lookback": "3 days"}]') AS f (k int, t timestamptz, f text);
+-- A cast to character without a length keeps all of it.
+CREATE FUNCTION later(s bpchar, v bpchar) RETURNS bpchar LANGUAGE sql IMMUTABLE STRICT AS 'SELECT greatest(s, v)';
+CREATE AGGREGATE last_char(bpchar) (sfunc = later, stype = bpchar, combinefunc = later);
+SELECT * FROM one('{"aggregate": "last_char", "value": "shop || ''and more''"}', 'bpchar');
+
 -- Said wrong.
 CREATE FUNCTION fails(change jsonb) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

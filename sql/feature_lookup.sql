@@ -10,7 +10,7 @@ CREATE COLLATION no_case (provider = icu, locale = 'und-u-ks-level2', determinis
 SELECT setseed(0.6);
 CREATE TABLE events AS
 SELECT n % 2000 AS a, md5((n % 2000)::text) AS b, md5((n % 2000)::text)::uuid AS u, decode(md5((n % 2000)::text), 'hex') AS y, '2020-01-01'::date + n % 2000 AS d,
-       md5((n % 2000)::text) COLLATE "C" AS c, md5((n % 2000)::text) COLLATE no_case AS i, (n % 2000)::bigint AS l, (n % 2000)::numeric AS "N um",
+       md5((n % 2000)::text) COLLATE "C" AS c, md5((n % 2000)::text) COLLATE no_case AS i, (n % 2000)::bigint AS l, (n % 2000)::numeric AS "N um", n % 2000 + 1 AS pipeline_key_1,
        '2024-01-01'::timestamptz + n * interval '1 minute' AS t, n AS v
 FROM generate_series(1, 60000) n;
 CREATE INDEX ON events (a, t);
@@ -61,6 +61,15 @@ FROM (VALUES ('events', '{a}'::text[]), ('events', '{a,b}'), ('events', '{b}'), 
 -- Of another type of integers, or of strings, it serves as well; else a cast is in the way.
 ALTER TABLE spine ALTER a TYPE bigint, ALTER l TYPE smallint, ALTER b TYPE varchar, ALTER d TYPE timestamp;
 SELECT entity, way, same FROM (VALUES ('a'), ('l'), ('b'), ('d')) x (entity), LATERAL read('events', entity);
+
+-- Columns may have any names.
+ALTER TABLE spine ADD want int DEFAULT 0;
+SELECT * FROM read('events', 'pipeline_key_1', 'a');
+SELECT v, n FROM pipeline.features('SELECT a, pipeline_key_1, v, at FROM spine', '{pipeline_key_1,a}', 'at',
+  '[{"feature": "n", "source": "events", "aggregate": "count", "event_time": "t", "lookback": "30 days"}]') AS f (a bigint, pipeline_key_1 int, v int, at timestamptz, n bigint) ORDER BY v;
+SELECT pipeline.add_feature('feature lookup', 'no length', 'events', 'rate', '0', event_time => 't');
+SELECT rows_computed FROM pipeline.refresh_features('feature lookup');
+SELECT feature, rows_checked, rows_wrong FROM pipeline.verify_features('feature lookup');
 
 -- Events without a time are not looked for.
 INSERT INTO events (a, v) SELECT a, 1 FROM spine;

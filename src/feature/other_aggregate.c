@@ -24,6 +24,7 @@
 #include "utils/builtins.h"
 #include "utils/catcache.h"
 #include "utils/datum.h"
+#include "utils/expandeddatum.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
@@ -62,7 +63,7 @@ struct OtherState
 	const OtherAggregate *aggregate;
 	const Stream *stream;
 	const Input **inputs;		/* of the arguments */
-	int			index;			/* of the first, which says what counts */
+	int		   *indexes;		/* of the inputs in their stream */
 	WindowAggState *window;		/* what functions see of us */
 	MemoryContext back_context;
 	MemoryContext front_context;
@@ -201,7 +202,8 @@ owner_of(Oid function)
 
 /*
  * Get ready to run an aggregate as it was analysed.  NULL: it can neither
- * combine states nor take a value back, or is not called as plainly as that.
+ * combine states nor take a value back from one that its final function leaves
+ * as it is, or is not called as plainly as that.
  */
 OtherAggregate *
 other_aggregate_create(const Aggref *aggref)
@@ -218,7 +220,8 @@ other_aggregate_create(const Aggref *aggref)
 	if (form->aggkind != AGGKIND_NORMAL || aggref->args == NIL ||
 		aggref->aggvariadic || aggref->aggdistinct != NIL || aggref->aggorder != NIL ||
 		aggref->aggfilter != NULL ||
-		(!other->combines && !OidIsValid(form->aggminvtransfn)))
+		(!other->combines && (!OidIsValid(form->aggminvtransfn) ||
+							  form->aggmfinalmodify != AGGMODIFY_READ_ONLY)))
 	{
 		ReleaseSysCache(tuple);
 		return NULL;
@@ -253,11 +256,17 @@ other_state_create(const Feature *feature, const Input *input,
 
 	state->aggregate = aggregate;
 	state->stream = stream;
-	state->index = feature->input;
 	state->inputs = palloc_array(const Input *, aggregate->narguments);
+	state->indexes = palloc_array(int, aggregate->narguments);
 	state->inputs[0] = input;
+	state->indexes[0] = feature->input;
 	foreach(lc, feature->more_inputs)
-		state->inputs[foreach_current_index(lc) + 1] = list_nth(stream->inputs, lfirst_int(lc));
+	{
+		int			i = foreach_current_index(lc) + 1;
+
+		state->inputs[i] = list_nth(stream->inputs, lfirst_int(lc));
+		state->indexes[i] = lfirst_int(lc);
+	}
 	state->window = makeNode(WindowAggState);
 	state->front_context = AllocSetContextCreate(CurrentMemoryContext,
 												 "pipeline aggregate",
@@ -283,6 +292,19 @@ empty_value(const OtherAggregate *aggregate)
 		value.value = datumCopy(aggregate->init, aggregate->trans_byval,
 								aggregate->trans_len);
 	return value;
+}
+
+/*
+ * A state for a function that must leave it as it is: it would take over an
+ * array that it may write to.
+ */
+static NullableDatum
+read_only(const OtherAggregate *aggregate, const AggregateValue *value)
+{
+	return (NullableDatum) {
+		MakeExpandedObjectReadOnly(value->value, value->isnull, aggregate->trans_len),
+		value->isnull
+	};
 }
 
 /*
@@ -324,7 +346,7 @@ static void
 combine(OtherState *state, AggregateValue *into, const AggregateValue *from)
 {
 	const OtherAggregate *aggregate = state->aggregate;
-	NullableDatum argument = {from->value, from->isnull};
+	NullableDatum argument = read_only(aggregate, from);
 
 	call(state, &aggregate->combine, into, &argument, 1,
 		 aggregate->trans_len, aggregate->trans_byval);
@@ -347,10 +369,19 @@ change(OtherState *state, const FmgrInfo *function, AggregateValue *value, int e
 		 state->inputs[0]->typbyval);
 }
 
+/*
+ * Are all arguments there?  Where the first is, so are the others, but for
+ * volatile expressions, which are not the same twice.
+ */
 static bool
 counts(const OtherState *state, int event)
 {
-	return record_has(state->stream->events[event], state->index);
+	for (int i = 0; i < state->aggregate->narguments; i++)
+	{
+		if (!record_has(state->stream->events[event], state->indexes[i]))
+			return false;
+	}
+	return true;
 }
 
 static void
@@ -491,8 +522,7 @@ other_aggregate_result(OtherState *state, int lo, int hi, bool *isnull)
 	InitFunctionCallInfoData(*fcinfo, unconstify(FmgrInfo *, &aggregate->final),
 							 aggregate->final_arguments, aggregate->collation,
 							 (Node *) state->window, NULL);
-	fcinfo->args[0].value = value.value;
-	fcinfo->args[0].isnull = value.isnull;
+	fcinfo->args[0] = read_only(aggregate, &value);
 	for (int i = 1; i < aggregate->final_arguments; i++)
 	{
 		fcinfo->args[i].value = (Datum) 0;

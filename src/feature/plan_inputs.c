@@ -122,7 +122,8 @@ cast_input(Input *input, char **value, Oid type)
 	if (type == input->type)
 		return;
 	*value = psprintf("(%s::%s)", *value,
-					  format_type_extended(type, -1, FORMAT_TYPE_FORCE_QUALIFY));
+					  format_type_extended(type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
+										   FORMAT_TYPE_FORCE_QUALIFY));
 	input->type = type;
 }
 
@@ -173,7 +174,7 @@ plan_other(FeatureContext *context, const Stream *stream, Feature *feature,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("aggregate function %s cannot be used over a sliding window",
 						format_procedure(aggref->aggfnoid)),
-				 errhint("It needs a combine function or an inverse transition function, and is neither variadic nor an ordered-set aggregate.")));
+				 errhint("It needs a combine function, or an inverse transition function and a final function that leaves the state as it is, and is neither variadic nor an ordered-set aggregate.")));
 	feature->value_type = aggref->aggtype;
 	feature->result_collation = aggref->aggcollid;
 	feature->call = aggref;

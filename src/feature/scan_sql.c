@@ -152,6 +152,26 @@ feature_stream_sql(const FeaturePlan *plan, const Stream *stream,
 	return stream_sql(plan, stream, range, bounded, false);
 }
 
+/* How the columns of the arrays begin: as no column that they are compared with. */
+static const char *
+key_prefix(const Stream *stream)
+{
+	char	   *prefix = "pipeline_key";
+	ListCell   *lc = list_head(stream->entity);
+
+	while (lc != NULL)
+	{
+		if (strncmp(lfirst(lc), prefix, strlen(prefix)) == 0)
+		{
+			prefix = psprintf("%s_", prefix);
+			lc = list_head(stream->entity);
+		}
+		else
+			lc = lnext(stream->entity, lc);
+	}
+	return prefix;
+}
+
 /*
  * The same within bounds, and of the entities only whose columns are the arrays
  * $4, $5, ...; see lookup.c.
@@ -162,6 +182,7 @@ feature_lookup_sql(const FeaturePlan *plan, const Stream *stream,
 {
 	StringInfoData sql;
 	const char *separator = "";
+	const char *prefix = key_prefix(stream);
 
 	initStringInfo(&sql);
 	appendStringInfo(&sql, "%s AND EXISTS (SELECT FROM ROWS FROM (",
@@ -171,7 +192,7 @@ feature_lookup_sql(const FeaturePlan *plan, const Stream *stream,
 						 SCAN_PARAMS + i + 1);
 	appendStringInfoString(&sql, ") AS pipeline_keys (");
 	for (int i = 0; i < plan->nkeys; i++)
-		appendStringInfo(&sql, "%spipeline_key_%d", i ? ", " : "", i);
+		appendStringInfo(&sql, "%s%s%d", i ? ", " : "", prefix, i);
 	appendStringInfoString(&sql, ") WHERE ");
 	for (int i = 0; i < plan->nkeys; i++)
 	{
@@ -179,8 +200,8 @@ feature_lookup_sql(const FeaturePlan *plan, const Stream *stream,
 		Oid			collation = plan_source_attribute(stream->source, column, "entity")->attcollation;
 
 		/* As the column's own, that an index has. */
-		appendStringInfo(&sql, "%s%s OPERATOR(pg_catalog.=) pipeline_keys.pipeline_key_%d",
-						 separator, quote_identifier(column), i);
+		appendStringInfo(&sql, "%s%s OPERATOR(pg_catalog.=) pipeline_keys.%s%d",
+						 separator, quote_identifier(column), prefix, i);
 		if (OidIsValid(collation))
 			appendStringInfo(&sql, " COLLATE %s", qualified_collation(collation));
 		separator = " AND ";

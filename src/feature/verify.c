@@ -118,8 +118,8 @@ window_length(const Oracle *o)
 {
 	const char *cast = o->stream->local ? "" : "::pg_catalog.timestamptz";
 
-	return psprintf("extract(epoch FROM (%s + %s)%s - (%s - %s)%s)::float8", o->at,
-					interval_literal(o->spec->lookahead), cast, o->at,
+	return psprintf("CASE WHEN pg_catalog.isfinite(%s) THEN extract(epoch FROM (%s + %s)%s - (%s - %s)%s)::float8 END",
+					o->at, o->at, interval_literal(o->spec->lookahead), cast, o->at,
 					interval_literal(o->spec->lookback), cast);
 }
 
@@ -177,14 +177,16 @@ empty_value(const Oracle *o)
 {
 	if (o->spec->default_value != NULL)
 		return psprintf("%s::%s", quote_literal_cstr(o->spec->default_value),
-						format_type_extended(o->feature->result_type, -1, FORMAT_TYPE_FORCE_QUALIFY));
+						format_type_extended(o->feature->result_type, -1, FORMAT_TYPE_TYPEMOD_GIVEN |
+											 FORMAT_TYPE_FORCE_QUALIFY));
 	switch (o->spec->aggregate)
 	{
 		case AGGREGATE_COUNT:
 		case AGGREGATE_COUNT_DISTINCT:
 		case AGGREGATE_APPROX_COUNT_DISTINCT:
-		case AGGREGATE_RATE:
 			return pstrdup("0");
+		case AGGREGATE_RATE:
+			return psprintf("0 / nullif(%s, 0)", window_length(o));
 		case AGGREGATE_EXISTS:
 			return pstrdup("false");
 		default:
@@ -217,12 +219,12 @@ static char *
 differs(const Oracle *o, const char *column)
 {
 	if (o->spec->aggregate == AGGREGATE_APPROX_COUNT_DISTINCT)
-		return psprintf("abs(%s - want) > 5.2 / sqrt(2 ^ %d) * want + 2", column, o->spec->precision);
+		return psprintf("abs(%s - o.want) > 5.2 / sqrt(2 ^ %d) * o.want + 2", column, o->spec->precision);
 	if (o->feature->result_type == FLOAT8OID || o->feature->result_type == FLOAT4OID)
-		return psprintf("%s IS DISTINCT FROM want AND (%s IS NULL OR want IS NULL OR"
-						" abs(%s - want) > 1e-6 * greatest(abs(%s), abs(want), 1e-6))",
+		return psprintf("%s IS DISTINCT FROM o.want AND (%s IS NULL OR o.want IS NULL OR"
+						" abs(%s - o.want) > 1e-6 * greatest(abs(%s), abs(o.want), 1e-6))",
 						column, column, column, column);
-	return psprintf("%s::text IS DISTINCT FROM want::text", column);
+	return psprintf("%s::text IS DISTINCT FROM o.want::text", column);
 }
 
 /* Floats in a map, and the top of a map, have no exact text. */
@@ -250,7 +252,7 @@ verification(const FeatureSet *set, const FeaturePlan *plan,
 	o.counted = psprintf("FILTER (WHERE (%s) AND (%s) IS NOT NULL%s)", filter_of(&o), value_of(&o),
 						 arguments_of(&o, " AND ", " IS NOT NULL"));
 	return psprintf("SELECT count(*), count(*) FILTER (WHERE wrong), (array_agg(jsonb_build_object('row', shown, 'want', want)) FILTER (WHERE wrong))[1]"
-					" FROM (SELECT to_jsonb(pipeline_row) AS shown, want, coalesce(%s, false) AS wrong"
+					" FROM (SELECT to_jsonb(pipeline_row) AS shown, o.want, coalesce(%s, false) AS wrong"
 					" FROM (SELECT * FROM %s AS target ORDER BY random() LIMIT %d) AS pipeline_row, LATERAL (SELECT %s AS want) o) x",
 					differs(&o, column), set->target, sample, oracle_sql(&o));
 }
