@@ -86,5 +86,14 @@ SELECT b = md5((v % 2000)::text) AS right, n FROM pipeline.features('SELECT b::t
 RESET ROLE;
 SELECT v, (SELECT count(*) FROM events e WHERE e.b = s.b AND e.t >= s.at - interval '30 days' AND e.t < s.at AND v % 3 = 0) AS n FROM spine s ORDER BY v;
 
+-- Equal numbers with other digits are equal.
+CREATE TABLE digits AS SELECT 1 AS k, '2024-01-01'::timestamptz + n * interval '1 hour' AS t, ('{1.00,1.0,1.000}'::numeric[])[1 + n % 3] AS v FROM generate_series(0, 30) n;
+SELECT pipeline.create_feature_set('feature digits', 'digits', '{k}', 't', target => 'feature_lookup.digits_of');
+SELECT pipeline.add_feature('feature digits', a, 'digits', a, '5 hours', value => 'v', args => args::jsonb)
+FROM (VALUES ('min', '{}'), ('max', '{}'), ('percentile', '{"fraction": 0.5, "method": "disc"}'), ('top_k', '{"k": 2}'), ('last_k', '{"k": 2}'), ('sum', '{}')) x (a, args);
+SELECT rows > 0 AS refreshed FROM (SELECT rows_computed AS rows FROM pipeline.refresh_features('feature digits')) r;
+SELECT sum(rows_checked), sum(rows_wrong) FROM pipeline.verify_features('feature digits', 31);
+SELECT pipeline.drop_feature_set('feature digits');
+
 SELECT pipeline.drop_feature_set('feature lookup');
 DROP SCHEMA feature_lookup CASCADE;
