@@ -342,6 +342,8 @@ extern void pipeline_prepare_window(const ScanTarget *target, Check *check);
 extern bool pipeline_foreign_key_in_scan(const ScanTarget *target, Check *check);
 extern char *pipeline_key_columns(const ScanTarget *target, const Check *check, int *rule);
 extern char *pipeline_window_from(const ScanTarget *target, const Check *check);
+extern MemoryContext pipeline_aggregate_context(FunctionCallInfo fcinfo, const char *name);
+extern bool pipeline_no_compound_twice(const ScanTarget *target, MemoryContext context, Check *check);
 extern char *pipeline_row_expression(const ScanTarget *target, const Check *check);
 
 /* key_twice.c */

@@ -342,7 +342,7 @@ PG_FUNCTION_INFO_V1(pipeline_check_step);
 Datum
 pipeline_check_step(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = pipeline_check_context(fcinfo);
+	MemoryContext context = pipeline_aggregate_context(fcinfo, "_check");
 	CheckState *state;
 	bool		fails = false;
 

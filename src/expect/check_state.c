@@ -21,16 +21,19 @@
 #include "expect/check.h"
 #include "expect/check_state.h"
 
-/* Where the state lives; an error when nobody aggregates. */
+/*
+ * Where the state of an aggregate of ours lives; an error when nobody
+ * aggregates.  `name` is the aggregate's, without its schema.
+ */
 MemoryContext
-pipeline_check_context(FunctionCallInfo fcinfo)
+pipeline_aggregate_context(FunctionCallInfo fcinfo, const char *name)
 {
 	MemoryContext context;
 
 	if (!AggCheckCallContext(fcinfo, &context))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function is called by the aggregate pipeline._check only")));
+				 errmsg("this function is called by the aggregate pipeline.%s only", name)));
 	return context;
 }
 
@@ -73,7 +76,7 @@ PG_FUNCTION_INFO_V1(pipeline_check_combine);
 Datum
 pipeline_check_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = pipeline_check_context(fcinfo);
+	MemoryContext context = pipeline_aggregate_context(fcinfo, "_check");
 	CheckState *a = PG_ARGISNULL(0) ? NULL : (CheckState *) PG_GETARG_POINTER(0);
 	CheckState *b = PG_ARGISNULL(1) ? NULL : (CheckState *) PG_GETARG_POINTER(1);
 
@@ -135,7 +138,7 @@ pipeline_check_serialize(PG_FUNCTION_ARGS)
 	CheckState *state;
 	StringInfoData buf;
 
-	pipeline_check_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_check");
 	state = (CheckState *) PG_GETARG_POINTER(0);
 	pq_begintypsend(&buf);
 	pq_sendint32(&buf, state->nchecks);
@@ -170,7 +173,7 @@ pipeline_check_deserialize(PG_FUNCTION_ARGS)
 	CheckState *state = palloc0(sizeof(CheckState));
 	int			nchecks;
 
-	pipeline_check_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_check");
 	bytes = PG_GETARG_BYTEA_PP(0);
 	initStringInfo(&buf);
 	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
@@ -216,7 +219,7 @@ pipeline_check_final(PG_FUNCTION_ARGS)
 	CheckState *state;
 	StringInfoData buf;
 
-	pipeline_check_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_check");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	state = (CheckState *) PG_GETARG_POINTER(0);

@@ -31,7 +31,6 @@ typedef struct CheckState
 	Places		places;
 } CheckState;
 
-extern MemoryContext pipeline_check_context(FunctionCallInfo fcinfo);
 extern void pipeline_check_init_counts(CheckState *state, int nchecks, const int *limits);
 extern void pipeline_check_init_samples(Counts *counts, MemoryContext context);
 

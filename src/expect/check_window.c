@@ -320,3 +320,49 @@ pipeline_row_expression(const ScanTarget *target, const Check *check)
 	}
 	return condition ? psprintf("CASE WHEN %s THEN %s END", condition, verdict) : verdict;
 }
+
+/*
+ * Without a compound key twice there is no need to look at the rows: then give
+ * the check its verdict, in the context of the results.
+ */
+bool
+pipeline_no_compound_twice(const ScanTarget *target, MemoryContext context, Check *check)
+{
+	StringInfoData columns;
+	char	   *rule = pipeline_kwarg_text(check->kwargs, "ignore_row_if");
+	const char *ignored = rule != NULL && strcmp(rule, "never") == 0 ? "false" :
+		rule != NULL && strcmp(rule, "any_value_is_missing") == 0 ? "g.nulls OPERATOR(pg_catalog.>) 0" :
+		psprintf("g.nulls OPERATOR(pg_catalog.=) %d", list_length(check->shown));
+	int64		counts[3];
+	List	   *references = NIL;
+	ListCell   *lc;
+	MemoryContext old;
+
+	initStringInfo(&columns);
+	foreach(lc, check->shown)
+	{
+		references = lappend(references, pipeline_column_reference(target, lfirst(lc)));
+		appendStringInfo(&columns, "%s%s", columns.len ? ", " : "", (char *) llast(references));
+	}
+	pipeline_sql_generated(psprintf("SELECT pg_catalog.sum(g.n)::pg_catalog.int8, pg_catalog.sum(g.n) FILTER (WHERE %s)::pg_catalog.int8,"
+									" pg_catalog.sum(g.n) FILTER (WHERE g.n OPERATOR(pg_catalog.>) 1 AND NOT (%s))::pg_catalog.int8"
+									" FROM (SELECT pg_catalog.count(*) AS n, %s AS nulls %s GROUP BY %s) AS g",
+									ignored, ignored, pipeline_num_nulls(references),
+									pipeline_from_where(target, pipeline_check_condition(check)), columns.data),
+						   SPI_OK_SELECT, true);
+	for (int i = 0; i < 3; i++)
+	{
+		bool		isnull;
+		Datum		value = pipeline_sql_datum(0, i + 1, &isnull);
+
+		counts[i] = isnull ? 0 : DatumGetInt64(value);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	if (counts[2] > 0)
+		return false;
+	old = MemoryContextSwitchTo(context);
+	pipeline_check_counted(check, pipeline_jsonb_from(psprintf("{\"elements\": " INT64_FORMAT ", \"missing\": " INT64_FORMAT ", \"unexpected\": 0}",
+															   counts[0], counts[1])), target->row_key != NIL);
+	MemoryContextSwitchTo(old);
+	return true;
+}

@@ -379,19 +379,6 @@ add_value(Distribution *d, Datum value)
 	}
 }
 
-/* Where the state lives; an error when nobody aggregates. */
-MemoryContext
-pipeline_distribution_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function is called by the aggregate pipeline._distribution only")));
-	return context;
-}
-
 /* Give back the sort when the aggregate ends, or is left. */
 static void
 end_sort(Datum arg)
@@ -415,7 +402,7 @@ PG_FUNCTION_INFO_V1(pipeline_distribution_step);
 Datum
 pipeline_distribution_step(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = pipeline_distribution_context(fcinfo);
+	MemoryContext context = pipeline_aggregate_context(fcinfo, "_distribution");
 	Distribution *d;
 
 	if (PG_ARGISNULL(0))
@@ -448,7 +435,7 @@ PG_FUNCTION_INFO_V1(pipeline_distribution_final);
 Datum
 pipeline_distribution_final(PG_FUNCTION_ARGS)
 {
-	pipeline_distribution_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_distribution");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	PG_RETURN_JSONB_P(pipeline_distribution_walk((Distribution *) PG_GETARG_POINTER(0)));

@@ -99,7 +99,6 @@ extern void pipeline_profile_receive(StringInfo buf, struct Profile *profile);
 
 extern void pipeline_distribution_begin(Distribution *d, Oid typid, const Jsonb *plan);
 extern void pipeline_distribution_add(Distribution *d, Datum value, int64 count);
-extern MemoryContext pipeline_distribution_context(FunctionCallInfo fcinfo);
 extern void pipeline_distribution_register(FunctionCallInfo fcinfo, Distribution *d);
 extern void pipeline_distribution_bin(DistributionCheck *check, double value, int64 count);
 extern void pipeline_distribution_runs(Distribution *d, void (*visit) (void *arg, Datum value, int64 count), void *arg);

@@ -48,7 +48,7 @@ empty_like(const Distribution *other, MemoryContext context)
 Datum
 pipeline_distribution_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = pipeline_distribution_context(fcinfo);
+	MemoryContext context = pipeline_aggregate_context(fcinfo, "_distribution");
 	Distribution *a = PG_ARGISNULL(0) ? NULL : (Distribution *) PG_GETARG_POINTER(0);
 	Distribution *b = PG_ARGISNULL(1) ? NULL : (Distribution *) PG_GETARG_POINTER(1);
 	Receiver	receiver;
@@ -114,7 +114,7 @@ pipeline_distribution_serialize(PG_FUNCTION_ARGS)
 	int			at;
 	uint64		n;
 
-	pipeline_distribution_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_distribution");
 	d = s.d = (Distribution *) PG_GETARG_POINTER(0);
 	pq_begintypsend(&s.buf);
 	pq_sendint32(&s.buf, d->typid);
@@ -149,7 +149,7 @@ pipeline_distribution_deserialize(PG_FUNCTION_ARGS)
 	Distribution *d;
 	int			size;
 
-	pipeline_distribution_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_distribution");
 	bytes = PG_GETARG_BYTEA_PP(0);
 	initStringInfo(&buf);
 	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));

@@ -71,18 +71,6 @@ pipeline_has_key_hash(const ScanTarget *target, const List *columns)
 	return list_length(columns) <= FUNC_MAX_ARGS - FIRST_COLUMN;
 }
 
-static MemoryContext
-aggregate_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function is called by the aggregate pipeline._key_twice only")));
-	return context;
-}
-
 static void
 end_sort(Datum arg)
 {
@@ -157,7 +145,7 @@ PG_FUNCTION_INFO_V1(pipeline_key_twice_step);
 Datum
 pipeline_key_twice_step(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = aggregate_context(fcinfo);
+	MemoryContext context = pipeline_aggregate_context(fcinfo, "_key_twice");
 	Keys	   *k;
 	uint64		hash;
 	int			nulls;
@@ -204,7 +192,7 @@ pipeline_key_twice_final(PG_FUNCTION_ARGS)
 	uint64		last = 0;
 	bool		first = true;
 
-	aggregate_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_key_twice");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	k = (Keys *) PG_GETARG_POINTER(0);

@@ -172,20 +172,30 @@ put_row(void *arg, Datum *values, bool *nulls)
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-PG_FUNCTION_INFO_V1(pipeline_profile);
-
-/* SQL: profile(target, exact) */
+/*
+ * A function of (target, exact) that returns a set: the statistics of each column,
+ * as the sink puts them into its ReturnSetInfo.
+ */
 Datum
-pipeline_profile(PG_FUNCTION_ARGS)
+pipeline_profile_set(FunctionCallInfo fcinfo, ProfileSink sink)
 {
 	pipeline_not_null(fcinfo, 0, "target");
 	pipeline_not_null(fcinfo, 1, "exact");
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
 	pipeline_profile_rows(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_SKETCHED,
-						  put_row, fcinfo->resultinfo);
+						  sink, fcinfo->resultinfo);
 	SPI_finish();
 	return (Datum) 0;
+}
+
+PG_FUNCTION_INFO_V1(pipeline_profile);
+
+/* SQL: profile(target, exact) */
+Datum
+pipeline_profile(PG_FUNCTION_ARGS)
+{
+	return pipeline_profile_set(fcinfo, put_row);
 }
 
 /* ---- suggest ---------------------------------------------------------------------- */

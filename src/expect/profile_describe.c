@@ -6,7 +6,6 @@
 
 #include <math.h>
 
-#include "executor/spi.h"
 #include "fmgr.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -144,12 +143,5 @@ PG_FUNCTION_INFO_V1(pipeline_describe);
 Datum
 pipeline_describe(PG_FUNCTION_ARGS)
 {
-	pipeline_not_null(fcinfo, 0, "target");
-	pipeline_not_null(fcinfo, 1, "exact");
-	InitMaterializedSRF(fcinfo, 0);
-	SPI_connect();
-	pipeline_profile_rows(pipeline_arg_text(fcinfo, 0), PG_GETARG_BOOL(1) ? PROFILE_EXACT : PROFILE_SKETCHED,
-						  put_line, fcinfo->resultinfo);
-	SPI_finish();
-	return (Datum) 0;
+	return pipeline_profile_set(fcinfo, put_line);
 }

@@ -422,19 +422,6 @@ pipeline_sketch_count(Sketch *s, uint64 hash, Datum value, int64 count, int64 pe
 
 /* ---- the aggregate ------------------------------------------------------------------- */
 
-/* Where the state lives; an error when nobody aggregates. */
-MemoryContext
-pipeline_sketch_context(FunctionCallInfo fcinfo)
-{
-	MemoryContext context;
-
-	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("this function is called by the aggregate pipeline._sketch only")));
-	return context;
-}
-
 /* Give back the sort when the aggregate ends, or is left. */
 static void
 end_sketch(Datum arg)
@@ -449,7 +436,7 @@ end_sketch(Datum arg)
 static Datum
 step(FunctionCallInfo fcinfo, bool unique)
 {
-	MemoryContext context = pipeline_sketch_context(fcinfo);
+	MemoryContext context = pipeline_aggregate_context(fcinfo, "_sketch");
 	Sketch	   *s;
 	Datum		value;
 

@@ -106,7 +106,6 @@ extern void pipeline_sketch_count(Sketch *s, uint64 hash, Datum value, int64 cou
 								  int64 pending, bool known);
 extern void pipeline_sketch_end_value(Sketch *s, Datum value);
 extern bool pipeline_is_sketchable(Oid typid);
-extern MemoryContext pipeline_sketch_context(FunctionCallInfo fcinfo);
 
 /* ---- profile.c, profile_describe.c ----------------------------------------------- */
 
@@ -122,6 +121,7 @@ typedef enum ProfileMode
 
 typedef void (*ProfileSink) (void *arg, Datum *values, bool *nulls);
 
+extern Datum pipeline_profile_set(FunctionCallInfo fcinfo, ProfileSink sink);
 extern void pipeline_profile_rows(const char *text, ProfileMode mode, ProfileSink sink, void *arg);
 
 #endif							/* PIPELINE_SKETCH_H */

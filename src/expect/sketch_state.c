@@ -28,7 +28,7 @@ PG_FUNCTION_INFO_V1(pipeline_sketch_combine);
 Datum
 pipeline_sketch_combine(PG_FUNCTION_ARGS)
 {
-	MemoryContext context = pipeline_sketch_context(fcinfo);
+	MemoryContext context = pipeline_aggregate_context(fcinfo, "_sketch");
 	Sketch	   *a = PG_ARGISNULL(0) ? NULL : (Sketch *) PG_GETARG_POINTER(0);
 	Sketch	   *b = PG_ARGISNULL(1) ? NULL : (Sketch *) PG_GETARG_POINTER(1);
 
@@ -73,7 +73,7 @@ pipeline_sketch_serialize(PG_FUNCTION_ARGS)
 	Sketch	   *s;
 	StringInfoData buf;
 
-	pipeline_sketch_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_sketch");
 	s = (Sketch *) PG_GETARG_POINTER(0);
 	pq_begintypsend(&buf);
 	pq_sendint32(&buf, s->d.typid);
@@ -122,7 +122,7 @@ pipeline_sketch_deserialize(PG_FUNCTION_ARGS)
 	int			size;
 	Jsonb	   *plan;
 
-	pipeline_sketch_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_sketch");
 	bytes = PG_GETARG_BYTEA_PP(0);
 	initStringInfo(&buf);
 	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
@@ -288,7 +288,7 @@ pipeline_sketch_final(PG_FUNCTION_ARGS)
 {
 	Sketch	   *s;
 
-	pipeline_sketch_context(fcinfo);
+	pipeline_aggregate_context(fcinfo, "_sketch");
 	if (PG_ARGISNULL(0))
 		PG_RETURN_NULL();
 	s = (Sketch *) PG_GETARG_POINTER(0);

@@ -25,6 +25,9 @@ extern void window_move(Window *window, const Stream *stream,
 extern void input_start(Input *input, int index, const Stream *stream);
 extern struct NumericData *input_sum(const Input *input, int lo, int hi);
 extern struct NumericData *int128_to_numeric(int128 value);
+extern struct NumericData *call_numeric(PGFunction function, struct NumericData *a,
+										struct NumericData *b);
+extern struct NumericData *special_numeric(const char *text);
 extern int32 numeric_display_scale(struct NumericData *number);
 extern bool numeric_is_positive(struct NumericData *number);
 extern struct NumericData *numeric_total(struct NumericData *sum, int32 scale,

@@ -179,9 +179,7 @@ known_set_create(const Feature *feature, const Input *input, Stream *stream)
 static Numeric
 change_numeric(Numeric sum, Numeric value, int sign)
 {
-	Numeric		changed = DatumGetNumeric(DirectFunctionCall2(sign > 0 ? numeric_add : numeric_sub,
-															  NumericGetDatum(sum),
-															  NumericGetDatum(value)));
+	Numeric		changed = call_numeric(sign > 0 ? numeric_add : numeric_sub, sum, value);
 
 	pfree(sum);
 	return changed;
@@ -190,9 +188,7 @@ change_numeric(Numeric sum, Numeric value, int sign)
 static void
 change_squares(KnownSet *set, Numeric value, int sign)
 {
-	Numeric		square = DatumGetNumeric(DirectFunctionCall2(numeric_mul,
-															 NumericGetDatum(value),
-															 NumericGetDatum(value)));
+	Numeric		square = call_numeric(numeric_mul, value, value);
 
 	set->squares = change_numeric(set->squares, square, sign);
 	pfree(square);

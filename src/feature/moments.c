@@ -18,13 +18,6 @@
 #include "feature/feature.h"
 
 static Numeric
-call_numeric(PGFunction function, Numeric a, Numeric b)
-{
-	return DatumGetNumeric(DirectFunctionCall2(function, NumericGetDatum(a),
-											   NumericGetDatum(b)));
-}
-
-static Numeric
 round_numeric(Numeric number, int32 scale)
 {
 	return DatumGetNumeric(DirectFunctionCall2(numeric_round,
@@ -128,8 +121,7 @@ moments_of(const Feature *feature, int64 count, Numeric sum, Numeric squares,
 	if (*isnull)
 		return (Datum) 0;
 	if (numeric_is_nan(sum) || numeric_is_inf(sum))
-		return DirectFunctionCall3(numeric_in, CStringGetDatum("NaN"),
-								   ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+		return NumericGetDatum(special_numeric("NaN"));
 	/* What was subtracted may have had more digits. */
 	squares = round_numeric(squares, 2 * numeric_display_scale(sum));
 	spread = call_numeric(numeric_sub, call_numeric(numeric_mul, n, squares),

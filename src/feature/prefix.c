@@ -25,7 +25,8 @@ typedef struct NumericPrefix
 								 * greater scale; 0: none */
 } NumericPrefix;
 
-static Numeric
+/* Call a function of two numerics. */
+Numeric
 call_numeric(PGFunction function, Numeric a, Numeric b)
 {
 	return DatumGetNumeric(DirectFunctionCall2(function, NumericGetDatum(a),
@@ -224,7 +225,8 @@ scale_between(const NumericPrefix *prefix, int lo, int hi)
 	return scale;
 }
 
-static Numeric
+/* A number that is not finite. */
+Numeric
 special_numeric(const char *text)
 {
 	return DatumGetNumeric(DirectFunctionCall3(numeric_in, CStringGetDatum(text),
