@@ -86,6 +86,38 @@ SELECT b = md5((v % 2000)::text) AS right, n FROM pipeline.features('SELECT b::t
 RESET ROLE;
 SELECT v, (SELECT count(*) FROM events e WHERE e.b = s.b AND e.t >= s.at - interval '30 days' AND e.t < s.at AND v % 3 = 0) AS n FROM spine s ORDER BY v;
 
+-- A narrow time is read by an index on the time, btree or BRIN, where all entities are wanted; of partitions only those within.
+CREATE TABLE log AS SELECT (n % 3) AS "x y", '2024-01-01'::timestamptz + n * interval '1 minute' AS t, n AS v FROM generate_series(1, 100000) n;
+CREATE TABLE log_parts (LIKE log) PARTITION BY RANGE (t);
+CREATE TABLE log_old PARTITION OF log_parts FOR VALUES FROM (MINVALUE) TO ('2024-02-01');
+CREATE TABLE log_new PARTITION OF log_parts FOR VALUES FROM ('2024-02-01') TO (MAXVALUE);
+INSERT INTO log_parts SELECT * FROM log;
+CREATE TABLE rows AS SELECT * FROM log WHERE v BETWEEN 90000 AND 90060;
+ALTER TABLE log ALTER t SET NOT NULL;
+ALTER TABLE log_parts ALTER t SET NOT NULL;
+ANALYZE log, log_parts, rows;
+CREATE FUNCTION narrow(source text) RETURNS TABLE (by_index boolean, same boolean) LANGUAGE plpgsql AS $$
+DECLARE
+  wrong bigint;
+BEGIN
+  PERFORM pipeline.create_feature_set('feature narrow', 'rows', '{x y}', 't', target => 'feature_lookup.narrow_of', or_replace => true);
+  PERFORM pipeline.add_feature('feature narrow', 'n', source, 'sum', '1 hour', value => 'v');
+  SELECT e.way LIKE 'executor: %Scan' INTO by_index FROM pipeline.explain_features('feature narrow') e WHERE step = 'events';
+  PERFORM pipeline.refresh_features('feature narrow');
+  EXECUTE format('SELECT count(*) FROM narrow_of r WHERE n IS DISTINCT FROM (SELECT sum(v) FROM %s e WHERE e."x y" = r."x y" AND e.t >= r.t - interval ''1 hour'' AND e.t < r.t)', source) INTO wrong;
+  same := wrong = 0;
+  RETURN NEXT;
+END $$;
+SELECT by_index, same FROM narrow('log');
+CREATE INDEX log_brin ON log USING brin (t) WITH (pages_per_range = 4);
+SELECT by_index, same FROM narrow('log');
+DROP INDEX log_brin;
+CREATE INDEX ON log (t);
+SELECT by_index, same FROM narrow('log');
+SELECT by_index, same FROM narrow('log_parts');
+SELECT sum(rows_read) < 5000 AS only_within FROM pipeline.explain_features('feature narrow') WHERE step = 'events';
+SELECT pipeline.drop_feature_set('feature narrow', drop_target => true);
+
 -- Equal numbers with other digits are equal.
 CREATE TABLE digits AS SELECT 1 AS k, '2024-01-01'::timestamptz + n * interval '1 hour' AS t, ('{1.00,1.0,1.000}'::numeric[])[1 + n % 3] AS v FROM generate_series(0, 30) n;
 SELECT pipeline.create_feature_set('feature digits', 'digits', '{k}', 't', target => 'feature_lookup.digits_of');

@@ -36,43 +36,8 @@ alice($node, q{
 });
 alice($node, "SELECT count(pipeline.run('chaos')) FROM generate_series(1, $runs)");
 
-# The postmaster's own pid, which changes when it is started again.
-sub postmaster
-{
-	open my $f, '<', $node->data_dir . '/postmaster.pid' or return;
-	my $pid = <$f>;
-	close $f;
-	chomp $pid if defined $pid;
-	return $pid;
-}
-
-# All its processes; none is started any more while it is stopped.
-sub children
-{
-	my ($parent) = @_;
-	my @pids;
-	foreach my $file (glob '/proc/[0-9]*/stat')
-	{
-		open my $f, '<', $file or next;
-		my $line = <$f> // '';
-		push @pids, $1 if $line =~ /^(\d+) \(.*\) \S+ $parent /;
-	}
-	return @pids;
-}
-
-# Wait until the server lets somebody in; returns the answer.
-sub ask
-{
-	my ($query) = @_;
-	my $until = time() + 60;
-	while (time() < $until)
-	{
-		my ($rc, $out) = $node->psql('postgres', $query);
-		return $out if defined $rc && $rc == 0;
-		usleep(10_000);
-	}
-	die "the server does not come back: $query";
-}
+# Until the server lets somebody in.
+sub ask { return persistent_answer($node, $_[0]); }
 
 my %killed;
 my $kills = 0;
@@ -85,22 +50,7 @@ while ($kills < 40 && time() < $until)
 	last if ask("SELECT count(*) FROM pipeline.runs WHERE state IN ('queued', 'running')") eq '0';
 	if ($dice < 0.06)
 	{
-		# The server and all of it, as when the machine stops.
-		my $pid = postmaster();
-		next unless $pid;
-		# One that waits for what another held when it was killed never ends by itself.
-		kill 'STOP', $pid;
-		kill 'KILL', children($pid), $pid;
-		usleep(10_000) while kill(0, $pid);
-		$node->{_pid} = undef;
-		# Its children may live on for a moment, and hold the memory.
-		my $started = 0;
-		for (1 .. 500)
-		{
-			last if $started = $node->start(fail_ok => 1);
-			usleep(20_000);
-		}
-		die 'the server does not start' unless $started;
+		next unless kill_server($node);
 		$killed{server}++;
 	}
 	else

@@ -23,19 +23,8 @@ $node->poll_query_until('postgres', "SELECT current_setting('pipeline.allowed_ho
 alice($node, "SELECT pipeline.create_channel('sink', 'webhook', '{\"url\": \"http://127.0.0.1:$peer->{port}/down\"}', rate_per_minute => 0)");
 alice($node, "SELECT count(pipeline.test_channel('sink')) FROM generate_series(1, $count)");
 
-# Wait until the server lets somebody in; returns the answer.
-sub ask
-{
-	my ($query) = @_;
-	my $until = time() + 60;
-	while (time() < $until)
-	{
-		my ($rc, $out) = $node->psql('postgres', $query);
-		return $out if defined $rc && $rc == 0;
-		usleep(10_000);
-	}
-	die "the server does not come back: $query";
-}
+# Until the server lets somebody in.
+sub ask { return persistent_answer($node, $_[0]); }
 
 # How many lines has the peer's log?
 sub arrived
@@ -43,21 +32,6 @@ sub arrived
 	return 0 unless -e $peer->{log};
 	my $lines = () = slurp_file($peer->{log}) =~ /\n/g;
 	return $lines;
-}
-
-sub kill_server
-{
-	my $pid = slurp_file($node->data_dir . '/postmaster.pid') =~ s/\n.*//sr;
-	my @all = split /\n/, ask('SELECT pid FROM pg_stat_activity');
-	kill 'KILL', $pid, @all;
-	usleep(10_000) while kill(0, $pid);
-	$node->{_pid} = undef;
-	for (1 .. 500)
-	{
-		return if $node->start(fail_ok => 1);
-		usleep(20_000);
-	}
-	die 'the server does not start';
 }
 
 # The peer ends, is away for as long as CHAOS_AWAY says, and comes back on its port.
@@ -95,7 +69,7 @@ for my $round (1 .. 7)
 	}
 	elsif ($round % 3 == 0)
 	{
-		kill_server();
+		kill_server($node) or die 'no server is running';
 		$killed{server}++;
 	}
 	else

@@ -13,7 +13,7 @@ use Test::More;
 use Time::HiRes qw(usleep time);
 
 our @EXPORT = qw(new_node install wait_for alice run_pipeline wait_run state_of server_pids
-  start_peer stop_peer requests free_port);
+  start_peer stop_peer requests free_port persistent_answer kill_server);
 
 # Make and start a server; more lines of configuration may follow.
 sub new_node
@@ -28,6 +28,51 @@ sub new_node
 		"autovacuum = off", @config) . "\n");
 	$node->start;
 	return $node;
+}
+
+# Ask until the server lets somebody in; returns the answer.
+sub persistent_answer
+{
+	my ($node, $query) = @_;
+	my $until = time() + 60;
+	while (time() < $until)
+	{
+		my ($rc, $out) = $node->psql('postgres', $query);
+		return $out if defined $rc && $rc == 0;
+		usleep(10_000);
+	}
+	die "the server does not come back: $query";
+}
+
+# Kill the server and all its processes, as when the machine stops, and start it
+# again.  False: it is not running just now.
+sub kill_server
+{
+	my ($node) = @_;
+	open my $f, '<', $node->data_dir . '/postmaster.pid' or return 0;
+	my $pid = <$f>;
+	close $f;
+	return 0 unless defined $pid && $pid =~ /^(\d+)$/;
+	$pid = $1;
+	# While it is stopped it starts none; and one that waits for what another held
+	# when it was killed never ends by itself.
+	kill 'STOP', $pid;
+	my @all = ($pid);
+	foreach my $file (glob '/proc/[0-9]*/stat')
+	{
+		open my $stat, '<', $file or next;
+		push @all, $1 if (<$stat> // '') =~ /^(\d+) \(.*\) \S+ $pid /;
+	}
+	kill 'KILL', @all;
+	usleep(10_000) while kill(0, $pid);
+	$node->{_pid} = undef;
+	# The memory may be held for another moment.
+	for (1 .. 500)
+	{
+		return 1 if $node->start(fail_ok => 1);
+		usleep(20_000);
+	}
+	die 'the server does not start';
 }
 
 # Install the extension in a database, with the role alice and her schema.
